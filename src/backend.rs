@@ -1,0 +1,18 @@
+//! A pipeline service behind one trait: the AWS SDK in production, the simulator's state machine in simulations.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use crate::pipelines::{Call, CallEnded, ClientKey};
+
+pub mod credentials;
+pub mod sagemaker;
+
+/// Something that can carry out [`Call`]s.
+pub trait Backend: Send + Sync + 'static {
+    /// Carries out one call. Ends within the backend's own time-outs; never panics; every failure is a
+    /// [`crate::pipelines::CallError`] that says what is known.
+    fn call(&self, client: ClientKey, call: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>>;
+}
+
+/// The backend as it is handed around.
+pub type SharedBackend = Arc<dyn Backend>;

@@ -1,0 +1,106 @@
+//! The plugin's input: `template.plugin["awf-aws-plugin"]`, parsed and validated into a [`Task`].
+//!
+//! Every rule of the input table lives here and nowhere else; a [`Task`] that exists is valid.
+
+use std::time::Duration;
+
+use crate::pipelines::{ClientKey, Time};
+
+/// The workflow a task belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WorkflowId {
+    pub uid: String,
+    pub name: String,
+    pub namespace: String,
+}
+
+/// A valid task: one node's one attempt asks for one action.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    pub workflow: WorkflowId,
+    pub template_name: String,
+    pub client: ClientKey,
+    /// 12 digits.
+    pub account_id: String,
+    /// `aws`, `aws-cn`, …; follows from the region.
+    pub partition: &'static str,
+    /// The pipeline's name, also when the user gave its ARN.
+    pub pipeline_name: String,
+    /// The `execution_key` exactly as given (it is hashed as it is).
+    pub execution_key: Option<String>,
+    /// Stands in for the execution key when there is none, and names `validate` and `stop` nodes: hex SHA-256 of
+    /// (template name, inputs, plugin input less `attempt`, `timeout`, `on_stop` and names).
+    pub fallback_key: String,
+    pub attempt: u32,
+    pub action: Action,
+}
+
+impl Task {
+    /// The pipeline's ARN.
+    pub fn pipeline_arn(&self) -> String {
+        format!(
+            "arn:{}:sagemaker:{}:{}:pipeline/{}",
+            self.partition, self.client.region, self.account_id, self.pipeline_name
+        )
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    Validate {
+        parameters: Vec<(String, String)>,
+        version: Option<i64>,
+    },
+    Execute(Box<Execute>),
+    Stop {
+        /// Stop this one; else what runs under the task's `execution_key`; else everything of the workflow.
+        execution_arn: Option<String>,
+    },
+    /// Answers without AWS.
+    Mock(MockState),
+}
+
+/// How a mocked task ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MockState {
+    Success,
+    Running,
+    Error,
+}
+
+/// The arguments of `action: execute`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Execute {
+    /// Sorted by name.
+    pub parameters: Vec<(String, String)>,
+    pub display_name: Option<String>,
+    pub description: Option<String>,
+    pub version: Option<i64>,
+    pub max_parallel_steps: Option<i32>,
+    pub selected_steps: Vec<String>,
+    pub source_execution_arn: Option<String>,
+    pub max_running: Option<usize>,
+    /// The shortest of `timeout`, `template.timeout` and `template.activeDeadlineSeconds`.
+    pub timeout: Option<Duration>,
+    /// `None`: the user said nothing. What was started is then stopped, what was attached to is left.
+    pub on_stop: Option<OnStop>,
+    pub accept_completed_with_failures: bool,
+    /// Attach to this execution instead of starting one.
+    pub attach: Option<String>,
+    pub workflow_created: Option<Time>,
+    /// Hex SHA-256 (12 digits) of everything that StartPipelineExecution gets from the user.
+    pub args_digest: String,
+}
+
+/// What becomes of a running execution when its workflow is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStop {
+    Stop,
+    Leave,
+}
+
+/// Why an input was refused: a sentence that names the field, the value's problem and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed plugin input: {0}")]
+pub struct InputError(pub String);

@@ -1,0 +1,15 @@
+//! `awf-aws`: an Argo Workflows executor plugin for AWS.
+
+pub mod actors;
+pub mod app;
+pub mod backend;
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod input;
+pub mod metrics;
+pub mod pipelines;
+pub mod protocol;
+pub mod simulator;
+pub mod telemetry;
+pub mod workflow;

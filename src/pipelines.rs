@@ -1,0 +1,265 @@
+//! SageMaker Pipelines as data: the calls we make, what they answer, and what a failed call lets us *know*.
+//!
+//! The workflow machine speaks only this vocabulary; [`crate::backend`] carries it to the AWS SDK or to the simulator.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A point in time in milliseconds since the Unix epoch. Passed in everywhere: nothing below `app` reads a clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Time(pub i64);
+
+impl Time {
+    /// The time `d` after this one.
+    pub fn plus(self, d: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// The time `d` before this one.
+    pub fn minus(self, d: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long after `earlier` this is; zero when it is not after it.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// Which AWS client makes a call: credentials are cached per value of this.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientKey {
+    pub region: String,
+    /// Role to assume on top of the pod's own credentials.
+    pub role_arn: Option<String>,
+    pub external_id: Option<String>,
+}
+
+/// One call, one page. Paging is the caller's: a throttled page is repeated, not the whole listing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    /// STS GetCallerIdentity, or the account id that the credentials carry themselves.
+    GetCallerIdentity,
+    DescribePipeline {
+        /// Name, or ARN when the pipeline is another account's.
+        pipeline: String,
+        version: Option<i64>,
+    },
+    StartExecution(Box<StartExecution>),
+    DescribeExecution {
+        arn: String,
+    },
+    /// Newest first, 100 a page.
+    ListExecutions {
+        pipeline: String,
+        created_after: Option<Time>,
+        next_token: Option<String>,
+    },
+    ListSteps {
+        arn: String,
+        next_token: Option<String>,
+    },
+    StopExecution {
+        arn: String,
+        token: String,
+    },
+}
+
+impl Call {
+    /// The operation's name as AWS writes it; a closed set, fit for a metric label.
+    pub fn operation(&self) -> &'static str {
+        match self {
+            Self::GetCallerIdentity => "GetCallerIdentity",
+            Self::DescribePipeline { .. } => "DescribePipeline",
+            Self::StartExecution(_) => "StartPipelineExecution",
+            Self::DescribeExecution { .. } => "DescribePipelineExecution",
+            Self::ListExecutions { .. } => "ListPipelineExecutions",
+            Self::ListSteps { .. } => "ListPipelineExecutionSteps",
+            Self::StopExecution { .. } => "StopPipelineExecution",
+        }
+    }
+
+    /// Whether a lost reply leaves open if something changed.
+    pub fn is_write(&self) -> bool {
+        matches!(self, Self::StartExecution(_) | Self::StopExecution { .. })
+    }
+}
+
+/// The arguments of StartPipelineExecution. Repeating one means sending exactly this again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartExecution {
+    pub pipeline: String,
+    pub token: String,
+    pub display_name: String,
+    pub description: String,
+    pub parameters: Vec<(String, String)>,
+    pub version: Option<i64>,
+    pub max_parallel_steps: Option<i32>,
+    pub selective: Option<Selective>,
+}
+
+/// Run only some steps, taking the others' results from an earlier execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selective {
+    pub source_execution_arn: Option<String>,
+    pub steps: Vec<String>,
+}
+
+/// What a call answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CallReply {
+    CallerIdentity { account: String },
+    Pipeline(PipelineDescription),
+    Started { arn: String },
+    Execution(Execution),
+    Executions { page: Vec<Execution>, next_token: Option<String> },
+    Steps { page: Vec<Step>, next_token: Option<String> },
+    Stopping,
+}
+
+/// DescribePipeline's answer as far as we use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipelineDescription {
+    pub arn: String,
+    /// `Active`, `Deleting`, or a newer word.
+    pub status: String,
+    pub last_modified: Option<Time>,
+    /// The definition's JSON text (up to 1 MiB).
+    pub definition: String,
+}
+
+/// Where an execution is. Words newer than this crate are [`Status::Unknown`] and treated as running, never as an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    Executing,
+    Stopping,
+    Stopped,
+    Failed,
+    Succeeded,
+    CompletedWithFailures,
+    Unknown(String),
+}
+
+impl Status {
+    /// Reads SageMaker's word.
+    pub fn parse(word: &str) -> Self {
+        match word {
+            "Executing" => Self::Executing,
+            "Stopping" => Self::Stopping,
+            "Stopped" => Self::Stopped,
+            "Failed" => Self::Failed,
+            "Succeeded" => Self::Succeeded,
+            "CompletedWithFailures" => Self::CompletedWithFailures,
+            other => Self::Unknown(other.to_owned()),
+        }
+    }
+
+    /// SageMaker's word.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Executing => "Executing",
+            Self::Stopping => "Stopping",
+            Self::Stopped => "Stopped",
+            Self::Failed => "Failed",
+            Self::Succeeded => "Succeeded",
+            Self::CompletedWithFailures => "CompletedWithFailures",
+            Self::Unknown(word) => word,
+        }
+    }
+
+    /// Whether the execution can still change (`argo`-side: the node goes on).
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Executing | Self::Stopping | Self::Unknown(_))
+    }
+}
+
+/// An execution as Describe or a List summary shows it. In a summary `modified` is absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    pub arn: String,
+    pub status: Status,
+    pub created: Option<Time>,
+    /// LastModifiedTime; the closest thing to an end time that the API has.
+    pub modified: Option<Time>,
+    pub description: Option<String>,
+    pub failure_reason: Option<String>,
+}
+
+/// One step of an execution.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Step {
+    pub name: String,
+    /// SageMaker's word: Starting, Executing, Stopping, Stopped, Failed, Succeeded.
+    pub status: String,
+    /// The metadata member's name (`TrainingJob`, `Lambda`, …); absent when it has none yet.
+    pub kind: Option<String>,
+    /// ARN of the step's job, model package, endpoint or function.
+    pub job_arn: Option<String>,
+    pub failure_reason: Option<String>,
+    pub started: Option<Time>,
+    pub ended: Option<Time>,
+    /// Output parameters of Lambda and Callback steps.
+    pub outputs: Vec<(String, String)>,
+}
+
+/// Why a call failed, by what is *known* afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallErrorKind {
+    /// Refused for its rate; certainly not done.
+    Throttled,
+    /// ResourceLimitExceeded: certainly not started, may be later.
+    QuotaExceeded,
+    /// The pipeline or execution is not there.
+    NotFound,
+    /// ConflictException.
+    Conflict,
+    /// A token that was used before, with other arguments.
+    TokenMismatch,
+    /// ValidationException and its like: the same call will be refused again.
+    Invalid,
+    /// The credentials work but may not do this.
+    Denied,
+    /// There are no usable credentials.
+    Credentials,
+    /// Never reached AWS (connection refused, no such host): certainly not done.
+    Unreachable,
+    /// Sent, but no trustworthy answer (time-out, connection lost, 5xx): a write may have been done.
+    OutcomeUnknown,
+}
+
+impl CallErrorKind {
+    /// A closed word for logs and metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::QuotaExceeded => "limit_exceeded",
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::TokenMismatch => "token_mismatch",
+            Self::Invalid => "validation",
+            Self::Denied => "access_denied",
+            Self::Credentials => "credentials",
+            Self::Unreachable => "connector",
+            Self::OutcomeUnknown => "outcome_unknown",
+        }
+    }
+}
+
+/// A failed call. `message` is a sentence for the node: AWS's own text, or for credentials what to mend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct CallError {
+    pub kind: CallErrorKind,
+    /// AWS's error code where there is one.
+    pub code: Option<String>,
+    pub message: String,
+    pub request_id: Option<String>,
+}
+
+/// A call's result with the clock of the server that answered it (its `Date` header).
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallEnded {
+    pub result: Result<CallReply, CallError>,
+    pub server_time: Option<Time>,
+}
