@@ -99,6 +99,7 @@ pub struct Service {
     /// `None`: the port could not be had, and the plugin goes on without.
     pub ops_address: Option<SocketAddr>,
     supervisor_death: oneshot::Receiver<()>,
+    signals: Signals,
     api: Server,
     ops: Option<Server>,
 }
@@ -106,6 +107,8 @@ pub struct Service {
 impl Service {
     /// Binds both doors and starts the actors on the current arbiter.
     pub fn start(config: &Config, backend: SharedBackend, clock: Clock) -> Result<Self, AppError> {
+        // First, so that no signal ends a process that already answers without its drain.
+        let signals = Signals::new()?;
         let metrics = Arc::new(Metrics::new()?);
         let token = Arc::new(Token::new(config.token_file.clone()));
         if !token.is_readable() {
@@ -139,11 +142,12 @@ impl Service {
             ops = ops_address.map(tracing::field::display),
             "listening"
         );
-        Ok(Self { supervisor, api_address, ops_address, supervisor_death, api, ops })
+        Ok(Self { supervisor, api_address, ops_address, supervisor_death, signals, api, ops })
     }
 
-    async fn until_signal(self, grace: Duration) -> Result<(), AppError> {
-        let mut signals = Signals::new()?;
+    /// Serves until a signal comes, then drains; ends early by a fault.
+    pub async fn until_signal(self, grace: Duration) -> Result<(), AppError> {
+        let mut signals = self.signals;
         let api_handle = self.api.handle();
         let mut api = actix_web::rt::spawn(self.api);
         let ops_handle = self.ops.as_ref().map(Server::handle);

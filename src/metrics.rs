@@ -4,8 +4,8 @@
 //! from the start, so that `rate()` has something to start from.
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::Collector, process_collector::ProcessCollector,
 };
 use tokio::time::Instant;
 
@@ -18,8 +18,7 @@ use crate::{
 const NAMESPACE: &str = "awf_aws";
 
 /// Seconds; the top bucket is the agent's own time-out (argo-workflows, workflow/executor/plugins/rpc/plugin.go).
-const REQUEST_BUCKETS: [f64; 14] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const REQUEST_BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// The operations of [`crate::pipelines::Call`].
 const OPERATIONS: [&str; 7] = [
@@ -53,15 +52,8 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in the order of the catalogue.
-    pub const ALL: [Self; 7] = [
-        Self::Started,
-        Self::Running,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Error,
-        Self::Invalid,
-        Self::Ignored,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Started, Self::Running, Self::Succeeded, Self::Failed, Self::Error, Self::Invalid, Self::Ignored];
 
     /// The label's value.
     pub fn as_str(self) -> &'static str {
@@ -125,32 +117,71 @@ impl Metrics {
     /// Registers everything. An error is a mistake in this file (two equal names) and ends the start of the process.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let build = in_registry(&registry, IntGaugeVec::new(
-            opts("build_info", "Build of the running plugin."), &["version", "mode"])?)?;
+        let build = in_registry(
+            &registry,
+            IntGaugeVec::new(opts("build_info", "Build of the running plugin."), &["version", "mode"])?,
+        )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), "sidecar"]).set(1);
         let metrics = Self {
-            requests: in_registry(&registry, IntCounterVec::new(
-                opts("execute_requests_total", "template.execute requests answered, by answer."), &["outcome"])?)?,
-            request_duration: in_registry(&registry, Histogram::with_opts(
-                HistogramOpts::new("execute_request_duration_seconds", "Time to answer template.execute.")
-                    .namespace(NAMESPACE)
-                    .buckets(REQUEST_BUCKETS.to_vec()))?)?,
-            active: in_registry(&registry, IntGaugeVec::new(
-                opts("active_executions", "Executions followed now."), &["status"])?)?,
-            started: in_registry(&registry, IntCounter::with_opts(
-                opts("executions_started_total", "Executions started by this process."))?)?,
-            adopted: in_registry(&registry, IntCounter::with_opts(
-                opts("executions_adopted_total", "Executions found already running."))?)?,
-            finished: in_registry(&registry, IntCounterVec::new(
-                opts("executions_finished_total", "Executions seen in a final status."), &["status"])?)?,
-            start_failures: in_registry(&registry, IntCounterVec::new(
-                opts("execution_start_failures_total", "Executions that could not be started."), &["reason"])?)?,
-            stop_requests: in_registry(&registry, IntCounterVec::new(
-                opts("execution_stop_requests_total", "Stop requests sent."), &["outcome"])?)?,
-            restarts: in_registry(&registry, IntCounterVec::new(
-                opts("actor_restarts_total", "Restarts by the supervisor (panic or error)."), &["actor"])?)?,
-            calls: in_registry(&registry, IntCounterVec::new(
-                opts("aws_api_calls_total", "Calls, retries included, by final outcome."), &["operation", "outcome"])?)?,
+            requests: in_registry(
+                &registry,
+                IntCounterVec::new(
+                    opts("execute_requests_total", "template.execute requests answered, by answer."),
+                    &["outcome"],
+                )?,
+            )?,
+            request_duration: in_registry(
+                &registry,
+                Histogram::with_opts(
+                    HistogramOpts::new("execute_request_duration_seconds", "Time to answer template.execute.")
+                        .namespace(NAMESPACE)
+                        .buckets(REQUEST_BUCKETS.to_vec()),
+                )?,
+            )?,
+            active: in_registry(
+                &registry,
+                IntGaugeVec::new(opts("active_executions", "Executions followed now."), &["status"])?,
+            )?,
+            started: in_registry(
+                &registry,
+                IntCounter::with_opts(opts("executions_started_total", "Executions started by this process."))?,
+            )?,
+            adopted: in_registry(
+                &registry,
+                IntCounter::with_opts(opts("executions_adopted_total", "Executions found already running."))?,
+            )?,
+            finished: in_registry(
+                &registry,
+                IntCounterVec::new(
+                    opts("executions_finished_total", "Executions seen in a final status."),
+                    &["status"],
+                )?,
+            )?,
+            start_failures: in_registry(
+                &registry,
+                IntCounterVec::new(
+                    opts("execution_start_failures_total", "Executions that could not be started."),
+                    &["reason"],
+                )?,
+            )?,
+            stop_requests: in_registry(
+                &registry,
+                IntCounterVec::new(opts("execution_stop_requests_total", "Stop requests sent."), &["outcome"])?,
+            )?,
+            restarts: in_registry(
+                &registry,
+                IntCounterVec::new(
+                    opts("actor_restarts_total", "Restarts by the supervisor (panic or error)."),
+                    &["actor"],
+                )?,
+            )?,
+            calls: in_registry(
+                &registry,
+                IntCounterVec::new(
+                    opts("aws_api_calls_total", "Calls, retries included, by final outcome."),
+                    &["operation", "outcome"],
+                )?,
+            )?,
             registry,
         };
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;

@@ -169,8 +169,7 @@ impl Handler<Drain> for Supervisor {
 
     fn handle(&mut self, drain: Drain, _: &mut Self::Context) -> Self::Result {
         self.shared.draining.store(true, Ordering::Relaxed);
-        let asked: Vec<_> =
-            self.shared.registry.iter().map(|entry| entry.runner.send(drain.clone())).collect();
+        let asked: Vec<_> = self.shared.registry.iter().map(|entry| entry.runner.send(drain.clone())).collect();
         Box::pin(async move {
             // A runner that is dead has nothing to say; its executions are in the log of their start.
             join_all(asked).await.into_iter().filter_map(Result::ok).flatten().collect()

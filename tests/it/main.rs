@@ -1,1 +1,4 @@
-
+mod actix_facts;
+mod config;
+mod http_contract;
+mod supervision;
