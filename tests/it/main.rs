@@ -8,3 +8,5 @@ mod input;
 mod machine;
 mod protocol;
 mod supervision;
+mod support;
+mod walls;
