@@ -131,9 +131,10 @@ impl Machine {
         if let Err(error) = result {
             self.warn(format!("stopping {arn}: {}", error.message));
             if error.kind == CallErrorKind::Throttled
-                && let Some(client) = self.pipelines.get(number).map(|p| p.client.clone()) {
-                    self.note_throttle(&client, true);
-                }
+                && let Some(client) = self.pipelines.get(number).map(|p| p.client.clone())
+            {
+                self.note_throttle(&client, true);
+            }
         }
         if look {
             self.look_at(arn, now.plus(Duration::from_secs(1)));

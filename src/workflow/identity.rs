@@ -249,9 +249,10 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, epoch: Time) -> 
         .max();
     let newest_attempt = newest_of_epoch.unwrap_or(0).max(newest_asked);
     if attempt < newest_attempt
-        && let Some(own) = own_end() {
-            return Decision::Report(own.arn.clone());
-        }
+        && let Some(own) = own_end()
+    {
+        return Decision::Report(own.arn.clone());
+    }
     if newest.status.is_live() {
         let stopping_since_before = newest.status == Status::Stopping && before_epoch(newest);
         return if stopping_since_before {

@@ -162,9 +162,10 @@ impl Machine {
         let now = self.now;
         let Some(p) = self.pipelines.get_mut(pipeline) else { return Located::NotYet };
         if let Listing::Refused { at, .. } = &p.listing
-            && now >= at.plus(REFUSED_REST) {
-                p.listing = Listing::Wanted { at: now, tries: 0 };
-            }
+            && now >= at.plus(REFUSED_REST)
+        {
+            p.listing = Listing::Wanted { at: now, tries: 0 };
+        }
         match &p.listing {
             Listing::Complete | Listing::Denied => Located::Ready,
             Listing::Refused { text, .. } => Located::Refused(text.clone()),

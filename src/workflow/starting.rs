@@ -389,9 +389,10 @@ impl Machine {
             *tries += 1;
             let at = *next;
             if let Some(p) = self.pipelines.get_mut(pipeline)
-                && matches!(p.listing, Listing::Complete) {
-                    p.listing = Listing::Wanted { at: now, tries: 0 };
-                }
+                && matches!(p.listing, Listing::Complete)
+            {
+                p.listing = Listing::Wanted { at: now, tries: 0 };
+            }
             self.list_next(pipeline);
             self.wake_node(NodeRef::Execute(key, number), at);
         }
