@@ -26,7 +26,7 @@ impl Machine {
             .and_then(|arn| self.executions.get(arn))
             .filter(|t| t.attempt == number)
             .and_then(|t| t.execution.created)
-            .map(|created| Time(created.0 - self.aws_offset));
+            .map(|created| Time(created.0 - self.clock_offset));
         let from = created.map_or(attempt.desk.asked_since, |created| created.min(attempt.desk.asked_since));
         Some((from.plus(timeout), timeout))
     }

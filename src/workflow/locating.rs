@@ -189,7 +189,7 @@ impl Machine {
 
     fn list_page(&mut self, pipeline: usize, next_token: Option<String>, pages: usize, tries: u32) {
         let Some(spelling) = self.spelling(pipeline) else { return };
-        let furthest = self.aws_now().minus(FURTHEST);
+        let furthest = self.server_now().minus(FURTHEST);
         let Some(p) = self.pipelines.get_mut(pipeline) else { return };
         let since = p.workflow_created.map_or(furthest, |created| created.minus(CREATED_SLACK).max(furthest));
         p.listing = Listing::Running { pages, tries };
@@ -315,7 +315,7 @@ impl Machine {
         let arn: Arc<str> = execution.arn.as_str().into();
         execution.description = None;
         let live = execution.status.is_live();
-        execution.created.get_or_insert(Time(self.now.0 + self.aws_offset));
+        execution.created.get_or_insert(Time(self.now.0 + self.clock_offset));
         let tracked = Tracked {
             key,
             attempt,

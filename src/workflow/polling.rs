@@ -38,7 +38,7 @@ impl Machine {
 
     fn look_later(&mut self, arn: &Arc<str>) {
         let Some(tracked) = self.executions.get(arn) else { return };
-        let age = self.aws_now().since(tracked.execution.created.unwrap_or(self.now));
+        let age = self.server_now().since(tracked.execution.created.unwrap_or(self.now));
         let wait = if tracked.stop.is_some() {
             self.settings.poll_min
         } else {
