@@ -122,7 +122,7 @@ impl Config {
         let p = &mut problems;
 
         let listen = address(p, "--listen (AWF_AWS_LISTEN)", &args.listen);
-        let port = args.port.as_deref().map(|text| port(p, "--port (AWF_AWS_PORT)", text));
+        let port = given(args.port.as_deref()).map(|text| port(p, "--port (AWF_AWS_PORT)", text));
         let ops_listen = address(p, "--ops-listen (AWF_AWS_OPS_LISTEN)", &args.ops_listen);
         let no_auth = switch(p, "--no-auth (AWF_AWS_NO_AUTH)", &args.no_auth);
         if args.token_file.is_empty() {
@@ -139,9 +139,8 @@ impl Config {
         let stop_wait = duration(p, "--stop-wait (AWF_AWS_STOP_WAIT)", &args.stop_wait, secs(0), secs(86_400));
         let denied_grace =
             duration(p, "--denied-grace (AWF_AWS_DENIED_GRACE)", &args.denied_grace, secs(0), secs(86_400));
-        let max_running_per_workflow = args.max_running_per_workflow.as_deref().map(|text| {
-            count(p, "--max-running-per-workflow (AWF_AWS_MAX_RUNNING_PER_WORKFLOW)", text).unwrap_or_default()
-        });
+        let max_running_per_workflow = given(args.max_running_per_workflow.as_deref())
+            .and_then(|text| count(p, "--max-running-per-workflow (AWF_AWS_MAX_RUNNING_PER_WORKFLOW)", text));
         let log = args.log.validate(p);
 
         if let (Some(min), Some(max)) = (poll_min, poll_max)
@@ -159,31 +158,22 @@ impl Config {
             p.push(format!("--listen and --ops-listen: both take port {}", api.port()));
         }
 
-        match (listen, ops_listen, no_auth, reply_timeout, poll_min, poll_max) {
-            (Some(listen), Some(ops_listen), Some(no_auth), Some(reply_timeout), Some(poll_min), Some(poll_max))
-                if problems.is_empty() =>
-            {
-                if let (Some(shutdown_grace), Some(stop_wait), Some(denied_grace), Some(log)) =
-                    (shutdown_grace, stop_wait, denied_grace, log)
-                {
-                    return Ok(Self {
-                        listen,
-                        ops_listen,
-                        token_file: (!no_auth).then(|| PathBuf::from(args.token_file)),
-                        reply_timeout,
-                        poll_min,
-                        poll_max,
-                        shutdown_grace,
-                        stop_wait,
-                        denied_grace,
-                        max_running_per_workflow,
-                        log,
-                    });
-                }
-                Err(ConfigError(problems))
-            }
-            _ => Err(ConfigError(problems)),
-        }
+        let config = || {
+            Some(Self {
+                listen: listen?,
+                ops_listen: ops_listen?,
+                token_file: (!no_auth?).then(|| PathBuf::from(args.token_file)),
+                reply_timeout: reply_timeout?,
+                poll_min: poll_min?,
+                poll_max: poll_max?,
+                shutdown_grace: shutdown_grace?,
+                stop_wait: stop_wait?,
+                denied_grace: denied_grace?,
+                max_running_per_workflow,
+                log: log?,
+            })
+        };
+        if problems.is_empty() { config().ok_or(ConfigError(problems)) } else { Err(ConfigError(problems)) }
     }
 }
 
@@ -199,7 +189,7 @@ impl LogArgs {
                 None
             }
         };
-        let given = self.log_filter.as_deref().map(str::trim).filter(|text| !text.is_empty());
+        let given = given(self.log_filter.as_deref());
         if let Some(text) = given
             && let Err(error) = tracing_subscriber::EnvFilter::try_new(text)
         {
@@ -218,6 +208,11 @@ const fn secs(n: u64) -> Duration {
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
+}
+
+/// An optional value; an empty variable is how manifests switch one off.
+fn given(text: Option<&str>) -> Option<&str> {
+    text.map(str::trim).filter(|text| !text.is_empty())
 }
 
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
@@ -252,7 +247,6 @@ fn count(problems: &mut Vec<String>, name: &str, text: &str) -> Option<usize> {
 fn switch(problems: &mut Vec<String>, name: &str, text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),
-        // An empty variable is how manifests switch something off.
         "false" | "0" | "no" | "off" | "" => Some(false),
         _ => {
             problems.push(format!("{name}: {text:?} is not one of true, false"));

@@ -1,5 +1,7 @@
 //! Flags, environment, defaults; and what a bad value costs.
 
+#![allow(clippy::unwrap_used, clippy::unwrap_in_result, reason = "helpers and probes of tests")]
+
 use std::{
     path::PathBuf,
     process::{Command, Output},

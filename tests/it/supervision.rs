@@ -1,5 +1,7 @@
 //! What dies is noticed, made again, and costs nobody an answer.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers and probes of tests")]
+
 use std::{
     future::Future,
     pin::Pin,
