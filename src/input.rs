@@ -2,9 +2,17 @@
 //!
 //! Every rule of the input table lives here and nowhere else; a [`Task`] that exists is valid.
 
+mod arn;
+mod digest;
+mod fields;
+mod parse;
+mod start;
+
 use std::time::Duration;
 
 use crate::pipelines::{ClientKey, Time};
+
+pub use parse::read_task;
 
 /// The workflow a task belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +37,7 @@ pub struct Task {
     /// The `execution_key` exactly as given (it is hashed as it is).
     pub execution_key: Option<String>,
     /// Stands in for the execution key when there is none, and names `validate` and `stop` nodes: hex SHA-256 of
-    /// (template name, inputs, plugin input less `attempt`, `timeout`, `on_stop` and names).
+    /// (template name, inputs, plugin input less `attempt`, `timeout`, `on_stop`, `display_name` and what is ignored).
     pub fallback_key: String,
     pub attempt: u32,
     pub action: Action,
@@ -104,37 +112,3 @@ pub enum OnStop {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed plugin input: {0}")]
 pub struct InputError(pub String);
-
-// STUB, replaced at the merge: knows the mock states and nothing else.
-/// Reads the task out of a request; `None`: another plugin's.
-pub fn read_task(args: &crate::protocol::ExecuteTemplateArgs) -> Result<Option<Task>, InputError> {
-    use serde_json::Value;
-    let Some(input) = args.template.get("plugin").and_then(|plugin| plugin.get(crate::protocol::PLUGIN_KEY)) else {
-        return Ok(None);
-    };
-    let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    if text("action").is_empty() {
-        return Err(InputError("action is missing; allowed are validate, execute, stop".to_owned()));
-    }
-    let metadata = &args.workflow.metadata;
-    Ok(Some(Task {
-        workflow: WorkflowId {
-            uid: metadata.uid.clone(),
-            name: metadata.name.clone(),
-            namespace: metadata.namespace.clone(),
-        },
-        template_name: String::new(),
-        client: ClientKey { region: text("region_name"), role_arn: None, external_id: None },
-        account_id: text("account_id"),
-        partition: "aws",
-        pipeline_name: text("pipeline_name"),
-        execution_key: None,
-        fallback_key: String::new(),
-        attempt: 0,
-        action: if input.get("mock").is_some() {
-            Action::Mock(MockState::Success)
-        } else {
-            Action::Stop { execution_arn: None }
-        },
-    }))
-}
