@@ -6,5 +6,9 @@ mod http_contract;
 mod identity;
 mod input;
 mod machine;
+mod moto;
 mod protocol;
 mod supervision;
+#[allow(dead_code)] // the simulator's tests use the rest
+mod support;
+mod walls;
