@@ -7,6 +7,7 @@ use std::{
     io, mem,
     net::{SocketAddr, TcpListener},
     path::Path,
+    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -16,17 +17,17 @@ use futures_util::future::{OptionFuture, join};
 use tokio::{
     select,
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
+    sync::{OnceCell, oneshot},
     time::{Instant, timeout},
 };
 
 use crate::{
     actors::{Clock, NoObserver, Supervisor, SupervisorHandle, Surroundings},
-    backend::{SharedBackend, sagemaker::SageMaker},
+    backend::{Backend, SharedBackend, sagemaker::SageMaker},
     config::Config,
     http::{self, Doors, auth::Token},
     metrics::Metrics,
-    pipelines::Time,
+    pipelines::{Call, CallEnded, ClientKey, Time},
     simulator,
     workflow::Settings,
 };
@@ -75,9 +76,28 @@ fn time_of(system: SystemTime) -> Time {
 /// Runs the plugin until a signal or a fault ends it. The process must end with it.
 pub fn run(config: Config) -> Result<(), AppError> {
     block_on(async move {
-        let backend = Arc::new(SageMaker::connect().await);
+        let backend = Arc::new(Connecting::default());
+        actix_web::rt::spawn(backend.clone().connect());
         Service::start(&config, backend, wall_clock())?.until_signal(config.shutdown_grace).await
     })
+}
+
+/// The SDK, connected while the doors open: to learn its region it may ask an instance metadata service that is not
+/// there, which takes seconds. Calls wait for it; requests do not.
+#[derive(Clone, Default)]
+struct Connecting(Arc<OnceCell<SageMaker>>);
+
+impl Connecting {
+    async fn connect(self: Arc<Self>) {
+        self.0.get_or_init(SageMaker::connect).await;
+    }
+}
+
+impl Backend for Connecting {
+    fn call(&self, client: ClientKey, call: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
+        let connected = self.0.clone();
+        Box::pin(async move { connected.get_or_init(SageMaker::connect).await.call(client, call).await })
+    }
 }
 
 /// Runs the simulator until a signal ends it. The process must end with it.

@@ -14,6 +14,10 @@ use clap::Args;
 
 use crate::protocol::parse_go_duration;
 
+/// What is logged when nobody asks for more: not how the HTTP server counts its threads, nor that there is no instance
+/// metadata service where none is expected.
+const USUAL_LOG: &str = "info,actix_server=warn,aws_config::imds=error";
+
 /// `serve`'s flags as they were given; [`Config`] is what they mean.
 #[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
@@ -196,8 +200,9 @@ impl LogArgs {
             problems.push(format!("--log-filter (RUST_LOG): {text:?} is not a filter: {error}"));
             return None;
         }
-        // The SDK's own chatter below warnings may show requests; it has to be asked for by name.
-        let filter = given.unwrap_or(if debug? { "info,awf_aws=debug" } else { "info" }).to_owned();
+        // The SDK's own lines below warnings may show requests; they have to be asked for by name.
+        let usual = if debug? { format!("{USUAL_LOG},awf_aws=debug") } else { USUAL_LOG.to_owned() };
+        let filter = given.map_or(usual, str::to_owned);
         Some(LogConfig { filter, format: format? })
     }
 }
