@@ -4,28 +4,30 @@
 //! runs is logged and left running; answers under way go out; exit 0. A second signal ends the process at once.
 
 use std::{
-    io,
+    io, mem,
     net::{SocketAddr, TcpListener},
     path::Path,
+    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use actix_web::{App, HttpServer, dev::Server, web};
+use futures_util::future::{OptionFuture, join};
 use tokio::{
     select,
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
+    sync::{OnceCell, oneshot},
     time::{Instant, timeout},
 };
 
 use crate::{
     actors::{Clock, NoObserver, Supervisor, SupervisorHandle, Surroundings},
-    backend::{SharedBackend, sagemaker::SageMaker},
+    backend::{Backend, SharedBackend, sagemaker::SageMaker},
     config::Config,
     http::{self, Doors, auth::Token},
     metrics::Metrics,
-    pipelines::Time,
+    pipelines::{Call, CallEnded, ClientKey, Time},
     simulator,
     workflow::Settings,
 };
@@ -39,8 +41,8 @@ const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longer than Go's 90 s for idle connections: the agent closes first, and no request races our closing.
 const KEEP_ALIVE: Duration = Duration::from_secs(120);
 
-/// Seconds that answers under way have to go out at the end; the reply time-out and a little.
-const LAST_ANSWERS: u64 = 2;
+/// How long answers under way have to go out at the end; the reply time-out and a little. Part of the grace.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Why the process ends by a fault.
 #[derive(Debug, thiserror::Error)]
@@ -71,17 +73,36 @@ fn time_of(system: SystemTime) -> Time {
     Time(0).plus(system.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// Runs the plugin until a signal or a fault ends it.
+/// Runs the plugin until a signal or a fault ends it. The process must end with it.
 pub fn run(config: Config) -> Result<(), AppError> {
-    actix_web::rt::System::new().block_on(async move {
-        let backend = Arc::new(SageMaker::connect().await);
+    block_on(async move {
+        let backend = Arc::new(Connecting::default());
+        actix_web::rt::spawn(backend.clone().connect());
         Service::start(&config, backend, wall_clock())?.until_signal(config.shutdown_grace).await
     })
 }
 
-/// Runs the simulator until a signal ends it.
+/// The SDK, connected while the doors open: to learn its region it may ask an instance metadata service that is not
+/// there, which takes seconds. Calls wait for it; requests do not.
+#[derive(Clone, Default)]
+struct Connecting(Arc<OnceCell<SageMaker>>);
+
+impl Connecting {
+    async fn connect(self: Arc<Self>) {
+        self.0.get_or_init(SageMaker::connect).await;
+    }
+}
+
+impl Backend for Connecting {
+    fn call(&self, client: ClientKey, call: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
+        let connected = self.0.clone();
+        Box::pin(async move { connected.get_or_init(SageMaker::connect).await.call(client, call).await })
+    }
+}
+
+/// Runs the simulator until a signal ends it. The process must end with it.
 pub fn run_simulator(listen: SocketAddr, scenario: simulator::Scenario) -> Result<(), AppError> {
-    actix_web::rt::System::new().block_on(async move {
+    block_on(async move {
         let listener = bind(listen)?;
         let mut signals = Signals::new()?;
         let server = simulator::serve(listener, scenario, wall_clock());
@@ -90,6 +111,14 @@ pub fn run_simulator(listen: SocketAddr, scenario: simulator::Scenario) -> Resul
             () = signals.next() => Ok(()),
         }
     })
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let system = actix_web::rt::System::new();
+    let result = system.block_on(work);
+    // Dropping the runtime waits for look-ups of names that hang, and the process is about to end.
+    mem::forget(system);
+    result
 }
 
 /// The running plugin.
@@ -111,6 +140,9 @@ impl Service {
         let signals = Signals::new()?;
         let metrics = Arc::new(Metrics::new()?);
         let token = Arc::new(Token::new(config.token_file.clone()));
+        if config.token_file.is_none() {
+            tracing::warn!("serving without a token: whoever reaches the port may use these AWS credentials");
+        }
         if !token.is_readable() {
             tracing::error!(file = ?config.token_file, "unable to read Argo's token: every request is answered 403");
         }
@@ -162,11 +194,8 @@ impl Service {
         }
         tracing::info!(grace = ?grace, "draining; a second signal ends the process at once");
         let last_will = async {
-            leave_running(&self.supervisor, grace).await?;
-            api_handle.stop(true).await;
-            if let Some(ops) = ops_handle {
-                ops.stop(true).await;
-            }
+            leave_running(&self.supervisor, grace.saturating_sub(LAST_ANSWERS)).await?;
+            join(api_handle.stop(true), OptionFuture::from(ops_handle.map(|ops| ops.stop(true)))).await;
             Ok(())
         };
         select! {
@@ -223,7 +252,7 @@ fn api_server(listener: TcpListener, doors: web::Data<Doors>) -> io::Result<Serv
         .workers(API_WORKERS)
         .client_request_timeout(REQUEST_HEAD_TIMEOUT)
         .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(LAST_ANSWERS)
+        .shutdown_timeout(LAST_ANSWERS.as_secs())
         .disable_signals()
         .listen(listener)?
         .run();
@@ -235,7 +264,7 @@ fn ops_server(listener: TcpListener, doors: web::Data<Doors>) -> io::Result<Serv
         .workers(1)
         .client_request_timeout(REQUEST_HEAD_TIMEOUT)
         .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(LAST_ANSWERS)
+        .shutdown_timeout(LAST_ANSWERS.as_secs())
         .disable_signals()
         .listen(listener)?
         .run();

@@ -14,6 +14,10 @@ use clap::Args;
 
 use crate::protocol::parse_go_duration;
 
+/// What is logged when nobody asks for more: not how the HTTP server counts its threads, nor that there is no instance
+/// metadata service where none is expected.
+const USUAL_LOG: &str = "info,actix_server=warn,aws_config::imds=error";
+
 /// `serve`'s flags as they were given; [`Config`] is what they mean.
 #[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
@@ -122,7 +126,7 @@ impl Config {
         let p = &mut problems;
 
         let listen = address(p, "--listen (AWF_AWS_LISTEN)", &args.listen);
-        let port = args.port.as_deref().map(|text| port(p, "--port (AWF_AWS_PORT)", text));
+        let port = given(args.port.as_deref()).map(|text| port(p, "--port (AWF_AWS_PORT)", text));
         let ops_listen = address(p, "--ops-listen (AWF_AWS_OPS_LISTEN)", &args.ops_listen);
         let no_auth = switch(p, "--no-auth (AWF_AWS_NO_AUTH)", &args.no_auth);
         if args.token_file.is_empty() {
@@ -139,9 +143,8 @@ impl Config {
         let stop_wait = duration(p, "--stop-wait (AWF_AWS_STOP_WAIT)", &args.stop_wait, secs(0), secs(86_400));
         let denied_grace =
             duration(p, "--denied-grace (AWF_AWS_DENIED_GRACE)", &args.denied_grace, secs(0), secs(86_400));
-        let max_running_per_workflow = args.max_running_per_workflow.as_deref().map(|text| {
-            count(p, "--max-running-per-workflow (AWF_AWS_MAX_RUNNING_PER_WORKFLOW)", text).unwrap_or_default()
-        });
+        let max_running_per_workflow = given(args.max_running_per_workflow.as_deref())
+            .and_then(|text| count(p, "--max-running-per-workflow (AWF_AWS_MAX_RUNNING_PER_WORKFLOW)", text));
         let log = args.log.validate(p);
 
         if let (Some(min), Some(max)) = (poll_min, poll_max)
@@ -159,31 +162,22 @@ impl Config {
             p.push(format!("--listen and --ops-listen: both take port {}", api.port()));
         }
 
-        match (listen, ops_listen, no_auth, reply_timeout, poll_min, poll_max) {
-            (Some(listen), Some(ops_listen), Some(no_auth), Some(reply_timeout), Some(poll_min), Some(poll_max))
-                if problems.is_empty() =>
-            {
-                if let (Some(shutdown_grace), Some(stop_wait), Some(denied_grace), Some(log)) =
-                    (shutdown_grace, stop_wait, denied_grace, log)
-                {
-                    return Ok(Self {
-                        listen,
-                        ops_listen,
-                        token_file: (!no_auth).then(|| PathBuf::from(args.token_file)),
-                        reply_timeout,
-                        poll_min,
-                        poll_max,
-                        shutdown_grace,
-                        stop_wait,
-                        denied_grace,
-                        max_running_per_workflow,
-                        log,
-                    });
-                }
-                Err(ConfigError(problems))
-            }
-            _ => Err(ConfigError(problems)),
-        }
+        let config = || {
+            Some(Self {
+                listen: listen?,
+                ops_listen: ops_listen?,
+                token_file: (!no_auth?).then(|| PathBuf::from(args.token_file)),
+                reply_timeout: reply_timeout?,
+                poll_min: poll_min?,
+                poll_max: poll_max?,
+                shutdown_grace: shutdown_grace?,
+                stop_wait: stop_wait?,
+                denied_grace: denied_grace?,
+                max_running_per_workflow,
+                log: log?,
+            })
+        };
+        if problems.is_empty() { config().ok_or(ConfigError(problems)) } else { Err(ConfigError(problems)) }
     }
 }
 
@@ -199,15 +193,16 @@ impl LogArgs {
                 None
             }
         };
-        let given = self.log_filter.as_deref().map(str::trim).filter(|text| !text.is_empty());
+        let given = given(self.log_filter.as_deref());
         if let Some(text) = given
             && let Err(error) = tracing_subscriber::EnvFilter::try_new(text)
         {
             problems.push(format!("--log-filter (RUST_LOG): {text:?} is not a filter: {error}"));
             return None;
         }
-        // The SDK's own chatter below warnings may show requests; it has to be asked for by name.
-        let filter = given.unwrap_or(if debug? { "info,awf_aws=debug" } else { "info" }).to_owned();
+        // The SDK's own lines below warnings may show requests; they have to be asked for by name.
+        let usual = if debug? { format!("{USUAL_LOG},awf_aws=debug") } else { USUAL_LOG.to_owned() };
+        let filter = given.map_or(usual, str::to_owned);
         Some(LogConfig { filter, format: format? })
     }
 }
@@ -218,6 +213,11 @@ const fn secs(n: u64) -> Duration {
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
+}
+
+/// An optional value; an empty variable is how manifests switch one off.
+fn given(text: Option<&str>) -> Option<&str> {
+    text.map(str::trim).filter(|text| !text.is_empty())
 }
 
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
@@ -252,7 +252,6 @@ fn count(problems: &mut Vec<String>, name: &str, text: &str) -> Option<usize> {
 fn switch(problems: &mut Vec<String>, name: &str, text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),
-        // An empty variable is how manifests switch something off.
         "false" | "0" | "no" | "off" | "" => Some(false),
         _ => {
             problems.push(format!("{name}: {text:?} is not one of true, false"));

@@ -1,5 +1,7 @@
 //! What actix really does. The supervision rests on these facts; a new version of actix has to prove them again.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers and probes of tests")]
+
 use std::{
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},

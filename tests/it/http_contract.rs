@@ -1,5 +1,7 @@
 //! The HTTP contract, row by row.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers and probes of tests")]
+
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use actix_web::{

@@ -1,5 +1,7 @@
 //! What dies is noticed, made again, and costs nobody an answer.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers and probes of tests")]
+
 use std::{
     future::Future,
     pin::Pin,
@@ -15,11 +17,11 @@ use awf_aws::{
     app,
     backend::Backend,
     config::{Config, LogConfig, LogFormat},
-    input::{Action, Execute, MockState, Task, WorkflowId},
+    input::{self, Action, MockState, Task, WorkflowId},
     metrics::Metrics,
-    pipelines::{Call, CallEnded, ClientKey},
+    pipelines::{Call, CallEnded, CallReply, ClientKey, Execution, Status},
     protocol::{ExecuteTemplateReply, NodeResult, Phase},
-    workflow::Settings,
+    workflow::{LiveExecution, Settings},
 };
 use tokio::{
     sync::oneshot,
@@ -40,6 +42,8 @@ pub enum Script {
     Panics,
     /// No call ever ends.
     Hangs,
+    /// A start takes so long, everything else nothing; what was started runs.
+    StartsAfter(Duration),
 }
 
 impl Scripted {
@@ -49,12 +53,39 @@ impl Scripted {
 }
 
 impl Backend for Scripted {
-    fn call(&self, _: ClientKey, _: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
+    fn call(&self, _: ClientKey, call: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         match self.script {
             Script::Panics => Box::pin(async { panic!("on purpose") }),
             Script::Hangs => Box::pin(std::future::pending()),
+            Script::StartsAfter(wait) => Box::pin(async move {
+                if let Call::StartExecution(_) = call {
+                    sleep(wait).await;
+                }
+                CallEnded { result: Ok(running(call)), server_time: None }
+            }),
         }
+    }
+}
+
+const ARN: &str = "arn:aws:sagemaker:us-west-2:100000000002:pipeline/mypipeline/execution/abcdefabcdef";
+
+/// What a service answers whose only execution is the one that is being started.
+fn running(call: Call) -> CallReply {
+    match call {
+        Call::GetCallerIdentity => CallReply::CallerIdentity { account: "100000000002".to_owned() },
+        Call::ListExecutions { .. } => CallReply::Executions { page: Vec::new(), next_token: None },
+        Call::StartExecution(_) => CallReply::Started { arn: ARN.to_owned() },
+        Call::DescribeExecution { arn } => CallReply::Execution(Execution {
+            arn,
+            status: Status::Executing,
+            created: None,
+            modified: None,
+            description: None,
+            failure_reason: None,
+        }),
+        Call::ListSteps { .. } => CallReply::Steps { page: Vec::new(), next_token: None },
+        other => panic!("unexpected {other:?}"),
     }
 }
 
@@ -98,7 +129,7 @@ fn mock(workflow: &str) -> Arc<Task> {
 fn execution(workflow: &str) -> Arc<Task> {
     task(
         workflow,
-        Action::Execute(Box::new(Execute {
+        Action::Execute(Box::new(input::Execute {
             parameters: Vec::new(),
             display_name: None,
             description: None,
@@ -135,6 +166,8 @@ pub fn series(metrics: &Metrics, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
+
+const STARTS: &str = "awf_aws_aws_api_calls_total{operation=\"StartPipelineExecution\",outcome=\"ok\"}";
 
 const RESTARTS: &str = "awf_aws_actor_restarts_total{actor=\"workflow\"}";
 
@@ -253,6 +286,47 @@ async fn while_draining_known_workflows_are_answered_and_new_ones_get_free_polls
     assert!(handle.is_draining());
     assert!(is_free_poll(&ask(&handle, mock("b")).await));
     assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded));
+}
+
+#[actix::test]
+async fn a_drain_awaits_the_start_in_flight_and_names_what_is_left_running() {
+    tokio::time::pause();
+    let (handle, metrics, _death) = supervised(Scripted::new(Script::StartsAfter(Duration::from_secs(5))));
+    let began = Instant::now();
+    assert!(!phase(&handle, execution("a")).await.is_some_and(Phase::is_terminal));
+    let live = handle.drain(Duration::from_secs(25)).await.unwrap();
+    assert_eq!(live, [LiveExecution { arn: ARN.to_owned(), stopping: false }]);
+    assert!((5..6).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+
+    sleep(Duration::from_secs(1)).await;
+    assert!(series(&metrics, "awf_aws_executions_started_total") == 1.0);
+    assert!(series(&metrics, "awf_aws_active_executions{status=\"Executing\"}") == 1.0);
+    assert!(series(&metrics, STARTS) == 1.0);
+    assert!(is_free_poll(&ask(&handle, execution("a")).await), "only ends are still told");
+}
+
+#[actix::test]
+async fn a_start_that_does_not_end_holds_the_drain_for_its_grace_and_no_longer() {
+    tokio::time::pause();
+    let (handle, metrics, _death) = supervised(Scripted::new(Script::StartsAfter(Duration::from_secs(3600))));
+    assert!(!phase(&handle, execution("a")).await.is_some_and(Phase::is_terminal));
+    let began = Instant::now();
+    assert_eq!(handle.drain(Duration::from_secs(23)).await.unwrap(), []);
+    assert_eq!(began.elapsed().as_secs(), 23);
+    assert!(series(&metrics, STARTS) == 0.0);
+}
+
+#[actix::test]
+async fn a_dying_runner_takes_its_share_of_the_active_executions_along() {
+    tokio::time::pause();
+    let (handle, metrics, _death) = supervised(Scripted::new(Script::StartsAfter(Duration::ZERO)));
+    assert_eq!(phase(&handle, execution("a")).await, Some(Phase::Running));
+    assert_eq!(phase(&handle, execution("b")).await, Some(Phase::Running));
+    sleep(Duration::from_secs(1)).await;
+    assert!(series(&metrics, "awf_aws_active_executions{status=\"Executing\"}") == 2.0);
+    assert!(handle.crash_runner_for_test(&execution("a").workflow));
+    sleep(Duration::from_millis(10)).await;
+    assert!(series(&metrics, "awf_aws_active_executions{status=\"Executing\"}") == 1.0);
 }
 
 #[actix::test]
