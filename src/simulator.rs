@@ -1,1 +1,43 @@
-//! To come.
+//! A simulated SageMaker Pipelines with its STS.
+//!
+//! [`book::Book`] is the whole service as a pure state machine. Two doors lead to it: [`http`] speaks the wire protocols, so
+//! any AWS client can be pointed at it; [`door`] is a [`crate::backend::Backend`] for simulations under a virtual clock.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::pipelines::Time;
+
+pub mod arn;
+pub mod book;
+pub mod definition;
+pub mod door;
+pub mod execution;
+pub mod faults;
+mod help;
+pub mod http;
+pub mod paging;
+mod pipeline;
+pub mod refusal;
+mod runs;
+pub mod scenario;
+mod start;
+mod sts;
+
+pub use help::HELP;
+pub use http::serve;
+
+/// The one source of time of a simulation.
+pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
+
+/// A book that several doors share.
+pub type SharedBook = Arc<Mutex<book::Book>>;
+
+/// Wraps a book for sharing.
+pub fn shared(book: book::Book) -> SharedBook {
+    Arc::new(Mutex::new(book))
+}
+
+/// The book, for one call. A panic of another holder leaves it usable: every call is a whole step.
+pub fn locked(book: &SharedBook) -> MutexGuard<'_, book::Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}
