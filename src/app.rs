@@ -28,7 +28,7 @@ use crate::{
     http::{self, Doors, auth::Token},
     metrics::Metrics,
     pipelines::{Call, CallEnded, ClientKey, Time},
-    simulator,
+    simulator::{self, book::Book, scenario::Scenario},
     workflow::Settings,
 };
 
@@ -53,6 +53,8 @@ pub enum AppError {
     Signals(io::Error),
     #[error("unable to set up metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error("unable to begin the scenario: {0}")]
+    Scenario(String),
     #[error("the supervisor died")]
     SupervisorDied,
     #[error("the API server ended")]
@@ -101,11 +103,15 @@ impl Backend for Connecting {
 }
 
 /// Runs the simulator until a signal ends it. The process must end with it.
-pub fn run_simulator(listen: SocketAddr, scenario: simulator::Scenario) -> Result<(), AppError> {
+pub fn run_simulator(listen: SocketAddr, scenario: Scenario) -> Result<(), AppError> {
     block_on(async move {
         let listener = bind(listen)?;
         let mut signals = Signals::new()?;
-        let server = simulator::serve(listener, scenario, wall_clock());
+        let clock = wall_clock();
+        let book = Book::new(scenario, clock()).map_err(AppError::Scenario)?;
+        let server = simulator::serve(listener, simulator::shared(book), clock)
+            .map_err(|source| listen_error(listen, source))?;
+        tracing::info!(%listen, "the simulated SageMaker is listening");
         select! {
             ended = server => ended.map_err(AppError::Server),
             () = signals.next() => Ok(()),

@@ -88,7 +88,7 @@ fn simulate(args: &SimulatorArgs) -> ExitCode {
             .map_err(|error| problems.push(format!("--scenario: cannot read {}: {error}", path.display())))
             .ok(),
     };
-    let scenario = simulator::Scenario::parse(scenario.as_deref().unwrap_or("{}"))
+    let scenario = simulator::scenario::Scenario::parse(scenario.as_deref().unwrap_or("{}"))
         .map_err(|error| problems.push(format!("--scenario: {error}")))
         .ok();
     let log = args.log.validate(&mut problems);

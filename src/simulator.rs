@@ -1,28 +1,43 @@
-//! STUB, replaced at the merge.
+//! A simulated SageMaker Pipelines with its STS.
+//!
+//! [`book::Book`] is the whole service as a pure state machine. Two doors lead to it: [`http`] speaks the wire protocols, so
+//! any AWS client can be pointed at it; [`door`] is a [`crate::backend::Backend`] for simulations under a virtual clock.
 
-use std::net::TcpListener;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use std::sync::Arc;
+use crate::pipelines::Time;
 
-/// What `--help` says.
-pub const HELP: &str = "Run a simulated SageMaker that any AWS client can be pointed at";
+pub mod arn;
+pub mod book;
+pub mod definition;
+pub mod door;
+pub mod execution;
+pub mod faults;
+mod help;
+pub mod http;
+pub mod paging;
+mod pipeline;
+pub mod refusal;
+mod runs;
+pub mod scenario;
+mod start;
+mod sts;
 
-/// A scenario.
-pub struct Scenario;
+pub use help::HELP;
+pub use http::serve;
 
-impl Scenario {
-    /// Reads one.
-    pub fn parse(_text: &str) -> Result<Self, String> {
-        Ok(Self)
-    }
+/// The one source of time of a simulation.
+pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
+
+/// A book that several doors share.
+pub type SharedBook = Arc<Mutex<book::Book>>;
+
+/// Wraps a book for sharing.
+pub fn shared(book: book::Book) -> SharedBook {
+    Arc::new(Mutex::new(book))
 }
 
-/// Serves.
-#[allow(clippy::unwrap_used)]
-pub fn serve(
-    listener: TcpListener,
-    _scenario: Scenario,
-    _clock: Arc<dyn Fn() -> crate::pipelines::Time + Send + Sync>,
-) -> actix_web::dev::Server {
-    actix_web::HttpServer::new(actix_web::App::new).workers(1).disable_signals().listen(listener).unwrap().run()
+/// The book, for one call. A panic of another holder leaves it usable: every call is a whole step.
+pub fn locked(book: &SharedBook) -> MutexGuard<'_, book::Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
 }

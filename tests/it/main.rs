@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::unwrap_in_result)]
 
 mod actix_facts;
+mod boto3;
 mod config;
+mod end_to_end;
 mod http_contract;
 mod identity;
 mod input;
@@ -12,6 +14,5 @@ mod machine;
 mod moto;
 mod protocol;
 mod supervision;
-#[allow(dead_code)] // the simulator's tests use the rest
 mod support;
 mod walls;

@@ -1,0 +1,296 @@
+//! The state machine of simulated SageMaker pipelines: no clock, no I/O. Requests and answers are the API's own JSON;
+//! the doors ([`super::http`], [`super::door`]) only carry them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::{Value, json};
+
+use super::{
+    arn::{Ids, Scope},
+    execution::{Execution, seconds},
+    faults::{Faults, operation, strikes},
+    pipeline::Pipeline,
+    refusal::Refusal,
+    scenario::Scenario,
+    sts::Session,
+};
+use crate::pipelines::Time;
+
+/// Who calls, as the request's credentials tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub account: String,
+    /// From the signature's scope.
+    pub region: String,
+    /// The caller's own ARN, as GetCallerIdentity shows it.
+    pub arn: String,
+}
+
+impl Caller {
+    pub fn scope(&self) -> Scope {
+        Scope { account: self.account.clone(), region: self.region.clone() }
+    }
+}
+
+/// What becomes of an answer on its way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    Sent,
+    /// The connection is closed without an answer.
+    Lost,
+    /// The connection stays open and silent.
+    Never,
+}
+
+/// A call's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub result: Result<Value, Refusal>,
+    pub delivery: Delivery,
+    pub latency_ms: u64,
+    pub request_id: String,
+}
+
+/// What a ClientRequestToken was used for.
+#[derive(Clone, Debug)]
+pub(super) struct TokenUse {
+    pub execution: usize,
+    /// The other arguments, to tell a repeat from a mismatch.
+    pub arguments: Value,
+    pub at: Time,
+}
+
+/// All accounts and regions of the simulated cloud.
+#[derive(Clone, Debug)]
+pub struct Book {
+    pub(super) scenario: Scenario,
+    pub faults: Faults,
+    pub(super) ids: Ids,
+    pub(super) pipelines: BTreeMap<Scope, BTreeMap<String, Pipeline>>,
+    pub(super) executions: Vec<Execution>,
+    pub(super) by_arn: HashMap<String, usize>,
+    pub(super) tokens: HashMap<(Scope, String), TokenUse>,
+    pub(super) sessions: HashMap<String, Session>,
+    /// Live executions per scope, for the quota.
+    pub(super) live: BTreeMap<Scope, usize>,
+    /// Which execution changes by itself next, and when.
+    agenda: BTreeSet<(Time, usize)>,
+    calls: BTreeMap<&'static str, u64>,
+}
+
+impl Book {
+    /// The scenario's start. The error names a pipeline whose definition SageMaker would refuse.
+    pub fn new(scenario: Scenario, now: Time) -> Result<Self, String> {
+        let mut book = Self {
+            faults: scenario.faults.clone(),
+            ids: Ids::new(scenario.seed),
+            pipelines: BTreeMap::new(),
+            executions: Vec::new(),
+            by_arn: HashMap::new(),
+            tokens: HashMap::new(),
+            sessions: HashMap::new(),
+            live: BTreeMap::new(),
+            agenda: BTreeSet::new(),
+            calls: BTreeMap::new(),
+            scenario,
+        };
+        for pipeline in book.scenario.pipelines.clone() {
+            book.add_pipeline(&pipeline, now).map_err(|e| format!("pipeline {:?}: {}", pipeline.name, e.message))?;
+        }
+        Ok(book)
+    }
+
+    /// Back to the scenario's start.
+    pub fn reset(&mut self, now: Time) -> Result<(), String> {
+        *self = Self::new(self.scenario.clone(), now)?;
+        Ok(())
+    }
+
+    /// Plays everything up to `now`.
+    pub fn settle(&mut self, now: Time) {
+        while let Some((due, index)) = self.agenda.first().copied() {
+            if due > now {
+                break;
+            }
+            self.touch(index, now);
+        }
+    }
+
+    /// Plays one execution up to `now` and notes when it is next to be looked at.
+    pub(super) fn touch(&mut self, index: usize, now: Time) {
+        let Some(execution) = self.executions.get_mut(index) else { return };
+        if let Some(due) = execution.due.take() {
+            self.agenda.remove(&(due, index));
+        }
+        let was_live = execution.status.is_live();
+        execution.advance(&mut self.faults, &mut self.ids, now);
+        execution.due = execution.next_change();
+        if let Some(due) = execution.due {
+            self.agenda.insert((due, index));
+        }
+        if was_live && !execution.status.is_live() {
+            let live = self.live.entry(execution.scope.clone()).or_default();
+            *live = live.saturating_sub(1);
+        }
+    }
+
+    /// One call of SageMaker's API: the operation's name and its input as JSON.
+    pub fn call(&mut self, caller: &Caller, name: &str, input: &Value, now: Time) -> Answer {
+        let Some(operation) = operation(name) else {
+            let refusal = Refusal::new(400, "UnknownOperationException", format!("no such operation: {name}"));
+            return self.answer(Err(refusal), Delivery::Sent);
+        };
+        self.settle(now);
+        if let Some(answer) = self.struck(caller, operation, input) {
+            return answer;
+        }
+        let result = match operation {
+            "CreatePipeline" => self.create_pipeline(caller, input, now),
+            "UpdatePipeline" => self.update_pipeline(caller, input, now),
+            "DescribePipeline" => self.describe_pipeline(caller, input),
+            "ListPipelines" => self.list_pipelines(caller, input),
+            "DeletePipeline" => self.delete_pipeline(caller, input),
+            "StartPipelineExecution" => self.start_execution(caller, input, now),
+            "DescribePipelineExecution" => self.describe_execution(caller, input),
+            "ListPipelineExecutions" => self.list_executions(caller, input, now),
+            "ListPipelineExecutionSteps" => self.list_steps(caller, input),
+            "ListPipelineParametersForExecution" => self.list_parameters(caller, input),
+            "DescribePipelineDefinitionForExecution" => self.describe_definition(caller, input),
+            "UpdatePipelineExecution" => self.update_execution(caller, input, now),
+            "StopPipelineExecution" => self.stop_execution(caller, input, now),
+            "RetryPipelineExecution" => self.retry_execution(caller, input, now),
+            "SendPipelineExecutionStepSuccess" | "SendPipelineExecutionStepFailure" => {
+                self.free_callback(caller, operation, input, now)
+            }
+            "GetCallerIdentity" | "AssumeRole" | "AssumeRoleWithWebIdentity" => {
+                self.security_token(Some(caller), operation, input, now)
+            }
+            _ => Err(Refusal::new(400, "UnknownOperationException", format!("no such operation: {operation}"))),
+        };
+        self.delivered(operation, result)
+    }
+
+    /// One call of STS. `input` holds the form's members as strings; a web identity comes without a caller.
+    pub fn call_sts(&mut self, caller: Option<&Caller>, name: &str, input: &Value, now: Time) -> Answer {
+        let known =
+            operation(name).filter(|o| matches!(*o, "GetCallerIdentity" | "AssumeRole" | "AssumeRoleWithWebIdentity"));
+        let Some(operation) = known else {
+            let text = format!("Could not find operation {name} for version 2011-06-15");
+            return self.answer(Err(Refusal::new(400, "InvalidAction", text)), Delivery::Sent);
+        };
+        self.settle(now);
+        let nobody = Caller { account: String::new(), region: String::new(), arn: String::new() };
+        if let Some(answer) = self.struck(caller.unwrap_or(&nobody), operation, input) {
+            return answer;
+        }
+        let result = self.security_token(caller, operation, input, now);
+        self.delivered(operation, result)
+    }
+
+    /// Counts the call and lets the faults refuse it before it has any effect.
+    fn struck(&mut self, caller: &Caller, operation: &'static str, input: &Value) -> Option<Answer> {
+        *self.calls.entry(operation).or_default() += 1;
+        if strikes(&mut self.faults.hang, operation) {
+            return Some(self.answer(Err(internal()), Delivery::Never));
+        }
+        if strikes(&mut self.faults.throttle, operation) {
+            let refusal = Refusal::new(400, "ThrottlingException", "Rate exceeded");
+            return Some(self.answer(Err(refusal), Delivery::Sent));
+        }
+        if strikes(&mut self.faults.server_error, operation) {
+            return Some(self.answer(Err(internal()), Delivery::Sent));
+        }
+        if strikes(&mut self.faults.deny, operation) {
+            let refusal = denial(caller, operation, input);
+            return Some(self.answer(Err(refusal), Delivery::Sent));
+        }
+        if strikes(&mut self.faults.conflict, operation) {
+            let refusal = Refusal::conflict("The pipeline execution is being modified by another request. Try again.");
+            return Some(self.answer(Err(refusal), Delivery::Sent));
+        }
+        let key = if self.faults.errors.contains_key(operation) { operation } else { "*" };
+        let chosen = self.faults.errors.get_mut(key)?;
+        if !chosen.times.take() {
+            return None;
+        }
+        let refusal = Refusal::new(chosen.status, &chosen.code, chosen.message.clone());
+        Some(self.answer(Err(refusal), Delivery::Sent))
+    }
+
+    fn delivered(&mut self, operation: &str, result: Result<Value, Refusal>) -> Answer {
+        let lost = strikes(&mut self.faults.lose_reply, operation);
+        self.answer(result, if lost { Delivery::Lost } else { Delivery::Sent })
+    }
+
+    fn answer(&mut self, result: Result<Value, Refusal>, delivery: Delivery) -> Answer {
+        Answer { result, delivery, latency_ms: self.faults.latency_ms, request_id: self.ids.request() }
+    }
+
+    /// How often an operation was called, refused calls included.
+    pub fn calls(&self, operation: &str) -> u64 {
+        self.calls.get(operation).copied().unwrap_or(0)
+    }
+
+    /// All executions ever started, deleted ones included, in order of their start.
+    pub fn executions(&self) -> &[Execution] {
+        &self.executions
+    }
+
+    /// Whether an execution is already in the lists.
+    pub(super) fn is_listed(&self, execution: &Execution, now: Time) -> bool {
+        !execution.deleted && execution.created.plus(seconds(self.faults.list_lag_seconds)) <= now
+    }
+
+    /// What `GET /admin/book` shows.
+    pub fn show(&mut self, now: Time) -> Value {
+        self.settle(now);
+        let executions: Vec<Value> = self
+            .executions
+            .iter()
+            .map(|e| {
+                json!({
+                    "account": e.scope.account, "region": e.scope.region, "pipeline": e.pipeline, "arn": e.arn,
+                    "status": e.status.as_str(), "token": e.token, "starts": e.starts, "created_ms": e.created.0,
+                    "modified_ms": e.modified.0, "display_name": e.display_name, "description": e.description,
+                    "parameters": e.parameters.iter().cloned().collect::<BTreeMap<_, _>>(),
+                    "steps": e.steps.len(), "deleted": e.deleted,
+                })
+            })
+            .collect();
+        let pipelines: Vec<&str> = self.pipelines.values().flat_map(|p| p.values().map(|p| p.arn.as_str())).collect();
+        json!({"now_ms": now.0, "executions": executions, "pipelines": pipelines, "calls": self.calls, "faults": self.faults})
+    }
+}
+
+fn internal() -> Refusal {
+    Refusal::new(500, "InternalFailure", "The request processing has failed because of an unknown error")
+}
+
+/// A denial in the words of IAM.
+fn denial(caller: &Caller, operation: &str, input: &Value) -> Refusal {
+    let resource = ["PipelineExecutionArn", "PipelineName", "RoleArn"].iter().find_map(|m| input.get(*m)?.as_str());
+    let resource = match resource {
+        Some(name) if !name.starts_with("arn:") => caller.scope().sagemaker(&format!("pipeline/{name}")),
+        Some(arn) => arn.to_owned(),
+        None => "*".to_owned(),
+    };
+    match operation {
+        "AssumeRoleWithWebIdentity" => {
+            Refusal::new(403, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")
+        }
+        "AssumeRole" | "GetCallerIdentity" => {
+            let text =
+                format!("User: {} is not authorized to perform: sts:{operation} on resource: {resource}", caller.arn);
+            Refusal::new(403, "AccessDenied", text)
+        }
+        _ => Refusal::new(
+            400,
+            "AccessDeniedException",
+            format!(
+                "User: {} is not authorized to perform: sagemaker:{operation} on resource: {resource} \
+                 because no identity-based policy allows the sagemaker:{operation} action",
+                caller.arn
+            ),
+        ),
+    }
+}

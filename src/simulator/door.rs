@@ -1,0 +1,222 @@
+//! The backend door: the book as a [`Backend`], for simulations under a virtual clock.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::{
+    Clock, SharedBook,
+    book::{Caller, Delivery},
+    locked,
+    refusal::Refusal,
+};
+use crate::{
+    backend::Backend,
+    pipelines::{
+        Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, Execution, PipelineDescription,
+        StartExecution, Status, Step, Time,
+    },
+};
+
+/// How long a call that is never answered takes to fail, as the SDK's time-out would.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The simulated service in the same process.
+pub struct SimulatedBackend {
+    book: SharedBook,
+    clock: Clock,
+    /// The access key of the pod's own credentials.
+    access_key: String,
+}
+
+impl SimulatedBackend {
+    pub fn new(book: SharedBook, clock: Clock, access_key: impl Into<String>) -> Self {
+        Self { book, clock, access_key: access_key.into() }
+    }
+
+    /// The call and its delivery, latency included in neither.
+    fn ask(&self, client: &ClientKey, call: &Call) -> (Result<CallReply, CallError>, Delivery, u64) {
+        let now = (self.clock)();
+        let mut book = locked(&self.book);
+        let mut caller = book.caller(&self.access_key, &client.region);
+        if let Some(role) = &client.role_arn {
+            match assumed(&mut book, &caller, client, role, now) {
+                Ok(assumed) => caller = assumed,
+                Err(error) => return (Err(error), Delivery::Sent, 0),
+            }
+        }
+        let answer = book.call(&caller, call.operation(), &input(call), now);
+        let result = match answer.result {
+            Ok(output) => Ok(reply(call, &output)),
+            Err(refusal) => Err(error(&refusal, Some(answer.request_id))),
+        };
+        (result, answer.delivery, answer.latency_ms)
+    }
+}
+
+impl Backend for SimulatedBackend {
+    fn call(&self, client: ClientKey, call: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
+        // The effect happens when the call is made; only the answer takes time.
+        let (result, delivery, latency_ms) = self.ask(&client, &call);
+        let clock = self.clock.clone();
+        Box::pin(async move {
+            if latency_ms > 0 {
+                tokio::time::sleep(Duration::from_millis(latency_ms)).await;
+            }
+            let unknown = |message: &str| CallError {
+                kind: CallErrorKind::OutcomeUnknown,
+                code: None,
+                message: message.to_owned(),
+                request_id: None,
+            };
+            match delivery {
+                Delivery::Sent => CallEnded { result, server_time: Some(clock()) },
+                Delivery::Lost => {
+                    CallEnded { result: Err(unknown("connection closed before the answer")), server_time: None }
+                }
+                Delivery::Never => {
+                    tokio::time::sleep(TIMEOUT).await;
+                    CallEnded { result: Err(unknown("no answer within 10 s")), server_time: None }
+                }
+            }
+        })
+    }
+}
+
+/// The role's caller. Its credentials are cached as the SDK would, by being derived once per call without a fault's count.
+fn assumed(
+    book: &mut super::book::Book,
+    caller: &Caller,
+    client: &ClientKey,
+    role: &str,
+    now: Time,
+) -> Result<Caller, CallError> {
+    let mut form = json!({"RoleArn": role, "RoleSessionName": "awf-aws"});
+    if let Some(id) = &client.external_id {
+        form["ExternalId"] = id.as_str().into();
+    }
+    let answer = book.call_sts(Some(caller), "AssumeRole", &form, now);
+    let output = answer.result.map_err(|refusal| CallError {
+        kind: CallErrorKind::Credentials,
+        ..error(&refusal, Some(answer.request_id))
+    })?;
+    let key = output.pointer("/Credentials/AccessKeyId").and_then(Value::as_str).unwrap_or_default();
+    Ok(book.caller(key, &client.region))
+}
+
+/// A call's input as the API's JSON.
+fn input(call: &Call) -> Value {
+    match call {
+        Call::GetCallerIdentity => json!({}),
+        Call::DescribePipeline { pipeline, version } => {
+            json!({"PipelineName": pipeline, "PipelineVersionId": version})
+        }
+        Call::StartExecution(start) => start_input(start),
+        Call::DescribeExecution { arn } => json!({"PipelineExecutionArn": arn}),
+        Call::ListExecutions { pipeline, created_after, next_token } => json!({
+            "PipelineName": pipeline, "NextToken": next_token, "MaxResults": 100,
+            "SortBy": "CreationTime", "SortOrder": "Descending",
+            "CreatedAfter": created_after.map(|t| t.0 as f64 / 1000.0),
+        }),
+        Call::ListSteps { arn, next_token } => {
+            json!({"PipelineExecutionArn": arn, "NextToken": next_token, "MaxResults": 100, "SortOrder": "Ascending"})
+        }
+        Call::StopExecution { arn, token } => json!({"PipelineExecutionArn": arn, "ClientRequestToken": token}),
+    }
+}
+
+fn start_input(start: &StartExecution) -> Value {
+    let parameters: Vec<Value> =
+        start.parameters.iter().map(|(name, value)| json!({"Name": name, "Value": value})).collect();
+    json!({
+        "PipelineName": start.pipeline,
+        "ClientRequestToken": start.token,
+        "PipelineExecutionDisplayName": start.display_name,
+        "PipelineExecutionDescription": start.description,
+        "PipelineParameters": parameters,
+        "PipelineVersionId": start.version,
+        "ParallelismConfiguration": start.max_parallel_steps.map(|n| json!({"MaxParallelExecutionSteps": n})),
+        "SelectiveExecutionConfig": start.selective.as_ref().map(|s| json!({
+            "SourcePipelineExecutionArn": s.source_execution_arn,
+            "SelectedSteps": s.steps.iter().map(|name| json!({"StepName": name})).collect::<Vec<_>>(),
+        })),
+    })
+}
+
+fn reply(call: &Call, output: &Value) -> CallReply {
+    let next_token = text(output, "NextToken");
+    let items = |member: &str| output.get(member).and_then(Value::as_array).cloned().unwrap_or_default();
+    match call {
+        Call::GetCallerIdentity => CallReply::CallerIdentity { account: text(output, "Account").unwrap_or_default() },
+        Call::DescribePipeline { .. } => CallReply::Pipeline(PipelineDescription {
+            arn: text(output, "PipelineArn").unwrap_or_default(),
+            status: text(output, "PipelineStatus").unwrap_or_default(),
+            last_modified: at(output, "LastModifiedTime"),
+            definition: text(output, "PipelineDefinition").unwrap_or_default(),
+        }),
+        Call::StartExecution(_) => CallReply::Started { arn: text(output, "PipelineExecutionArn").unwrap_or_default() },
+        Call::DescribeExecution { .. } => CallReply::Execution(execution(output)),
+        Call::ListExecutions { .. } => CallReply::Executions {
+            page: items("PipelineExecutionSummaries").iter().map(execution).collect(),
+            next_token,
+        },
+        Call::ListSteps { .. } => {
+            CallReply::Steps { page: items("PipelineExecutionSteps").iter().map(step).collect(), next_token }
+        }
+        Call::StopExecution { .. } => CallReply::Stopping,
+    }
+}
+
+/// From Describe's or a summary's JSON; they name creation and failure differently.
+fn execution(json: &Value) -> Execution {
+    Execution {
+        arn: text(json, "PipelineExecutionArn").unwrap_or_default(),
+        status: Status::parse(&text(json, "PipelineExecutionStatus").unwrap_or_default()),
+        created: at(json, "CreationTime").or_else(|| at(json, "StartTime")),
+        modified: at(json, "LastModifiedTime"),
+        description: text(json, "PipelineExecutionDescription"),
+        failure_reason: text(json, "FailureReason").or_else(|| text(json, "PipelineExecutionFailureReason")),
+    }
+}
+
+fn step(json: &Value) -> Step {
+    let metadata = json.get("Metadata").and_then(Value::as_object).and_then(|m| m.iter().next());
+    let outputs = metadata.and_then(|(_, m)| m.get("OutputParameters")).and_then(Value::as_array);
+    Step {
+        name: text(json, "StepName").unwrap_or_default(),
+        status: text(json, "StepStatus").unwrap_or_default(),
+        kind: metadata.map(|(name, _)| name.clone()),
+        job_arn: metadata.and_then(|(_, m)| text(m, "Arn")),
+        failure_reason: text(json, "FailureReason"),
+        started: at(json, "StartTime"),
+        ended: at(json, "EndTime"),
+        outputs: outputs
+            .map(|all| all.iter().filter_map(|o| Some((text(o, "Name")?, text(o, "Value")?))).collect())
+            .unwrap_or_default(),
+    }
+}
+
+/// What a refusal lets the caller know; the wire's codes, as the SDK backend reads them.
+fn error(refusal: &Refusal, request_id: Option<String>) -> CallError {
+    let kind = match refusal.code.as_str() {
+        "ThrottlingException" => CallErrorKind::Throttled,
+        "ResourceLimitExceeded" => CallErrorKind::QuotaExceeded,
+        "ResourceNotFound" => CallErrorKind::NotFound,
+        "ConflictException" => CallErrorKind::Conflict,
+        "IdempotentParameterMismatchException" => CallErrorKind::TokenMismatch,
+        "AccessDeniedException" | "AccessDenied" => CallErrorKind::Denied,
+        "ExpiredTokenException" | "UnrecognizedClientException" => CallErrorKind::Credentials,
+        _ if refusal.status >= 500 => CallErrorKind::OutcomeUnknown,
+        _ => CallErrorKind::Invalid,
+    };
+    CallError { kind, code: Some(refusal.code.clone()), message: refusal.message.clone(), request_id }
+}
+
+fn text(json: &Value, member: &str) -> Option<String> {
+    json.get(member).and_then(Value::as_str).map(str::to_owned)
+}
+
+fn at(json: &Value, member: &str) -> Option<Time> {
+    // Whole milliseconds went in, so rounding gives them back.
+    json.get(member).and_then(Value::as_f64).map(|seconds| Time((seconds * 1000.0).round() as i64))
+}

@@ -1,0 +1,449 @@
+//! One execution: its steps start, run and end as time passes. Nothing happens between two looks at it; [`Execution::advance`]
+//! catches up event by event, so the times in it do not depend on when it was looked at.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    arn::{Ids, Scope},
+    definition::{Definition, StepKind, StepPlan},
+    faults::{Faults, Times},
+};
+use crate::pipelines::{Status, Time};
+
+/// FailureReason of every failed execution; the useful text is the step's.
+pub const FAILED: &str = "Step failure: One or multiple steps failed.";
+
+/// A step's status, in SageMaker's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepStatus {
+    Executing,
+    Stopping,
+    Stopped,
+    Failed,
+    Succeeded,
+}
+
+impl StepStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Executing => "Executing",
+            Self::Stopping => "Stopping",
+            Self::Stopped => "Stopped",
+            Self::Failed => "Failed",
+            Self::Succeeded => "Succeeded",
+        }
+    }
+
+    fn is_running(self) -> bool {
+        matches!(self, Self::Executing | Self::Stopping)
+    }
+}
+
+/// A step that has been started.
+#[derive(Clone, Debug)]
+pub struct StepRun {
+    /// Its place in the definition.
+    pub plan: usize,
+    pub status: StepStatus,
+    pub attempt: u32,
+    pub started: Time,
+    pub ended: Option<Time>,
+    pub failure_reason: Option<String>,
+    /// When it ends; `None` for a Callback step that waits to be freed.
+    due: Option<Time>,
+    /// It will end as Failed, for this reason.
+    fails: Option<String>,
+    /// Its failure does not fail the execution.
+    handled: bool,
+    outputs: Vec<(String, String)>,
+    job_arn: Option<String>,
+    pub callback_token: Option<String>,
+    outcome: bool,
+}
+
+/// One execution of a pipeline.
+#[derive(Clone, Debug)]
+pub struct Execution {
+    pub scope: Scope,
+    pub pipeline: String,
+    pub pipeline_arn: String,
+    pub id: String,
+    pub arn: String,
+    pub display_name: String,
+    pub description: Option<String>,
+    pub parameters: Vec<(String, String)>,
+    pub version: usize,
+    pub parallelism: Option<u64>,
+    /// SelectiveExecutionConfig as it was sent.
+    pub selective: Option<Value>,
+    /// Indexes of the steps that run; `None`: all.
+    pub selected: Option<Vec<usize>>,
+    pub definition: Arc<Definition>,
+    pub token: String,
+    /// How many Start calls were answered with this execution.
+    pub starts: u64,
+    pub stop_token: Option<String>,
+    pub status: Status,
+    pub failure_reason: Option<String>,
+    pub created: Time,
+    pub modified: Time,
+    pub steps: Vec<StepRun>,
+    /// Attempts of steps before a retry, by place in the definition.
+    pub attempts: BTreeMap<usize, u32>,
+    /// Gone from the API, with its pipeline.
+    pub deleted: bool,
+    /// A stop takes at least until then.
+    stop_until: Time,
+    /// How far the execution has been played.
+    reached: Time,
+    /// Its entry in the book's agenda.
+    pub due: Option<Time>,
+}
+
+/// What a new execution is made from.
+pub struct Start {
+    pub scope: Scope,
+    pub pipeline: String,
+    pub pipeline_arn: String,
+    pub id: String,
+    pub display_name: String,
+    pub description: Option<String>,
+    pub parameters: Vec<(String, String)>,
+    pub version: usize,
+    pub parallelism: Option<u64>,
+    pub selective: Option<Value>,
+    pub selected: Option<Vec<usize>>,
+    pub definition: Arc<Definition>,
+    pub token: String,
+}
+
+impl Execution {
+    pub fn new(start: Start, now: Time) -> Self {
+        Self {
+            arn: format!("{}/execution/{}", start.pipeline_arn, start.id),
+            scope: start.scope,
+            pipeline: start.pipeline,
+            pipeline_arn: start.pipeline_arn,
+            id: start.id,
+            display_name: start.display_name,
+            description: start.description,
+            parameters: start.parameters,
+            version: start.version,
+            parallelism: start.parallelism,
+            selective: start.selective,
+            selected: start.selected,
+            definition: start.definition,
+            token: start.token,
+            starts: 1,
+            stop_token: None,
+            status: Status::Executing,
+            failure_reason: None,
+            created: now,
+            modified: now,
+            steps: Vec::new(),
+            attempts: BTreeMap::new(),
+            deleted: false,
+            stop_until: now,
+            reached: now,
+            due: None,
+        }
+    }
+
+    /// Plays the execution up to `now`.
+    pub fn advance(&mut self, faults: &mut Faults, ids: &mut Ids, now: Time) {
+        while self.status.is_live() {
+            if self.status == Status::Executing {
+                self.start_ready_steps(faults, ids);
+            }
+            let next = self.running().filter_map(|i| Some((self.steps[i].due?, i))).min();
+            if let Some((at, i)) = next {
+                if at > now {
+                    break;
+                }
+                self.reached = self.reached.max(at);
+                self.end_step(i);
+            } else if self.running().next().is_some() {
+                // Only Callback steps: time alone changes nothing.
+                break;
+            } else if self.status == Status::Stopping {
+                if self.stop_until > now {
+                    break;
+                }
+                self.reached = self.reached.max(self.stop_until);
+                self.end(Status::Stopped);
+            } else {
+                let failed = self.steps.iter().any(|s| s.status == StepStatus::Failed);
+                self.end(if failed { Status::CompletedWithFailures } else { Status::Succeeded });
+            }
+        }
+    }
+
+    /// When time alone changes something next.
+    pub fn next_change(&self) -> Option<Time> {
+        if !self.status.is_live() {
+            return None;
+        }
+        let running = self.running().next().is_some();
+        if !running && self.status == Status::Stopping {
+            return Some(self.stop_until);
+        }
+        self.running().filter_map(|i| self.steps[i].due).min()
+    }
+
+    /// Begins to stop. A Lambda step is waited for, a Callback step blocks until it is freed, jobs are stopped.
+    pub fn stop(&mut self, faults: &Faults, now: Time) {
+        self.status = Status::Stopping;
+        self.reached = self.reached.max(now);
+        self.modified = self.reached;
+        self.stop_until = self.reached.plus(seconds(faults.stop_seconds));
+        for i in 0..self.steps.len() {
+            let waited_for =
+                matches!(self.plan(i).kind, StepKind::Lambda { .. } | StepKind::Callback { .. } | StepKind::Condition);
+            let step = &mut self.steps[i];
+            if step.status == StepStatus::Executing && !waited_for {
+                step.status = StepStatus::Stopping;
+                step.due = Some(self.stop_until);
+            }
+        }
+    }
+
+    /// Runs what failed or was stopped again, under the same ARN.
+    pub fn retry(&mut self, now: Time) {
+        for step in &self.steps {
+            self.attempts.insert(step.plan, step.attempt);
+        }
+        self.steps.retain(|s| s.status == StepStatus::Succeeded);
+        self.status = Status::Executing;
+        self.failure_reason = None;
+        self.stop_token = None;
+        self.reached = self.reached.max(now);
+        self.modified = self.reached;
+    }
+
+    /// Ends a waiting Callback step; false when it no longer waits.
+    pub fn free_callback(&mut self, token: &str, result: Result<Vec<(String, String)>, String>, now: Time) -> bool {
+        let Some(step) = self.steps.iter_mut().find(|s| s.callback_token.as_deref() == Some(token)) else {
+            return false;
+        };
+        if !self.status.is_live() || !step.status.is_running() {
+            return false;
+        }
+        step.due = Some(now);
+        match result {
+            Ok(outputs) => (step.fails, step.outputs) = (None, outputs),
+            Err(reason) => step.fails = Some(reason),
+        }
+        true
+    }
+
+    fn plan(&self, run: usize) -> &StepPlan {
+        &self.definition.steps[self.steps[run].plan]
+    }
+
+    fn running(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.steps.len()).filter(|i| self.steps[*i].status.is_running())
+    }
+
+    fn start_ready_steps(&mut self, faults: &mut Faults, ids: &mut Ids) {
+        let definition = Arc::clone(&self.definition);
+        for (place, plan) in definition.steps.iter().enumerate() {
+            let room = self.parallelism.is_none_or(|most| (self.running().count() as u64) < most);
+            if room && self.is_ready(place, plan) {
+                let run = self.begin(place, plan, faults, ids);
+                self.steps.push(run);
+                self.modified = self.reached;
+            }
+        }
+    }
+
+    fn is_selected(&self, place: usize) -> bool {
+        self.selected.as_ref().is_none_or(|selected| selected.contains(&place))
+    }
+
+    fn is_ready(&self, place: usize, plan: &StepPlan) -> bool {
+        if !self.is_selected(place) || self.steps.iter().any(|s| s.plan == place) {
+            return false;
+        }
+        let run_of = |place: usize| self.steps.iter().find(|s| s.plan == place);
+        // What a selective execution leaves out was done by its source.
+        let done = |place: &usize| {
+            !self.is_selected(*place)
+                || run_of(*place)
+                    .is_some_and(|s| s.status == StepStatus::Succeeded || (s.status == StepStatus::Failed && s.handled))
+        };
+        let taken = plan.branch.is_none_or(|(condition, wanted)| {
+            !self.is_selected(condition) || run_of(condition).is_some_and(|s| s.outcome == wanted)
+        });
+        taken && plan.after.iter().all(done)
+    }
+
+    fn begin(&self, place: usize, plan: &StepPlan, faults: &mut Faults, ids: &mut Ids) -> StepRun {
+        let default_seconds = faults.step_seconds;
+        let script = faults.script(&self.pipeline, &plan.name);
+        let fails = script.is_some_and(|s| s.fail.as_mut().is_some_and(Times::take));
+        let script = faults.script(&self.pipeline, &plan.name).cloned().unwrap_or_default();
+        let scripted = || {
+            let text = "AlgorithmError: ExecuteUserScriptError: ExitCode 1, ErrorMessage \"simulated failure\"";
+            script.reason.clone().unwrap_or_else(|| format!("ClientError: {}: {text}", plan.name))
+        };
+        let reason = match &plan.kind {
+            StepKind::Fail { message } => Some(message.clone()),
+            _ => fails.then(scripted),
+        };
+        let waits = matches!(plan.kind, StepKind::Callback { .. });
+        let duration = match (script.seconds, &plan.kind) {
+            (Some(n), _) => Some(n),
+            (None, _) if waits => None,
+            // A decision takes no time worth showing.
+            (None, StepKind::Condition | StepKind::Fail { .. }) => Some(0.0),
+            (None, _) => Some(default_seconds),
+        };
+        StepRun {
+            plan: place,
+            status: StepStatus::Executing,
+            attempt: self.attempts.get(&place).copied().unwrap_or(0) + 1,
+            started: self.reached,
+            ended: None,
+            failure_reason: None,
+            due: duration.map(|n| self.reached.plus(seconds(n))),
+            fails: reason,
+            handled: script.handled,
+            outputs: outputs(&plan.kind, &script.outputs),
+            job_arn: self.job_arn(plan, ids),
+            callback_token: waits.then(|| ids.lower(10)),
+            outcome: script.outcome.unwrap_or(true),
+        }
+    }
+
+    /// Names as SageMaker gives them: `pipelines-<execution>-<step>-<10 random>`, at most 63 characters.
+    fn job_arn(&self, plan: &StepPlan, ids: &mut Ids) -> Option<String> {
+        match &plan.kind {
+            StepKind::Job { resource, .. } => {
+                let step: String = plan.name.chars().filter(|c| *c != '_').take(29).collect();
+                let job = format!("{resource}/pipelines-{}-{step}-{}", self.id, ids.lower(10));
+                Some(self.scope.sagemaker(&job))
+            }
+            StepKind::RegisterModel { group } => {
+                // Each execution registers another version of the group.
+                let version = 1 + ids.lower(2).bytes().map(u32::from).sum::<u32>();
+                Some(self.scope.sagemaker(&format!("model-package/{group}/{version}")))
+            }
+            _ => None,
+        }
+    }
+
+    fn end_step(&mut self, run: usize) {
+        let at = self.reached;
+        self.modified = at;
+        let lambda = matches!(self.plan(run).kind, StepKind::Lambda { .. });
+        let stopping = self.status == Status::Stopping;
+        let step = &mut self.steps[run];
+        step.ended = Some(at);
+        if step.status == StepStatus::Stopping {
+            step.status = StepStatus::Stopped;
+            return;
+        }
+        let Some(reason) = step.fails.take() else {
+            step.status = StepStatus::Succeeded;
+            return;
+        };
+        step.status = StepStatus::Failed;
+        step.failure_reason = Some(reason);
+        if step.handled || (stopping && !lambda) {
+            return;
+        }
+        for other in self.steps.iter_mut().filter(|s| s.status.is_running()) {
+            other.status = StepStatus::Stopped;
+            other.ended = Some(at);
+        }
+        self.failure_reason = Some(FAILED.to_owned());
+        self.end(Status::Failed);
+    }
+
+    fn end(&mut self, status: Status) {
+        self.status = status;
+        self.modified = self.reached;
+    }
+
+    /// A step as ListPipelineExecutionSteps shows it.
+    pub fn step_json(&self, run: usize) -> Value {
+        let (step, plan) = (&self.steps[run], self.plan(run));
+        let mut shown = Map::new();
+        shown.insert("StepName".into(), plan.name.as_str().into());
+        if let Some(text) = &plan.display_name {
+            shown.insert("StepDisplayName".into(), text.as_str().into());
+        }
+        if let Some(text) = &plan.description {
+            shown.insert("StepDescription".into(), text.as_str().into());
+        }
+        shown.insert("StartTime".into(), timestamp(step.started));
+        if let Some(ended) = step.ended {
+            shown.insert("EndTime".into(), timestamp(ended));
+        }
+        shown.insert("StepStatus".into(), step.status.as_str().into());
+        shown.insert("AttemptCount".into(), step.attempt.into());
+        if let Some(reason) = &step.failure_reason {
+            shown.insert("FailureReason".into(), clipped(reason, 1024).into());
+        }
+        if let Some(metadata) = metadata(step, plan) {
+            shown.insert("Metadata".into(), metadata);
+        }
+        shown.into()
+    }
+}
+
+fn metadata(step: &StepRun, plan: &StepPlan) -> Option<Value> {
+    let ended_outputs = || {
+        let shown = if step.status == StepStatus::Succeeded { step.outputs.as_slice() } else { &[] };
+        shown.iter().map(|(name, value)| json!({"Name": name, "Value": value})).collect::<Vec<_>>()
+    };
+    Some(match &plan.kind {
+        StepKind::Job { member, .. } => json!({ *member: {"Arn": step.job_arn} }),
+        // The package exists only once the step has made it.
+        StepKind::RegisterModel { .. } if step.status == StepStatus::Succeeded => {
+            json!({"RegisterModel": {"Arn": step.job_arn}})
+        }
+        StepKind::Lambda { function_arn, .. } => {
+            json!({"Lambda": {"Arn": function_arn, "OutputParameters": ended_outputs()}})
+        }
+        StepKind::Callback { queue, .. } => json!({"Callback": {
+            "CallbackToken": step.callback_token, "SqsQueueUrl": queue, "OutputParameters": ended_outputs(),
+        }}),
+        StepKind::Condition if step.status == StepStatus::Succeeded => {
+            json!({"Condition": {"Outcome": if step.outcome { "True" } else { "False" }}})
+        }
+        StepKind::Fail { message } => json!({"Fail": {"ErrorMessage": clipped(message, 3072)}}),
+        StepKind::RegisterModel { .. } | StepKind::Condition | StepKind::Other => return None,
+    })
+}
+
+/// Declared outputs with the script's values or stand-ins; what only the script names comes after.
+fn outputs(kind: &StepKind, scripted: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let (StepKind::Lambda { outputs: declared, .. } | StepKind::Callback { outputs: declared, .. }) = kind else {
+        return Vec::new();
+    };
+    let given = |name: &String| scripted.get(name).cloned().unwrap_or_else(|| format!("{name}-value"));
+    let extra = scripted.iter().filter(|(name, _)| !declared.contains(name));
+    declared
+        .iter()
+        .map(|name| (name.clone(), given(name)))
+        .chain(extra.map(|(name, value)| (name.clone(), value.clone())))
+        .collect()
+}
+
+/// Seconds as they are configured; checked when they were set.
+pub fn seconds(n: f64) -> Duration {
+    Duration::try_from_secs_f64(n).unwrap_or_default()
+}
+
+/// A time as AWS JSON writes it: seconds since the epoch with a fraction.
+pub fn timestamp(time: Time) -> Value {
+    (time.0 as f64 / 1000.0).into()
+}
+
+/// The text cut to so many characters.
+pub fn clipped(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}

@@ -1,0 +1,54 @@
+//! The text of `awf-aws simulator --help`.
+
+/// Scenario file and admin calls, with examples.
+pub const HELP: &str = r#"A simulated Amazon SageMaker Pipelines and STS. Point any AWS client at it:
+
+  export AWS_ENDPOINT_URL=http://127.0.0.1:4599 AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any
+  aws sagemaker list-pipelines
+
+The access key decides the account (100000000002 unless the scenario maps it; keys of AssumeRole and
+AssumeRoleWithWebIdentity act in the role's account), the signature's scope the region. Signatures are not checked.
+Everything is in memory and per account and region; only an ARN reaches another account's pipeline.
+
+SCENARIO FILE (JSON; every field is optional, unknown fields are errors)
+  {
+    "seed": 0,                                   random parts of ARNs follow from it
+    "default_account": "100000000002",
+    "access_keys": {"AKIAOTHER": "111122223333"},
+    "pipelines": [{"name": "MyPipeline", "region": "eu-west-1", "account": "111122223333", "description": "...",
+                   "role_arn": "...", "definition": {"Version": "2020-12-01", "Steps": [...], "Parameters": [...]}}],
+    "faults": { ... }                            as below
+  }
+
+FAULTS (in the scenario, and by POST /admin/faults at any time; the values shown are the defaults or examples)
+  A map of operations takes names such as "StartPipelineExecution", or "*" for all; how often is a number (the next so
+  many calls) or "always". Sending 0, or null for the entry, ends it.
+    "latency_ms": 0                              every answer takes so much longer
+    "throttle": {"*": 3}                         ThrottlingException
+    "server_error": {"DescribePipeline": 1}      HTTP 500, no effect
+    "hang": {"ListPipelineExecutions": 1}        the connection stays open, is never answered, no effect
+    "lose_reply": {"StartPipelineExecution": 1}  the effect happens, then the connection is closed
+    "deny": {"StopPipelineExecution": "always"}  AccessDeniedException
+    "conflict": {"StopPipelineExecution": 2}     ConflictException
+    "errors": {"*": {"code": "ExpiredTokenException", "message": "...", "status": 400, "times": "always"}}
+    "deny_web_identity": "access_denied"         or no_provider, wrong_audience, expired_token, unreachable; null: allow
+    "external_ids": {"arn:aws:iam::111122223333:role/r": "id"}   what AssumeRole of this role must bring
+    "list_lag_seconds": 0                        how long a new execution is absent from lists
+    "quota": 20                                  concurrent executions per account and region
+    "token_semantics": "same_arn"                what a repeated ClientRequestToken gets: same_arn, conflict,
+                                                 mismatch_error, {"forgotten_after_seconds": 60}
+    "step_seconds": 1, "stop_seconds": 1         how long steps and stops take
+    "steps": {"TrainModel": {"seconds": 5, "fail": 1, "reason": "ClientError: ..."},
+              "MyPipeline/Check": {"outcome": false}, "Notify": {"outputs": {"ticket": "T-1"}}}
+                                                 by step or pipeline/step; "fail": the next so many runs of the step, or
+                                                 "always"; "handled": true lets the execution go on and end
+                                                 CompletedWithFailures; a Callback step without "seconds" waits for
+                                                 SendPipelineExecutionStepSuccess or -Failure
+
+ADMIN CALLS
+  curl -s localhost:4599/admin/book              executions with account, region, token and number of starts; call counts
+  curl -s localhost:4599/admin/faults            the faults in force
+  curl -s localhost:4599/admin/faults -d '{"throttle": {"StartPipelineExecution": 5}, "step_seconds": 10}'
+                                                 a JSON merge patch: what is not named stays, null restores the default
+  curl -s -X POST localhost:4599/admin/reset     back to the scenario
+"#;
