@@ -130,10 +130,10 @@ impl Machine {
         self.out.push(Command::Note(Note::StopRequested { arn: arn.to_string(), ok }));
         if let Err(error) = result {
             self.warn(format!("stopping {arn}: {}", error.message));
-            if error.kind == CallErrorKind::Throttled {
-                if let Some(client) = self.pipelines.get(number).map(|p| p.client.clone()) {
-                    self.note_throttle(&client, true);
-                }
+            if error.kind == CallErrorKind::Throttled
+                && let Some(client) = self.pipelines.get(number).map(|p| p.client.clone())
+            {
+                self.note_throttle(&client, true);
             }
         }
         if look {

@@ -388,10 +388,10 @@ impl Machine {
             *next = now.plus(backoff(*tries + 1, Duration::from_secs(60)));
             *tries += 1;
             let at = *next;
-            if let Some(p) = self.pipelines.get_mut(pipeline) {
-                if matches!(p.listing, Listing::Complete) {
-                    p.listing = Listing::Wanted { at: now, tries: 0 };
-                }
+            if let Some(p) = self.pipelines.get_mut(pipeline)
+                && matches!(p.listing, Listing::Complete)
+            {
+                p.listing = Listing::Wanted { at: now, tries: 0 };
             }
             self.list_next(pipeline);
             self.wake_node(NodeRef::Execute(key, number), at);
