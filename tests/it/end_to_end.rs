@@ -114,24 +114,37 @@ async fn after_sigkill_the_same_request_finds_the_same_execution() {
 }
 
 #[actix_rt::test]
-async fn a_kill_in_the_middle_of_a_start_costs_no_second_execution() {
+async fn a_start_that_nobody_heard_of_is_found_by_its_marker_alone() {
     let simulator = Simulator::with_pipeline(slow(), STEPS).await;
-    // The start takes effect, but its answer comes long after the plugin was killed.
-    simulator.fault(json!({"operation": "StartPipelineExecution", "latency_after_ms": 30_000, "times": 1})).await;
+    simulator.faults(json!({"lose_reply": {"StartPipelineExecution": "always"}})).await;
     let mut plugin = Plugin::start(&simulator.endpoint, &[]).await;
     let body = execute("main", json!({}));
     let unsure = plugin.ask(&body).await;
     assert_eq!(output(&unsure, "execution-arn"), "", "{unsure}");
     simulator.until_executions(1).await;
+    plugin.process.kill();
+    let tokens_forgotten = json!({"lose_reply": null, "token_semantics": {"forgotten_after_seconds": 0}});
+    simulator.faults(tokens_forgotten).await;
     plugin.kill_and_restart().await;
     let arn = plugin.until_running(&body).await;
     assert_eq!(arns(&simulator.executions().await), BTreeSet::from([arn.as_str()]));
 }
 
 #[actix_rt::test]
+async fn an_execution_that_cannot_be_listed_is_found_by_its_token_alone() {
+    let simulator = Simulator::with_pipeline(slow(), STEPS).await;
+    simulator.faults(json!({"deny": {"ListPipelineExecutions": "always"}})).await;
+    let mut plugin = Plugin::start(&simulator.endpoint, &[]).await;
+    let body = execute("main", json!({}));
+    let before = plugin.until_running(&body).await;
+    plugin.kill_and_restart().await;
+    assert_eq!(plugin.until_running(&body).await, before);
+}
+
+#[actix_rt::test]
 async fn a_lost_reply_to_the_start_costs_no_second_execution() {
     let simulator = Simulator::with_pipeline(slow(), STEPS).await;
-    simulator.fault(json!({"operation": "StartPipelineExecution", "lost_reply": true, "times": 1})).await;
+    simulator.faults(json!({"lose_reply": {"StartPipelineExecution": 1}})).await;
     let plugin = Plugin::start(&simulator.endpoint, &[]).await;
     let arn = plugin.until_running(&execute("main", json!({}))).await;
     assert_eq!(arns(&simulator.executions().await), BTreeSet::from([arn.as_str()]));
@@ -262,9 +275,7 @@ async fn throttled_polls_do_not_fail_the_node() {
     let plugin = Plugin::start(&simulator.endpoint, &[]).await;
     let body = execute("main", json!({}));
     plugin.until_running(&body).await;
-    for operation in ["DescribePipelineExecution", "ListPipelineExecutions", "ListPipelineExecutionSteps"] {
-        simulator.fault(json!({"operation": operation, "error": "ThrottlingException", "times": 6})).await;
-    }
+    simulator.faults(json!({"throttle": {"DescribePipelineExecution": 6, "ListPipelineExecutions": 6}})).await;
     let end = plugin.until_ended(&body).await;
     assert_eq!(end["node"]["phase"], "Succeeded", "{end}");
 }

@@ -134,6 +134,7 @@ fn the_walls_see_code_and_only_code() {
         assert!(!names(&code, hidden), "{hidden} in {code}");
     }
     assert!(names("use actix::Actor;", "actix") && names("use aws_config::X;", "aws_"));
+    assert!(!names("let aws_now = 1;", "aws_"));
     assert!(!names("use actix_web::App;", "actix") && !names("my_actix::A", "actix"));
     assert!(names("use std::{env, fs};", "std::env") && !names("use std::{fs};", "std::env"));
     let used = used_modules("use crate::{a::{b, c}, d, e::f};\ncrate::g::h()");
@@ -222,8 +223,12 @@ fn names(code: &str, path: &str) -> bool {
     }
     code.match_indices(path).any(|(at, found)| {
         let before = code[..at].chars().next_back();
-        let after = code[at + found.len()..].chars().next();
-        !before.is_some_and(is_word) && (path.ends_with('_') || !after.is_some_and(is_word))
+        let after = &code[at + found.len()..];
+        let ends = match path.ends_with('_') {
+            true => after.trim_start_matches(is_word).starts_with("::"),
+            false => !after.starts_with(is_word),
+        };
+        !before.is_some_and(is_word) && ends
     })
 }
 

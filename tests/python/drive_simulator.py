@@ -8,13 +8,14 @@ import re
 import sys
 import time
 import unittest
+import urllib.error
 import urllib.request
 import uuid
 from datetime import datetime
 
 import boto3
 import botocore.config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 ENDPOINT = sys.argv.pop(1)
 ROLE = "arn:aws:iam::100000000002:role/pipelines"
@@ -32,12 +33,14 @@ def client(service="sagemaker", region="us-west-2"):
     )
 
 
-def admin(path, body):
+def faults(**patch):
+    """Changes what goes wrong: a JSON merge patch over the faults in force."""
+    body = json.dumps(patch).encode()
     request = urllib.request.Request(
-        ENDPOINT + path, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
+        ENDPOINT + "/admin/faults", body, {"Content-Type": "application/json"}, method="POST"
     )
     with urllib.request.urlopen(request) as answer:
-        return answer.read()
+        answer.read()
 
 
 def step(name, kind="Training", after=(), **more):
@@ -46,6 +49,7 @@ def step(name, kind="Training", after=(), **more):
 
 class Simulator(unittest.TestCase):
     def setUp(self):
+        faults(quota=1000, step_seconds=0.2, stop_seconds=0.1)
         self.sagemaker = client()
         self.errors = self.sagemaker.exceptions
 
@@ -127,7 +131,62 @@ class Simulator(unittest.TestCase):
         self.assertIn(":processing-job/", by_name["Prepare"]["Metadata"]["ProcessingJob"]["Arn"])
         self.assertIn(":training-job/", by_name["Train"]["Metadata"]["TrainingJob"]["Arn"])
 
-    def test_a_failed_step_fails_the_execution_and_a_retry_revives_it(self):
+    def test_a_retry_revives_a_failed_execution(self):
+        unlucky = f"Step-{uuid.uuid4().hex[:8]}"
+        faults(steps={unlucky: {"fail": 1, "reason": "ClientError: no such image"}})
+        arn = self.start(self.pipeline(step("First"), step(unlucky, after=["First"])))
+        retry = {"PipelineExecutionArn": arn, "ClientRequestToken": uuid.uuid4().hex}
+        self.assertIn(
+            self.code(self.sagemaker.retry_pipeline_execution, **retry), ("ConflictException", "ValidationException")
+        )
+        self.until(arn, "Failed")
+        failed = {s["StepName"]: s for s in self.steps(arn)}[unlucky]
+        self.assertEqual((failed["StepStatus"], failed["FailureReason"]), ("Failed", "ClientError: no such image"))
+        self.assertEqual(self.sagemaker.retry_pipeline_execution(**retry)["PipelineExecutionArn"], arn)
+        self.assertEqual(self.describe(arn)["PipelineExecutionStatus"], "Executing")
+        self.until(arn, "Succeeded")
+        self.assertEqual({s["StepName"]: s for s in self.steps(arn)}[unlucky]["AttemptCount"], 2)
+
+    def test_a_callback_step_waits_and_blocks_the_stop(self):
+        arn = self.start(self.pipeline(step("Ask", "Callback"), step("Then", after=["Ask"])))
+        token = self.steps(arn)[0]["Metadata"]["Callback"]["CallbackToken"]
+        self.sagemaker.send_pipeline_execution_step_success(
+            CallbackToken=token, OutputParameters=[{"Name": "answer", "Value": "yes"}]
+        )
+        self.until(arn, "Succeeded")
+        asked = {s["StepName"]: s for s in self.steps(arn)}["Ask"]
+        self.assertEqual(asked["Metadata"]["Callback"]["OutputParameters"], [{"Name": "answer", "Value": "yes"}])
+
+        arn = self.start(self.pipeline(step("Ask", "Callback")))
+        token = self.steps(arn)[0]["Metadata"]["Callback"]["CallbackToken"]
+        self.sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=uuid.uuid4().hex)
+        time.sleep(0.5)
+        self.assertEqual(self.describe(arn)["PipelineExecutionStatus"], "Stopping")
+        self.sagemaker.send_pipeline_execution_step_failure(CallbackToken=token, FailureReason="stopping")
+        self.until(arn, "Stopped")
+
+    def test_an_execution_knows_its_definition_and_parameters(self):
+        declared = [
+            {"Name": "Size", "Type": "Integer", "DefaultValue": 1},
+            {"Name": "Data", "Type": "String"},
+        ]
+        name = self.pipeline(parameters=declared)
+        arn = self.start(name, PipelineParameters=[{"Name": "Data", "Value": "s3://bucket/key"}])
+        changed = json.dumps({"Version": "2020-12-01", "Parameters": [], "Steps": [step("Other")]})
+        self.sagemaker.update_pipeline(PipelineName=name, PipelineDefinition=changed)
+        now = json.loads(self.sagemaker.describe_pipeline(PipelineName=name)["PipelineDefinition"])
+        self.assertEqual([s["Name"] for s in now["Steps"]], ["Other"])
+        then = self.sagemaker.describe_pipeline_definition_for_execution(PipelineExecutionArn=arn)
+        self.assertEqual(json.loads(then["PipelineDefinition"])["Parameters"], declared)
+        pages = self.sagemaker.get_paginator("list_pipeline_parameters_for_execution").paginate(
+            PipelineExecutionArn=arn
+        )
+        found = {p["Name"]: p["Value"] for page in pages for p in page["PipelineParameters"]}
+        self.assertEqual(found, {"Size": "1", "Data": "s3://bucket/key"})
+        self.sagemaker.update_pipeline_execution(PipelineExecutionArn=arn, PipelineExecutionDescription="renamed")
+        self.assertEqual(self.describe(arn)["PipelineExecutionDescription"], "renamed")
+
+    def test_a_failed_step_fails_the_execution(self):
         name = self.pipeline(step("Check", "Fail", Arguments={"ErrorMessage": "the data is stale"}))
         arn = self.start(name)
         found = self.until(arn, "Failed")
@@ -135,9 +194,6 @@ class Simulator(unittest.TestCase):
         (only,) = self.steps(arn)
         self.assertEqual(only["StepStatus"], "Failed")
         self.assertIn("the data is stale", only["Metadata"]["Fail"]["ErrorMessage"])
-        again = self.sagemaker.retry_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=uuid.uuid4().hex)
-        self.assertEqual(again["PipelineExecutionArn"], arn)
-        self.until(arn, "Failed")
 
     def test_a_started_execution_is_stopped_once(self):
         arn = self.start(self.pipeline(step("Wait", "Training"), step("Then", after=["Wait"])))
@@ -159,7 +215,6 @@ class Simulator(unittest.TestCase):
 
     def test_more_executions_than_a_page_are_listed_page_by_page(self):
         name = self.pipeline()
-        admin("/_sim/config", {"quota": 1000})
         arns = [self.start(name) for _ in range(130)]
         pages = list(
             self.sagemaker.get_paginator("list_pipeline_executions").paginate(
@@ -188,9 +243,13 @@ class Simulator(unittest.TestCase):
     def test_the_quota_of_concurrent_executions_holds(self):
         self.sagemaker = client(region="eu-west-1")
         name = self.pipeline()
+        faults(quota=3, step_seconds=3600)
+        arns = [self.start(name) for _ in range(3)]
         with self.assertRaises(self.sagemaker.exceptions.ResourceLimitExceeded):
-            for _ in range(2000):
-                self.start(name)
+            self.start(name)
+        self.sagemaker.stop_pipeline_execution(PipelineExecutionArn=arns[0], ClientRequestToken=uuid.uuid4().hex)
+        self.until(arns[0], "Stopped")
+        self.start(name)
 
     def test_a_pipeline_with_running_executions_is_not_deleted(self):
         name = self.pipeline()
@@ -233,10 +292,24 @@ class Simulator(unittest.TestCase):
 
     def test_a_fault_is_raised_as_boto3s_own_error(self):
         name = self.pipeline()
-        for code in ("ThrottlingException", "AccessDeniedException"):
-            admin("/_sim/faults", {"operation": "DescribePipeline", "error": code, "times": 1})
+        for fault, code in (("throttle", "ThrottlingException"), ("deny", "AccessDeniedException")):
+            faults(**{fault: {"DescribePipeline": 1}})
             self.assertEqual(self.code(self.sagemaker.describe_pipeline, PipelineName=name), code)
             self.sagemaker.describe_pipeline(PipelineName=name)
+        faults(errors={"*": {"code": "ExpiredTokenException", "message": "The security token is expired", "times": 1}})
+        self.assertEqual(self.code(self.sagemaker.describe_pipeline, PipelineName=name), "ExpiredTokenException")
+        faults(server_error={"DescribePipeline": 1})
+        with self.assertRaises(ClientError) as caught:
+            self.sagemaker.describe_pipeline(PipelineName=name)
+        self.assertEqual(caught.exception.response["ResponseMetadata"]["HTTPStatusCode"], 500)
+        faults(lose_reply={"StartPipelineExecution": 1})
+        with self.assertRaises(ConnectionClosedError):
+            self.start(name)
+        listed = self.sagemaker.list_pipeline_executions(PipelineName=name)["PipelineExecutionSummaries"]
+        self.assertEqual(len(listed), 1, "the effect is there although the reply was lost")
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            faults(throttle={"DescribePipelin": 1})
+        self.assertIn("DescribePipeline", refused.exception.read().decode())
 
     def test_sts_says_who_asks_and_hands_out_roles(self):
         sts = client("sts")

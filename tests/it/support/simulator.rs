@@ -84,24 +84,17 @@ impl Simulator {
         .await;
     }
 
-    /// (ARN, status) of every execution of `MyPipeline`, newest first.
+    /// (ARN, status) of every execution there ever was, oldest first, from the simulator's own book: no fault hides one.
     pub async fn executions(&self) -> Vec<(String, String)> {
-        let (mut found, mut next) = (Vec::new(), Value::Null);
-        loop {
-            let mut input = json!({"PipelineName": "MyPipeline", "SortBy": "CreationTime", "SortOrder": "Descending"});
-            if !next.is_null() {
-                input["NextToken"] = next;
-            }
-            let mut page = self.expect("ListPipelineExecutions", input).await;
-            for summary in page["PipelineExecutionSummaries"].as_array().into_iter().flatten() {
-                let text = |name: &str| summary[name].as_str().unwrap_or_default().to_owned();
-                found.push((text("PipelineExecutionArn"), text("PipelineExecutionStatus")));
-            }
-            next = page["NextToken"].take();
-            if next.is_null() {
-                return found;
-            }
-        }
+        let mut answer = client(PATIENCE)
+            .get(format!("{}/admin/book", self.endpoint))
+            .send()
+            .await
+            .unwrap_or_else(|e| panic!("the book cannot be had: {e}"));
+        let book: Value = answer.json().limit(16 << 20).await.unwrap_or_else(|e| panic!("the book is not JSON: {e}"));
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let executions = book["executions"].as_array().expect("the book lists executions");
+        executions.iter().map(|execution| (text(&execution["arn"]), text(&execution["status"]))).collect()
     }
 
     /// Waits until so many executions are in the book.
@@ -113,33 +106,33 @@ impl Simulator {
         }
     }
 
-    /// Sets a fault by the admin door.
-    pub async fn fault(&self, fault: Value) {
+    /// Changes what goes wrong: a JSON merge patch over the faults in force.
+    pub async fn faults(&self, patch: Value) {
         let request = client(PATIENCE)
             .post(format!("{}/admin/faults", self.endpoint))
             .insert_header(("Content-Type", "application/json"));
-        let (status, reply) = post(request, fault.to_string().as_bytes()).await;
-        assert!((200..300).contains(&status), "{status} {reply}");
+        let (status, reply) = post(request, patch.to_string().as_bytes()).await;
+        assert_eq!(status, 200, "{reply}");
     }
 
     /// SageMaker's word for where an execution is.
     pub async fn status(&self, arn: &str) -> String {
-        let reply = self.expect("DescribePipelineExecution", json!({"PipelineExecutionArn": arn})).await;
-        reply["PipelineExecutionStatus"].as_str().unwrap_or_default().to_owned()
+        let executions = self.executions().await;
+        executions.into_iter().find(|(found, _)| found == arn).map(|(_, status)| status).unwrap_or_default()
     }
 }
 
 /// A scenario in which every step takes a moment.
 pub fn quick() -> Value {
-    json!({"step_ms": 400})
+    json!({"faults": {"step_seconds": 0.4, "stop_seconds": 0.2}})
 }
 
 /// A scenario in which no step ends while a test looks.
 pub fn slow() -> Value {
-    json!({"step_ms": 600_000})
+    json!({"faults": {"step_seconds": 3600, "stop_seconds": 0.2}})
 }
 
-/// A quick scenario in which one step fails for a reason.
+/// A quick scenario in which one step always fails for a reason.
 pub fn failing(step: &str, reason: &str) -> Value {
-    json!({"step_ms": 200, "fail": {step: reason}})
+    json!({"faults": {"step_seconds": 0.2, "steps": {step: {"fail": "always", "reason": reason}}}})
 }
