@@ -1,1 +1,2 @@
 
+mod sagemaker_mapping;
