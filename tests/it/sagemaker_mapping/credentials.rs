@@ -17,14 +17,14 @@ fn token_file(name: &str) -> PathBuf {
     let claims = json!({ "iss": format!("https://{ISSUER}"), "sub": "system:serviceaccount:argo:runner" }).to_string();
     let encoded = aws_smithy_types::base64::encode(claims).replace('+', "-").replace('/', "_").replace('=', "");
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("web-identity-{name}"));
-    std::fs::write(&file, format!("eyJhbGciOiJSUzI1NiJ9.{encoded}.c2lnbmF0dXJl")).unwrap();
+    std::fs::write(&file, format!("eyJhbGciOiJSUzI1NiJ9.{encoded}.c2lnbmF0dXJl")).expect("target/tmp is writable");
     file
 }
 
 /// Runs `SageMaker::connect` in a process of its own, whose environment is a pod's.
 async fn in_a_pod(test: &str, stub: &Stub, more: &[(&str, &str)]) -> String {
     let file = token_file(test);
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = Command::new(std::env::current_exe().expect("a test has a binary"));
     command
         .args(["--exact", "--ignored", "--nocapture", "sagemaker_mapping::credentials::as_the_pod_does"])
         .env_clear()
@@ -42,10 +42,12 @@ async fn in_a_pod(test: &str, stub: &Stub, more: &[(&str, &str)]) -> String {
             command.env(name, value)
         };
     }
-    let out = actix_rt::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let out = actix_rt::task::spawn_blocking(move || command.output()).await.expect("it ends").expect("it runs");
     let out = String::from_utf8_lossy(&out.stdout).into_owned();
     std::fs::remove_file(file).ok();
-    out.lines().find_map(|line| line.split_once("RESULT ")).unwrap_or_else(|| panic!("no result in {out}")).1.to_owned()
+    let result = out.lines().find_map(|line| line.split_once("RESULT "));
+    assert!(result.is_some(), "no result in {out}");
+    result.map(|(_, result)| result.to_owned()).unwrap_or_default()
 }
 
 #[actix_rt::test]

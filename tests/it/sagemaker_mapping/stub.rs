@@ -95,8 +95,9 @@ pub struct Stub {
 impl Stub {
     /// Starts a stub; the script gets each request with the number of requests before it.
     pub async fn start(script: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let stub = Self { url: format!("http://{}", listener.local_addr().unwrap()), log: Arc::default() };
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has free ports");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let stub = Self { url, log: Arc::default() };
         let log = stub.log.clone();
         let script: Arc<Script> = Arc::new(script);
         tokio::spawn(async move {
@@ -113,7 +114,7 @@ impl Stub {
     }
 
     pub fn asked(&self) -> Vec<Asked> {
-        self.log.lock().unwrap().clone()
+        self.log.lock().expect("no test panics while it holds this").clone()
     }
 
     pub fn operations(&self) -> Vec<String> {
@@ -124,7 +125,7 @@ impl Stub {
 async fn serve(mut socket: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Asked>>>) {
     let Some(asked) = read(&mut socket).await else { return };
     let before = {
-        let mut log = log.lock().unwrap();
+        let mut log = log.lock().expect("no test panics while it holds this");
         log.push(asked.clone());
         log.len() - 1
     };
