@@ -115,7 +115,7 @@ impl ProvideCredentials for Panics {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::new(async { panic!("a bug below the SDK") })
+        future::ProvideCredentials::new(async { unreachable!("a bug below the SDK") })
     }
 }
 
