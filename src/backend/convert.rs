@@ -16,9 +16,12 @@ use crate::pipelines::{Execution, PipelineDescription, Selective, Status, Step, 
 /// What stands for a status that SageMaker left out; unknown, so treated as running.
 const NO_STATUS: &str = "no status";
 
-/// The SDK's time in ours, rounded down to milliseconds.
+/// The SDK's time in ours, to the nearest millisecond: SageMaker sends milliseconds as a fraction of seconds, which
+/// floating point leaves a little short.
 pub fn time(at: Option<DateTime>) -> Option<Time> {
-    at.and_then(|at| at.to_millis().ok()).map(Time)
+    at.map(|at| {
+        Time(at.secs().saturating_mul(1000).saturating_add((i64::from(at.subsec_nanos()) + 500_000) / 1_000_000))
+    })
 }
 
 /// An absent text and an empty one are the same to us (`NextToken: ""` would page for ever).

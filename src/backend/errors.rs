@@ -270,14 +270,17 @@ pub fn cut(text: &str, limit: usize) -> String {
     format!("{}{ELLIPSIS}", text.get(..end).unwrap_or_default())
 }
 
-/// Key ids, JWTs and long runs of base 64. ARNs are safe: colons end a run.
+/// Key ids, JWTs and long runs of base 64 that are no ARN's.
 fn secret(word: &str) -> bool {
     word.split(|c: char| !(c.is_ascii_alphanumeric() || "+/=_-.".contains(c))).any(|run| {
         let key_id = run.len() == 20
             && ["AKIA", "ASIA"].iter().any(|prefix| run.starts_with(prefix))
             && run.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
         let jwt = run.starts_with("eyJ") && run.len() > 20;
-        let opaque = run.len() >= 100 && !run.contains('.') && run.bytes().filter(|b| *b == b'-').count() < 3;
+        let opaque = run.len() >= 100
+            && !word.contains("arn:aws")
+            && !run.contains('.')
+            && run.bytes().filter(|b| *b == b'-').count() < 3;
         key_id || jwt || opaque
     })
 }

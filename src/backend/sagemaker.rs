@@ -21,9 +21,13 @@ use aws_config::{
 };
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_sagemaker::{
-    config::{AppName, IdentityCache},
+    config::{AppName, IdentityCache, SharedHttpClient},
     error::{ProvideErrorMetadata, SdkError},
     types::{ParallelismConfiguration, SortOrder, SortPipelineExecutionsBy},
+};
+use aws_smithy_http_client::{
+    proxy::ProxyConfig,
+    tls::{Provider, rustls_provider::CryptoMode},
 };
 use aws_smithy_types::DateTime;
 use aws_types::service_config::ServiceConfigKey;
@@ -338,6 +342,18 @@ where
     explain(error, witness.seen(), asked)
 }
 
+/// One HTTP client for all SDK clients: left alone, each builds its own, with its own trust store and connections.
+fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector =
+            aws_smithy_http_client::ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.set_proxy_config(Some(ProxyConfig::from_env()));
+        connector.build()
+    })
+}
+
 /// The SDK's configuration. Retries are set here because the SDK panics on an `AWS_MAX_ATTEMPTS` that it cannot read.
 async fn load(region: Option<Region>) -> SdkConfig {
     let region = RegionProviderChain::first_try(region)
@@ -345,6 +361,7 @@ async fn load(region: Option<Region>) -> SdkConfig {
         .or_else(ProfileFileRegionProvider::new());
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(region.region().await)
+        .http_client(http_client())
         .retry_config(RetryConfig::standard().with_max_attempts(2))
         .timeout_config(
             TimeoutConfig::builder()

@@ -16,6 +16,7 @@ mod input;
 mod machine;
 mod moto;
 mod protocol;
+mod sagemaker_mapping;
 mod supervision;
 mod support;
 mod walls;
