@@ -36,7 +36,10 @@ pub enum Event {
 pub enum WorkflowState {
     /// Deleted, stopped, completed, or another uid under the name.
     Over,
-    Alive { started_at: Option<Time>, deadline: Option<Time> },
+    Alive {
+        started_at: Option<Time>,
+        deadline: Option<Time>,
+    },
     /// It could not be asked.
     Unknown,
 }
@@ -44,8 +47,15 @@ pub enum WorkflowState {
 /// What the machine wants done.
 #[derive(Clone, Debug)]
 pub enum Command {
-    Answer { request: RequestId, reply: ExecuteTemplateReply },
-    Call { call: CallId, client: ClientKey, operation: Call },
+    Answer {
+        request: RequestId,
+        reply: ExecuteTemplateReply,
+    },
+    Call {
+        call: CallId,
+        client: ClientKey,
+        operation: Call,
+    },
     /// Send [`Event::Tick`] at this time; replaces the one asked for before.
     WakeAt(Time),
     /// Ask Kubernetes and send [`Event::WorkflowObserved`].
@@ -57,13 +67,29 @@ pub enum Command {
 /// Facts for logs and metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Note {
-    ExecutionStarted { arn: String },
-    ExecutionAdopted { arn: String },
-    ExecutionFinished { arn: String, status: Status, ran: Option<Duration> },
-    StartFailed { kind: &'static str, message: String },
-    StopRequested { arn: String, ok: bool },
+    ExecutionStarted {
+        arn: String,
+    },
+    ExecutionAdopted {
+        arn: String,
+    },
+    ExecutionFinished {
+        arn: String,
+        status: Status,
+        ran: Option<Duration>,
+    },
+    StartFailed {
+        kind: &'static str,
+        message: String,
+    },
+    StopRequested {
+        arn: String,
+        ok: bool,
+    },
     /// Something an operator should read.
-    Warning { text: String },
+    Warning {
+        text: String,
+    },
 }
 
 /// A live or waiting execution, for draining and gauges.
