@@ -2,9 +2,17 @@
 //!
 //! Every rule of the input table lives here and nowhere else; a [`Task`] that exists is valid.
 
+mod arn;
+mod digest;
+mod fields;
+mod parse;
+mod start;
+
 use std::time::Duration;
 
 use crate::pipelines::{ClientKey, Time};
+
+pub use parse::read_task;
 
 /// The workflow a task belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +37,7 @@ pub struct Task {
     /// The `execution_key` exactly as given (it is hashed as it is).
     pub execution_key: Option<String>,
     /// Stands in for the execution key when there is none, and names `validate` and `stop` nodes: hex SHA-256 of
-    /// (template name, inputs, plugin input less `attempt`, `timeout`, `on_stop` and names).
+    /// (template name, inputs, plugin input less `attempt`, `timeout`, `on_stop`, `display_name` and what is ignored).
     pub fallback_key: String,
     pub attempt: u32,
     pub action: Action,

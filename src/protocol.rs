@@ -108,37 +108,57 @@ pub struct Parameter {
 }
 
 /// Writes a duration as Go reads it (`time.ParseDuration`): whole milliseconds, seconds where it is even.
+///
+/// Rounds up: a requeue of zero would be none, and the node would hang.
 pub fn go_duration(d: Duration) -> String {
-    let ms = d.as_millis();
-    if ms % 1000 == 0 { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
+    let ms = d.as_nanos().div_ceil(1_000_000);
+    if ms.is_multiple_of(1000) { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
 }
 
-/// Reads a Go duration (`300ms`, `1.5h`, `2h45m`); no days, as in Go. `None` when it is not one or is negative.
+/// Reads a Go duration (`300ms`, `1.5h`, `2h45m`); no days, as in Go. `None` when it is not one, is negative, or is
+/// longer than Go's 64 bits of nanoseconds (292 years).
 pub fn parse_go_duration(text: &str) -> Option<Duration> {
-    let mut rest = text.trim().strip_prefix('+').unwrap_or(text.trim());
+    let text = text.trim();
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);
     }
     if rest.is_empty() {
         return None;
     }
-    let mut seconds = 0.0_f64;
+    let mut nanos = 0_u64;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, tail) = rest.split_at(digits);
-        let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit_end);
+        let is_number = |c: char| c.is_ascii_digit() || c == '.';
+        let (number, tail) = rest.split_at(rest.find(|c| !is_number(c)).unwrap_or(rest.len()));
+        let (unit, tail) = tail.split_at(tail.find(is_number).unwrap_or(tail.len()));
         let scale = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" | "μs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
             _ => return None,
         };
-        seconds += number.parse::<f64>().ok()? * scale;
+        nanos = nanos.checked_add(scaled(number, scale)?)?;
         rest = tail;
     }
-    Duration::try_from_secs_f64((seconds * 1e9).round() / 1e9).ok()
+    i64::try_from(nanos).ok().map(|_| Duration::from_nanos(nanos))
+}
+
+/// A decimal number times `scale`, cut to a whole one as Go does; `1.` and `.5` are numbers, `.` is not.
+fn scaled(number: &str, scale: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+        return None;
+    }
+    let whole = if whole.is_empty() { 0 } else { whole.parse::<u64>().ok()?.checked_mul(scale)? };
+    // Digits behind the 18th are less than a nanosecond even of an hour.
+    let mut below_one = 0_u128;
+    let mut divisor = 1_u128;
+    for digit in fraction.chars().take(18).filter_map(|c| c.to_digit(10)) {
+        below_one = below_one * 10 + u128::from(digit);
+        divisor *= 10;
+    }
+    whole.checked_add(u64::try_from(below_one * u128::from(scale) / divisor).ok()?)
 }

@@ -1,12 +1,52 @@
 //! The pure machine of one workflow: events in, commands out. No clock, no I/O, no randomness.
+//!
+//! [`Machine::handle`] takes one [`Event`] and returns [`Command`]s. What it does with an event is split by subject,
+//! in the order in which a node meets them:
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`requests`] | a request comes in, is parked, and is answered from what is known |
+//! | [`locating`] | before a start: the account, and one complete listing that finds earlier executions |
+//! | [`starting`] | the table of [`identity`], the start [`queue`], and what a start's outcome lets us know |
+//! | [`polling`] | rounds ([`poll_plan`]), ends, steps, executions that are gone |
+//! | [`questions`] | `validate` and `stop` nodes |
+//! | [`ending`] | time-outs, stops, the end of the workflow, drain |
+//!
+//! Every step is *level-triggered*: [`Machine::advance`] looks at what is known now and does what follows, so an event
+//! that comes twice, late or not at all (a timer follows) leads to the same place.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     input::Task,
     pipelines::{Call, CallEnded, ClientKey, Status, Time},
     protocol::ExecuteTemplateReply,
 };
+
+mod definition;
+mod ending;
+pub mod identity;
+mod locating;
+mod node;
+mod pace;
+pub mod poll_plan;
+mod polling;
+mod questions;
+pub mod queue;
+pub mod report;
+mod requests;
+mod starting;
+
+pub use definition::PipelineDigest;
+
+use identity::Key;
+use node::{Client, Family, NodeRef, Pipeline, StopNode, Tracked, Validation};
+use pace::{Outbox, Priority, Waiting};
+use queue::StartQueue;
 
 /// Names one parked request of the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,27 +174,249 @@ impl Default for Settings {
     }
 }
 
+/// How long before the pod's birth this run of the workflow may have begun, when Kubernetes cannot say it.
+const EPOCH_MARGIN: Duration = Duration::from_secs(15 * 60);
+/// For so long a failing Kubernetes is waited for before the pod's birth stands in.
+const EPOCH_PATIENCE: Duration = Duration::from_secs(120);
+
 /// The machine of one workflow.
-pub struct Machine;
+pub struct Machine {
+    settings: Settings,
+    now: Time,
+    out: Vec<Command>,
+    calls: HashMap<CallId, Purpose>,
+    last_call: u64,
+    outbox: Outbox,
+    timers: BTreeSet<(Time, Timer)>,
+    woken_for: Option<Time>,
+    clients: HashMap<ClientKey, Client>,
+    pipelines: Vec<Pipeline>,
+    families: HashMap<Key, Family>,
+    executions: HashMap<Arc<str>, Tracked>,
+    validations: HashMap<Key, Validation>,
+    stops: HashMap<Key, StopNode>,
+    queue: StartQueue,
+    /// What a queued start replaces.
+    predecessors: HashMap<(Key, u32), Option<String>>,
+    /// The workflow's uid, from its first task.
+    uid: Option<String>,
+    open_nodes: usize,
+    starts_in_flight: usize,
+    draining: bool,
+    /// Why nothing more is started.
+    closed: Option<Closed>,
+    epoch: Option<Time>,
+    workflow_deadline: Option<Time>,
+    first_event: Option<Time>,
+    asked_kubernetes: Option<Time>,
+    /// AWS's clock less ours, in milliseconds.
+    aws_offset: i64,
+}
+
+/// Why the workflow starts nothing more.
+#[derive(Clone, Debug)]
+struct Closed {
+    text: String,
+    /// Nodes of exit handlers may still start.
+    except_exit_handlers: bool,
+}
+
+/// What a call on its way is for.
+#[derive(Clone, Debug)]
+enum Purpose {
+    Identity(ClientKey),
+    Digest { pipeline: usize, version: Option<i64> },
+    Listing { pipeline: usize },
+    Start { key: Key, attempt: u32 },
+    Describe(Arc<str>),
+    Round { pipeline: usize },
+    Steps(Arc<str>),
+    Stop(Arc<str>),
+}
+
+/// What a timer is for. A timer that comes too often does no harm.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Node(NodeRef),
+    Client(ClientKey),
+    Listing(usize),
+    Digest(usize),
+    Poll(usize),
+    Execution(Arc<str>),
+    Queue,
+    Outbox,
+    Workflow,
+}
 
 impl Machine {
     /// A machine that knows nothing yet.
-    pub fn new(_settings: Settings) -> Self {
-        Self
+    pub fn new(settings: Settings) -> Self {
+        let epoch = (!settings.kubernetes).then(|| settings.pod_born.minus(EPOCH_MARGIN));
+        Self {
+            settings,
+            now: Time::default(),
+            out: Vec::new(),
+            calls: HashMap::new(),
+            last_call: 0,
+            outbox: Outbox::default(),
+            timers: BTreeSet::new(),
+            woken_for: None,
+            clients: HashMap::new(),
+            pipelines: Vec::new(),
+            families: HashMap::new(),
+            executions: HashMap::new(),
+            validations: HashMap::new(),
+            stops: HashMap::new(),
+            queue: StartQueue::default(),
+            predecessors: HashMap::new(),
+            uid: None,
+            open_nodes: 0,
+            starts_in_flight: 0,
+            draining: false,
+            closed: None,
+            epoch,
+            workflow_deadline: None,
+            first_event: None,
+            asked_kubernetes: None,
+            aws_offset: 0,
+        }
     }
 
-    /// Takes one event and says what is to be done about it.
-    pub fn handle(&mut self, _event: Event, _now: Time) -> Vec<Command> {
-        Vec::new()
+    /// Takes one event and says what is to be done about it. `now` never runs backwards.
+    pub fn handle(&mut self, event: Event, now: Time) -> Vec<Command> {
+        self.now = self.now.max(now);
+        if self.first_event.is_none() {
+            self.first_event = Some(self.now);
+            self.watch_workflow();
+        }
+        match event {
+            Event::Requested { request, task } => self.requested(request, task),
+            Event::CallEnded { call, ended } => self.call_ended(call, ended),
+            Event::Tick => self.woken_for = None,
+            Event::WorkflowObserved(state) => self.workflow_observed(state),
+            Event::Drain => self.drain(),
+        }
+        self.run_timers();
+        self.start_next();
+        self.release_calls();
+        self.set_alarm();
+        std::mem::take(&mut self.out)
     }
 
     /// Executions that run now.
     pub fn live(&self) -> Vec<LiveExecution> {
-        Vec::new()
+        let live = self.pipelines.iter().flat_map(|p| &p.live);
+        live.filter_map(|arn| self.executions.get(arn))
+            .map(|t| LiveExecution { arn: t.execution.arn.clone(), stopping: t.execution.status == Status::Stopping })
+            .collect()
     }
 
     /// Whether a Start is on its way whose outcome is awaited.
     pub fn starts_in_flight(&self) -> bool {
-        false
+        self.starts_in_flight > 0
     }
+
+    fn call_ended(&mut self, call: CallId, ended: CallEnded) {
+        // A reply that comes twice finds nothing: its purpose is gone.
+        let Some(purpose) = self.calls.remove(&call) else { return };
+        if let Some(server) = ended.server_time {
+            self.aws_offset = server.0 - self.now.0;
+        }
+        match purpose {
+            Purpose::Identity(client) => self.account_answered(&client, ended.result),
+            Purpose::Digest { pipeline, version } => self.digest_answered(pipeline, version, ended.result),
+            Purpose::Listing { pipeline } => self.listing_answered(pipeline, ended.result),
+            Purpose::Start { key, attempt } => self.start_answered(key, attempt, ended.result),
+            Purpose::Describe(arn) => self.describe_answered(&arn, ended.result),
+            Purpose::Round { pipeline } => self.round_answered(pipeline, ended.result),
+            Purpose::Steps(arn) => self.steps_answered(&arn, ended.result),
+            Purpose::Stop(arn) => self.stop_answered(&arn, ended.result),
+        }
+    }
+
+    /// Puts a call in line; it leaves when the pace allows.
+    fn call(&mut self, priority: Priority, client: ClientKey, operation: Call, purpose: Purpose) {
+        self.last_call += 1;
+        let call = CallId(self.last_call);
+        self.calls.insert(call, purpose);
+        self.outbox.push(priority, Waiting { call, client, operation });
+    }
+
+    fn release_calls(&mut self) {
+        let (free, next) = self.outbox.release(self.now);
+        for Waiting { call, client, operation } in free {
+            self.out.push(Command::Call { call, client, operation });
+        }
+        if let Some(at) = next {
+            self.timers.insert((at, Timer::Outbox));
+        }
+    }
+
+    fn run_timers(&mut self) {
+        while let Some((at, timer)) = self.timers.first().cloned() {
+            if at > self.now {
+                break;
+            }
+            self.timers.pop_first();
+            match timer {
+                Timer::Node(node) => self.node_woken(node),
+                Timer::Client(client) => self.ask_account(&client),
+                Timer::Listing(pipeline) => self.list_next(pipeline),
+                Timer::Digest(pipeline) => self.ask_digests(pipeline),
+                Timer::Poll(pipeline) => self.poll(pipeline),
+                Timer::Execution(arn) => self.execution_woken(&arn),
+                Timer::Workflow => self.watch_workflow(),
+                Timer::Queue | Timer::Outbox => {}
+            }
+        }
+    }
+
+    /// Asks for one tick at the earliest timer; only when that changed.
+    fn set_alarm(&mut self) {
+        if let Some(at) = self.queue.next_time(self.now) {
+            self.timers.insert((at, Timer::Queue));
+        }
+        let Some(at) = self.timers.first().map(|(at, _)| *at) else { return };
+        if self.woken_for != Some(at) {
+            self.woken_for = Some(at);
+            self.out.push(Command::WakeAt(at));
+        }
+    }
+
+    fn wake_node(&mut self, node: NodeRef, at: Time) {
+        self.timers.insert((at, Timer::Node(node)));
+    }
+
+    fn node_woken(&mut self, node: NodeRef) {
+        match node {
+            NodeRef::Execute(key, attempt) => {
+                if let Some(a) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&attempt)) {
+                    a.wake = None;
+                }
+                self.advance(key, attempt);
+            }
+            NodeRef::Validate(key) => self.advance_validation(key),
+            NodeRef::Stop(key) => self.advance_stop(key),
+        }
+        self.answer_parked(node);
+    }
+
+    /// A failed call tells the pace and says whether it makes sense to repeat it, and after how long.
+    fn note_throttle(&mut self, client: &ClientKey, write: bool) {
+        self.outbox.throttled(client, write, self.now);
+    }
+
+    fn warn(&mut self, text: impl Into<String>) {
+        self.out.push(Command::Note(Note::Warning { text: text.into() }));
+    }
+
+    /// Our clock's time as AWS's.
+    fn aws_now(&self) -> Time {
+        Time(self.now.0.saturating_add(self.aws_offset))
+    }
+}
+
+/// Waits 1, 2, 4, … seconds, `most` at the most.
+fn backoff(tries: u32, most: Duration) -> Duration {
+    Duration::from_secs(1_u64 << tries.min(10)).min(most)
 }

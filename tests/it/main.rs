@@ -1,1 +1,2 @@
-
+mod input;
+mod protocol;

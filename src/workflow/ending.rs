@@ -1,0 +1,254 @@
+//! Time-outs, stops, the end of the workflow, and drain.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    pipelines::{Call, CallError, CallErrorKind, CallReply, Time},
+    protocol::Phase,
+};
+
+use super::{
+    Closed, Command, EPOCH_MARGIN, EPOCH_PATIENCE, Machine, Note, Priority, Purpose, Timer, WorkflowState, backoff,
+    identity::{Key, stop_token},
+    node::{NodeRef, Stage, StopStage},
+    requests::spoken,
+};
+
+/// A stop that AWS took but that has not begun is sent again after this long.
+const STOP_AGAIN: Duration = Duration::from_secs(15);
+
+impl Machine {
+    /// When an attempt's time is up: it runs from the earlier of its first request and its own execution's creation.
+    fn deadline(&self, key: Key, number: u32, arn: Option<&Arc<str>>) -> Option<(Time, Duration)> {
+        let attempt = self.families.get(&key)?.attempts.get(&number)?;
+        let timeout = attempt.rules.timeout?;
+        let created = arn
+            .and_then(|arn| self.executions.get(arn))
+            .filter(|t| t.attempt == number)
+            .and_then(|t| t.execution.created)
+            .map(|created| Time(created.0 - self.aws_offset));
+        let from = created.map_or(attempt.desk.asked_since, |created| created.min(attempt.desk.asked_since));
+        Some((from.plus(timeout), timeout))
+    }
+
+    /// The sentence for a node whose time was up before it could start.
+    pub(super) fn timed_out_waiting(&mut self, key: Key, number: u32) -> Option<String> {
+        let (at, timeout) = self.deadline(key, number, None)?;
+        if self.now < at {
+            self.wake_node(NodeRef::Execute(key, number), at);
+            return None;
+        }
+        Some(format!("timed out after {} before it could start", spoken(timeout)))
+    }
+
+    /// Stops a live execution whose time is up, and gives its stop a limit.
+    pub(super) fn check_timeout(&mut self, key: Key, number: u32, arn: &Arc<str>) {
+        let Some((at, timeout)) = self.deadline(key, number, Some(arn)) else { return };
+        let now = self.now;
+        if now < at {
+            self.wake_node(NodeRef::Execute(key, number), at);
+            return;
+        }
+        // A time that is up is only believed of an execution that was seen live: it may have ended long ago.
+        if self.executions.get(arn).is_some_and(|t| !t.confirmed) {
+            return;
+        }
+        let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
+        let stops = attempt.rules.stop_when_over || !attempt.rules.attached;
+        let since = *attempt.timed_out_at.get_or_insert(now);
+        if !stops {
+            let text = format!("timed out after {}; the execution it was attached to is left running", spoken(timeout));
+            self.end_attempt(key, number, Phase::Failed, &text, Some(arn));
+            return;
+        }
+        self.want_stop(arn);
+        let until = since.plus(self.settings.stop_wait);
+        if now >= until {
+            let text = format!(
+                "timed out after {}; its stop has not ended within {} (a Callback step blocks it)",
+                spoken(timeout),
+                spoken(self.settings.stop_wait)
+            );
+            self.end_attempt(key, number, Phase::Failed, &text, Some(arn));
+        } else {
+            self.wake_node(NodeRef::Execute(key, number), until);
+        }
+    }
+
+    /// Wants an execution stopped; once is enough.
+    pub(super) fn want_stop(&mut self, arn: &Arc<str>) {
+        let now = self.now;
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        if tracked.stop.is_none() && tracked.execution.status.is_live() {
+            tracked.stop = Some(StopStage { tries: 0, send_at: Some(now), accepted: false });
+            self.send_stop(arn);
+        }
+    }
+
+    /// Sends a wanted stop when its time has come.
+    pub(super) fn send_stop(&mut self, arn: &Arc<str>) {
+        let now = self.now;
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        let live = tracked.execution.status.is_live();
+        let stopping = tracked.execution.status == crate::pipelines::Status::Stopping;
+        let Some(stop) = tracked.stop.as_mut().filter(|s| s.send_at.is_some_and(|at| at <= now)) else { return };
+        stop.send_at = None;
+        if !live || stopping {
+            return;
+        }
+        stop.tries += 1;
+        let pipeline = tracked.pipeline;
+        let call = Call::StopExecution { arn: arn.to_string(), token: stop_token(arn) };
+        self.call_for(Priority::Stop, pipeline, call, Purpose::Stop(arn.clone()));
+    }
+
+    pub(super) fn stop_answered(&mut self, arn: &Arc<str>, result: Result<CallReply, CallError>) {
+        let now = self.now;
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        let Some(stop) = tracked.stop.as_mut() else { return };
+        let ok = result.is_ok();
+        let (again, look) = match &result {
+            Ok(_) => {
+                stop.accepted = true;
+                (STOP_AGAIN, true)
+            }
+            Err(error) => match error.kind {
+                // Transient while the pipeline moves between steps (Airflow retries it after 0.3 s).
+                CallErrorKind::Conflict => (Duration::from_secs(1), false),
+                // "Only pipelines with 'Executing' status can be stopped": a describe tells which.
+                CallErrorKind::Invalid | CallErrorKind::NotFound | CallErrorKind::TokenMismatch => (STOP_AGAIN, true),
+                CallErrorKind::Denied | CallErrorKind::Credentials => (Duration::from_secs(30), true),
+                CallErrorKind::Throttled
+                | CallErrorKind::QuotaExceeded
+                | CallErrorKind::Unreachable
+                | CallErrorKind::OutcomeUnknown => (backoff(stop.tries - 1, Duration::from_secs(15)), false),
+            },
+        };
+        stop.send_at = Some(now.plus(again));
+        let number = tracked.pipeline;
+        self.timers.insert((now.plus(again), Timer::Execution(arn.clone())));
+        self.out.push(Command::Note(Note::StopRequested { arn: arn.to_string(), ok }));
+        if let Err(error) = result {
+            self.warn(format!("stopping {arn}: {}", error.message));
+            if error.kind == CallErrorKind::Throttled {
+                if let Some(client) = self.pipelines.get(number).map(|p| p.client.clone()) {
+                    self.note_throttle(&client, true);
+                }
+            }
+        }
+        if look {
+            self.look_at(arn, now.plus(Duration::from_secs(1)));
+        }
+    }
+
+    /// Asks Kubernetes whether the workflow goes on, while anything is live or queued.
+    pub(super) fn watch_workflow(&mut self) {
+        if !self.settings.kubernetes {
+            return;
+        }
+        let now = self.now;
+        let at = now.plus(self.settings.workflow_check_interval);
+        self.timers.insert((at, Timer::Workflow));
+        if let Some(deadline) = self.workflow_deadline.filter(|deadline| *deadline <= now) {
+            let since = super::definition::rfc3339(deadline).unwrap_or_default();
+            self.close(&format!("the workflow's activeDeadlineSeconds passed at {since}"));
+        }
+        let idle = self.queue.is_empty() && self.pipelines.iter().all(|p| p.live.is_empty());
+        if self.asked_kubernetes.is_none() || self.epoch.is_none() || !idle {
+            self.asked_kubernetes = Some(now);
+            self.out.push(Command::AskKubernetes);
+        }
+        let first = self.first_event.unwrap_or(now);
+        if self.epoch.is_none() && now.since(first) >= EPOCH_PATIENCE {
+            self.warn("Kubernetes does not answer; the pod's birth stands in for the start of the workflow's run");
+            self.learn_epoch(self.settings.pod_born.minus(EPOCH_MARGIN));
+        }
+    }
+
+    fn learn_epoch(&mut self, epoch: Time) {
+        if self.epoch == Some(epoch) {
+            return;
+        }
+        self.epoch = Some(epoch);
+        for pipeline in 0..self.pipelines.len() {
+            self.pipeline_changed(pipeline);
+        }
+    }
+
+    pub(super) fn workflow_observed(&mut self, state: WorkflowState) {
+        match state {
+            WorkflowState::Over => self.close("the workflow is over (stopped, completed or deleted)"),
+            WorkflowState::Alive { started_at, deadline } => {
+                self.workflow_deadline = deadline;
+                if let Some(deadline) = deadline {
+                    self.timers.insert((deadline.max(self.now), Timer::Workflow));
+                }
+                self.learn_epoch(started_at.unwrap_or_else(|| self.settings.pod_born.minus(EPOCH_MARGIN)));
+            }
+            WorkflowState::Unknown => {}
+        }
+    }
+
+    /// Nothing more starts, what is to be stopped is stopped, and its nodes end.
+    fn close(&mut self, text: &str) {
+        if self.closed.is_some() {
+            return;
+        }
+        self.closed = Some(Closed { text: text.to_owned(), except_exit_handlers: true });
+        if self.epoch.is_none() {
+            self.learn_epoch(self.settings.pod_born.minus(EPOCH_MARGIN));
+        }
+        let nodes: Vec<(Key, u32)> =
+            self.families.iter().flat_map(|(key, f)| f.attempts.keys().map(|n| (*key, *n))).collect();
+        for (key, number) in nodes {
+            let arn = match self.families.get(&key).and_then(|f| f.attempts.get(&number)).map(|a| (&a.stage, &a.rules))
+            {
+                Some((Stage::Following(arn), rules)) if !rules.exit_handler => Some(arn.clone()),
+                Some((Stage::Queued, rules)) if !rules.exit_handler => None,
+                _ => continue,
+            };
+            match arn {
+                Some(arn) => self.stop_if_over(key, number, &arn),
+                None => self.end_attempt(key, number, Phase::Failed, text, None),
+            }
+        }
+    }
+
+    /// After the workflow's end: an execution that came alive too late is stopped, its node ends.
+    pub(super) fn stop_if_over(&mut self, key: Key, number: u32, arn: &Arc<str>) {
+        let Some(closed) = self.closed.clone() else { return };
+        let Some(rules) = self.families.get(&key).and_then(|f| f.attempts.get(&number)).map(|a| a.rules) else {
+            return;
+        };
+        if rules.exit_handler && closed.except_exit_handlers {
+            return;
+        }
+        if rules.stop_when_over {
+            self.want_stop(arn);
+        }
+        let what =
+            if rules.stop_when_over { "its execution is being stopped" } else { "its execution is left running" };
+        self.end_attempt(key, number, Phase::Failed, &format!("{}; {what}", closed.text), Some(arn));
+    }
+
+    /// A stop task for the whole workflow: nothing more starts, whoever waits ends.
+    pub(super) fn stop_everything(&mut self) {
+        let text = "a stop task of the workflow stopped everything";
+        self.closed = Some(Closed { text: text.to_owned(), except_exit_handlers: false });
+        let waiting: Vec<(Key, u32)> = self.queue.waiters().map(|w| (w.key, w.attempt)).collect();
+        for (key, number) in waiting {
+            self.end_attempt(key, number, Phase::Failed, text, None);
+        }
+    }
+
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+        // Starts that have not left yet never do; those on their way are awaited by whoever drains.
+        let unsent = self.outbox.withdraw(|waiting| matches!(waiting.operation, Call::StartExecution(_)));
+        for call in unsent {
+            if let Some(Purpose::Start { key, attempt }) = self.calls.remove(&call) {
+                self.unsend_start(key, attempt);
+            }
+        }
+    }
+}

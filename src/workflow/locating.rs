@@ -1,0 +1,357 @@
+//! Before a start: whose account the credentials are, and one complete listing that finds earlier executions.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    input::{Action, Task},
+    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Execution, Time},
+};
+
+use super::{
+    Machine, Note, Priority, Purpose, Timer, backoff,
+    identity::{Key, Marker},
+    node::{Client, EndStage, Family, Listing, NodeRef, Pipeline, Tracked, Trouble},
+};
+
+/// SageMaker ends executions after 28 days (672 h), so nothing older can be live.
+const FURTHEST: Duration = Duration::from_secs(28 * 24 * 3600);
+/// Without knowing when the workflow was created, the listing stops after so many pages.
+const PAGES_WITHOUT_START: usize = 20;
+/// The workflow's clock and AWS's may differ.
+const CREATED_SLACK: Duration = Duration::from_secs(60);
+/// A pipeline that was not there is looked for again after this long, for nodes that come later.
+const REFUSED_REST: Duration = Duration::from_secs(30);
+const RETRY_MOST: Duration = Duration::from_secs(15);
+
+/// How far the facts that must come before a start are.
+pub(super) enum Located {
+    NotYet,
+    Ready,
+    /// The pipeline is missing or refused: final.
+    Refused(String),
+}
+
+impl Machine {
+    /// The number of a task's pipeline; made known when it is new.
+    pub(super) fn pipeline_of(&mut self, task: &Task) -> usize {
+        let created = match &task.action {
+            Action::Execute(execute) => execute.workflow_created,
+            _ => None,
+        };
+        let known = self.pipelines.iter().position(|p| {
+            p.client == task.client && p.account == task.account_id && p.name.eq_ignore_ascii_case(&task.pipeline_name)
+        });
+        if let Some(number) = known {
+            if let Some(pipeline) = self.pipelines.get_mut(number).filter(|p| p.workflow_created.is_none()) {
+                pipeline.workflow_created = created;
+            }
+            return number;
+        }
+        self.pipelines.push(Pipeline {
+            client: task.client.clone(),
+            account: task.account_id.clone(),
+            name: task.pipeline_name.clone(),
+            arn: task.pipeline_arn(),
+            listing: Listing::Wanted { at: self.now, tries: 0 },
+            workflow_created: created,
+            due: BTreeSet::new(),
+            live: HashSet::new(),
+            starting: 0,
+            round: None,
+            list_denied: false,
+            digests: HashMap::new(),
+        });
+        self.pipelines.len() - 1
+    }
+
+    /// How calls name the pipeline: by name in the credentials' own account, by ARN in another. `None`: not known yet.
+    pub(super) fn spelling(&mut self, pipeline: usize) -> Option<String> {
+        let (client, account, name, arn) = {
+            let p = self.pipelines.get(pipeline)?;
+            (p.client.clone(), p.account.clone(), p.name.clone(), p.arn.clone())
+        };
+        match self.clients.get(&client).and_then(|c| c.account.as_ref()) {
+            Some(own) if *own == account => Some(name),
+            Some(_) => Some(arn),
+            None => {
+                self.ask_account(&client);
+                None
+            }
+        }
+    }
+
+    /// Asks whose credentials these are, unless that is known, asked or waits for its retry.
+    pub(super) fn ask_account(&mut self, client: &ClientKey) {
+        let now = self.now;
+        let state = self.clients.entry(client.clone()).or_insert_with(Client::default);
+        if state.account.is_some() || state.asking || state.retry_at.is_some_and(|at| at > now) {
+            return;
+        }
+        state.asking = true;
+        state.retry_at = None;
+        self.call(Priority::Ask, client.clone(), Call::GetCallerIdentity, Purpose::Identity(client.clone()));
+    }
+
+    pub(super) fn account_answered(&mut self, client: &ClientKey, result: Result<CallReply, CallError>) {
+        let now = self.now;
+        let Some(state) = self.clients.get_mut(client) else { return };
+        state.asking = false;
+        match result {
+            Ok(CallReply::CallerIdentity { account }) => {
+                state.account = Some(account);
+                state.trouble = None;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let denied =
+                    matches!(error.kind, CallErrorKind::Denied | CallErrorKind::Credentials | CallErrorKind::Invalid);
+                Trouble::extend(&mut state.trouble, &error.message, denied, now);
+                let at = now.plus(backoff(state.tries, RETRY_MOST));
+                state.tries += 1;
+                state.retry_at = Some(at);
+                self.timers.insert((at, Timer::Client(client.clone())));
+                if error.kind == CallErrorKind::Throttled {
+                    self.note_throttle(client, false);
+                }
+            }
+        }
+        let numbers: Vec<usize> =
+            self.pipelines.iter().enumerate().filter(|(_, p)| p.client == *client).map(|(n, _)| n).collect();
+        for pipeline in numbers {
+            self.pipeline_changed(pipeline);
+        }
+    }
+
+    /// Every node of the pipeline that has not ended looks again.
+    pub(super) fn pipeline_changed(&mut self, pipeline: usize) {
+        let mut nodes: Vec<NodeRef> = Vec::new();
+        for (key, family) in self.families.iter().filter(|(_, f)| f.pipeline == pipeline) {
+            nodes.extend(family.attempts.keys().map(|attempt| NodeRef::Execute(*key, *attempt)));
+        }
+        nodes.extend(
+            self.validations.iter().filter(|(_, v)| v.pipeline == pipeline).map(|(k, _)| NodeRef::Validate(*k)),
+        );
+        nodes.extend(self.stops.iter().filter(|(_, s)| s.pipeline == pipeline).map(|(k, _)| NodeRef::Stop(*k)));
+        // In the order in which they asked: the start queue is first in, first out.
+        nodes.sort_by_key(|node| {
+            (self.desk(*node).map(|desk| (desk.asked_since, desk.parked.first().map(|p| p.0))), *node)
+        });
+        for node in nodes {
+            self.node_woken(node);
+        }
+    }
+
+    /// What keeps a pipeline's nodes from being located, if something does.
+    pub(super) fn locating_trouble(&self, pipeline: usize) -> Option<&Trouble> {
+        let client = &self.pipelines.get(pipeline)?.client;
+        self.clients.get(client)?.trouble.as_ref()
+    }
+
+    /// Sees to it that everything that must be known before a start becomes known.
+    pub(super) fn locate(&mut self, pipeline: usize) -> Located {
+        if self.epoch.is_none() {
+            return Located::NotYet;
+        }
+        if self.spelling(pipeline).is_none() {
+            return Located::NotYet;
+        }
+        let now = self.now;
+        let Some(p) = self.pipelines.get_mut(pipeline) else { return Located::NotYet };
+        if let Listing::Refused { at, .. } = &p.listing {
+            if now >= at.plus(REFUSED_REST) {
+                p.listing = Listing::Wanted { at: now, tries: 0 };
+            }
+        }
+        match &p.listing {
+            Listing::Complete | Listing::Denied => Located::Ready,
+            Listing::Refused { text, .. } => Located::Refused(text.clone()),
+            Listing::Running { .. } => Located::NotYet,
+            Listing::Wanted { .. } => {
+                self.list_next(pipeline);
+                Located::NotYet
+            }
+        }
+    }
+
+    /// Sends the first page of the listing, if it is wanted and its time has come.
+    pub(super) fn list_next(&mut self, pipeline: usize) {
+        let Some(Listing::Wanted { at, tries }) = self.pipelines.get(pipeline).map(|p| &p.listing) else { return };
+        let (at, tries) = (*at, *tries);
+        if at > self.now {
+            return;
+        }
+        self.list_page(pipeline, None, 0, tries);
+    }
+
+    fn list_page(&mut self, pipeline: usize, next_token: Option<String>, pages: usize, tries: u32) {
+        let Some(spelling) = self.spelling(pipeline) else { return };
+        let furthest = self.aws_now().minus(FURTHEST);
+        let Some(p) = self.pipelines.get_mut(pipeline) else { return };
+        let since = p.workflow_created.map_or(furthest, |created| created.minus(CREATED_SLACK).max(furthest));
+        p.listing = Listing::Running { pages, tries };
+        let call = Call::ListExecutions { pipeline: spelling, created_after: Some(since), next_token };
+        self.call_for(Priority::Ask, pipeline, call, Purpose::Listing { pipeline });
+    }
+
+    pub(super) fn listing_answered(&mut self, pipeline: usize, result: Result<CallReply, CallError>) {
+        let Some(Listing::Running { pages, tries }) = self.pipelines.get(pipeline).map(|p| &p.listing) else { return };
+        let (pages, tries) = (*pages + 1, *tries);
+        match result {
+            Ok(CallReply::Executions { page, next_token }) => {
+                for execution in page {
+                    self.adopt(pipeline, execution);
+                }
+                let unbounded = self.pipelines.get(pipeline).is_some_and(|p| p.workflow_created.is_none());
+                let truncated = unbounded && pages >= PAGES_WITHOUT_START && next_token.is_some();
+                if truncated {
+                    self.warn(format!(
+                        "the listing of earlier executions was truncated after {pages} pages: set workflow_created in the plugin input"
+                    ));
+                }
+                match next_token.filter(|_| !truncated) {
+                    Some(token) => self.list_page(pipeline, Some(token), pages, tries),
+                    None => self.listed(pipeline, Listing::Complete),
+                }
+            }
+            Ok(_) => self.listed(pipeline, Listing::Complete),
+            Err(error) => self.listing_failed(pipeline, tries, error),
+        }
+    }
+
+    fn listing_failed(&mut self, pipeline: usize, tries: u32, error: CallError) {
+        let now = self.now;
+        let Some(client) = self.pipelines.get(pipeline).map(|p| p.client.clone()) else { return };
+        match error.kind {
+            CallErrorKind::Denied => {
+                self.warn(format!(
+                    "ListPipelineExecutions is denied, only the client request token protects against a second start: {}",
+                    error.message
+                ));
+                if let Some(p) = self.pipelines.get_mut(pipeline) {
+                    p.list_denied = true;
+                }
+                self.listed(pipeline, Listing::Denied);
+            }
+            CallErrorKind::NotFound
+            | CallErrorKind::Invalid
+            | CallErrorKind::Conflict
+            | CallErrorKind::TokenMismatch => {
+                let arn = self.pipelines.get(pipeline).map(|p| p.arn.clone()).unwrap_or_default();
+                let text = match error.kind {
+                    CallErrorKind::NotFound => format!("pipeline {arn} does not exist: {}", error.message),
+                    _ => format!("SageMaker refuses to list pipeline {arn}: {}", error.message),
+                };
+                self.listed(pipeline, Listing::Refused { text, at: now });
+            }
+            CallErrorKind::Throttled
+            | CallErrorKind::QuotaExceeded
+            | CallErrorKind::Credentials
+            | CallErrorKind::Unreachable
+            | CallErrorKind::OutcomeUnknown => {
+                if error.kind == CallErrorKind::Throttled {
+                    self.note_throttle(&client, false);
+                }
+                let denied = error.kind == CallErrorKind::Credentials;
+                if let Some(state) = self.clients.get_mut(&client) {
+                    Trouble::extend(&mut state.trouble, &error.message, denied, now);
+                }
+                // All pages again: a token that was handed out before a failure may be stale.
+                let at = now.plus(backoff(tries, RETRY_MOST));
+                if let Some(p) = self.pipelines.get_mut(pipeline) {
+                    p.listing = Listing::Wanted { at, tries: tries + 1 };
+                }
+                self.timers.insert((at, Timer::Listing(pipeline)));
+                self.pipeline_changed(pipeline);
+            }
+        }
+    }
+
+    fn listed(&mut self, pipeline: usize, listing: Listing) {
+        let client = self.pipelines.get_mut(pipeline).map(|p| {
+            p.listing = listing;
+            p.client.clone()
+        });
+        if let Some(state) = client.and_then(|client| self.clients.get_mut(&client)) {
+            state.trouble = None;
+        }
+        self.pipeline_changed(pipeline);
+    }
+
+    /// Takes up an execution that carries this workflow's marker; one that is known is refreshed.
+    pub(super) fn adopt(&mut self, pipeline: usize, execution: Execution) {
+        let arn: Arc<str> = execution.arn.as_str().into();
+        if self.executions.contains_key(&arn) {
+            self.observe(&arn, execution, false);
+            return;
+        }
+        let Some(marker) = execution.description.as_deref().and_then(Marker::parse) else { return };
+        if !self.is_ours(&marker) {
+            return;
+        }
+        if execution.status.is_live() {
+            self.out.push(super::Command::Note(Note::ExecutionAdopted { arn: execution.arn.clone() }));
+        }
+        self.track(marker.key, marker.attempt, pipeline, execution, Some(marker.args));
+    }
+
+    /// Whether a marker is this workflow's: the machine serves one uid, known from its first task.
+    fn is_ours(&self, marker: &Marker) -> bool {
+        self.uid.as_deref() == Some(marker.uid.as_str())
+    }
+
+    /// Makes an execution known under its key.
+    pub(super) fn track(
+        &mut self,
+        key: Key,
+        attempt: u32,
+        pipeline: usize,
+        mut execution: Execution,
+        args: Option<String>,
+    ) {
+        let arn: Arc<str> = execution.arn.as_str().into();
+        execution.description = None;
+        let live = execution.status.is_live();
+        execution.created.get_or_insert(Time(self.now.0 + self.aws_offset));
+        let tracked = Tracked {
+            key,
+            attempt,
+            pipeline,
+            execution,
+            started_at: None,
+            confirmed: true,
+            due: None,
+            describing: false,
+            end: if live { EndStage::Live } else { EndStage::Seen },
+            steps: None,
+            steps_at: Time::default(),
+            steps_page: None,
+            steps_tries: 0,
+            trouble: None,
+            missing: None,
+            gone: None,
+            stop: None,
+        };
+        self.executions.insert(arn.clone(), tracked);
+        let family = self.families.entry(key).or_insert_with(|| Family {
+            pipeline,
+            template_name: None,
+            args_digest: None,
+            executions: Vec::new(),
+            attempts: Default::default(),
+        });
+        family.executions.push(arn.clone());
+        if family.args_digest.is_none() {
+            family.args_digest = args;
+        }
+        if live {
+            if let Some(p) = self.pipelines.get_mut(pipeline) {
+                p.live.insert(arn.clone());
+            }
+            self.look_at(&arn, self.now);
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! Following executions: poll rounds, confirmed ends, steps, and executions that are gone.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::pipelines::{Call, CallError, CallErrorKind, CallReply, Execution, Status, Time};
+
+use super::{
+    Command, Machine, Note, Priority, Purpose, Timer, backoff,
+    identity::Key,
+    node::{EndStage, Listing, Missing, Round, Stage, Trouble},
+    poll_plan::{self, Plan},
+    report,
+};
+
+/// SageMaker may not find an execution that it has just started.
+const LAG: Duration = Duration::from_secs(60);
+/// "Not found" is believed after so many answers over so long, and absence from the complete list.
+const MISSING_ANSWERS: u32 = 3;
+const MISSING_FOR: Duration = Duration::from_secs(120);
+/// Steps of a running execution are listed this often, for at most so many executions.
+const STEPS_EVERY: Duration = Duration::from_secs(30);
+const STEPS_FOR: usize = 20;
+/// An end is told without its steps after so many failed listings.
+const STEPS_TRIES: u32 = 4;
+
+impl Machine {
+    /// Looks at a live execution at this time.
+    pub(super) fn look_at(&mut self, arn: &Arc<str>, at: Time) {
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        let Some(pipeline) = self.pipelines.get_mut(tracked.pipeline) else { return };
+        if let Some(old) = tracked.due.replace(at) {
+            pipeline.due.remove(&(old, arn.clone()));
+        }
+        pipeline.due.insert((at, arn.clone()));
+        let number = tracked.pipeline;
+        self.timers.insert((at, Timer::Poll(number)));
+    }
+
+    fn look_later(&mut self, arn: &Arc<str>) {
+        let Some(tracked) = self.executions.get(arn) else { return };
+        let age = self.aws_now().since(tracked.execution.created.unwrap_or(self.now));
+        let wait = if tracked.stop.is_some() {
+            self.settings.poll_min
+        } else {
+            poll_plan::interval(age, self.settings.poll_min, self.settings.poll_max)
+        };
+        self.look_at(arn, self.now.plus(wait));
+    }
+
+    /// Describes one execution, unless that is under way.
+    pub(super) fn describe(&mut self, arn: &Arc<str>) {
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        if std::mem::replace(&mut tracked.describing, true) {
+            return;
+        }
+        let pipeline = tracked.pipeline;
+        if let Some(due) = tracked.due.take() {
+            if let Some(p) = self.pipelines.get_mut(pipeline) {
+                p.due.remove(&(due, arn.clone()));
+            }
+        }
+        let call = Call::DescribeExecution { arn: arn.to_string() };
+        self.call_for(Priority::Poll, pipeline, call, Purpose::Describe(arn.clone()));
+    }
+
+    /// One poll round of a pipeline: what is due is refreshed by the cheaper of two ways.
+    pub(super) fn poll(&mut self, number: usize) {
+        let now = self.now;
+        let Some(p) = self.pipelines.get(number) else { return };
+        if p.round.is_some() {
+            return;
+        }
+        let due: Vec<Arc<str>> = p.due.iter().take_while(|(at, _)| *at <= now).map(|(_, arn)| arn.clone()).collect();
+        if due.is_empty() {
+            if let Some((at, _)) = p.due.first() {
+                self.timers.insert((*at, Timer::Poll(number)));
+            }
+            return;
+        }
+        let (live, list_denied) = (p.live.len(), p.list_denied);
+        let oldest = due.iter().filter_map(|arn| self.executions.get(arn)?.execution.created).min().unwrap_or(now);
+        let spelling = self.spelling(number);
+        match (poll_plan::plan(due.len(), live, oldest), spelling) {
+            (Plan::List { created_after, max_pages }, Some(spelling)) if !list_denied => {
+                for arn in &due {
+                    self.take_from_due(number, arn);
+                }
+                let round = Round { remaining: due.into_iter().collect(), pages: 0, max_pages, created_after };
+                if let Some(p) = self.pipelines.get_mut(number) {
+                    p.round = Some(round);
+                }
+                let call =
+                    Call::ListExecutions { pipeline: spelling, created_after: Some(created_after), next_token: None };
+                self.call_for(Priority::Poll, number, call, Purpose::Round { pipeline: number });
+            }
+            _ => {
+                for arn in &due {
+                    self.describe(arn);
+                }
+                if let Some((at, _)) = self.pipelines.get(number).and_then(|p| p.due.first()) {
+                    self.timers.insert((*at, Timer::Poll(number)));
+                }
+            }
+        }
+    }
+
+    fn take_from_due(&mut self, number: usize, arn: &Arc<str>) {
+        let due = self.executions.get_mut(arn).and_then(|t| t.due.take());
+        if let (Some(at), Some(p)) = (due, self.pipelines.get_mut(number)) {
+            p.due.remove(&(at, arn.clone()));
+        }
+    }
+
+    pub(super) fn round_answered(&mut self, number: usize, result: Result<CallReply, CallError>) {
+        let Some(mut round) = self.pipelines.get_mut(number).and_then(|p| p.round.take()) else { return };
+        match result {
+            Ok(CallReply::Executions { page, next_token }) => {
+                round.pages += 1;
+                for execution in page {
+                    let arn: Arc<str> = execution.arn.as_str().into();
+                    round.remaining.remove(&arn);
+                    self.adopt(number, execution);
+                }
+                let more = !round.remaining.is_empty() && round.pages < round.max_pages;
+                if let (Some(token), true, Some(spelling)) = (next_token, more, self.spelling(number)) {
+                    let call = Call::ListExecutions {
+                        pipeline: spelling,
+                        created_after: Some(round.created_after),
+                        next_token: Some(token),
+                    };
+                    if let Some(p) = self.pipelines.get_mut(number) {
+                        p.round = Some(round);
+                    }
+                    self.call_for(Priority::Poll, number, call, Purpose::Round { pipeline: number });
+                    return;
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                if error.kind == CallErrorKind::Denied {
+                    if let Some(p) = self.pipelines.get_mut(number) {
+                        p.list_denied = true;
+                    }
+                } else if error.kind != CallErrorKind::NotFound {
+                    self.call_trouble(number, &error);
+                    for arn in std::mem::take(&mut round.remaining) {
+                        self.in_trouble(&arn, &error);
+                        self.look_later(&arn);
+                    }
+                }
+            }
+        }
+        for arn in round.remaining {
+            self.describe(&arn);
+        }
+        self.poll(number);
+    }
+
+    fn call_trouble(&mut self, number: usize, error: &CallError) {
+        if error.kind == CallErrorKind::Throttled {
+            if let Some(client) = self.pipelines.get(number).map(|p| p.client.clone()) {
+                self.note_throttle(&client, false);
+            }
+        }
+    }
+
+    /// A poll failed: the execution goes on, its node says so.
+    fn in_trouble(&mut self, arn: &Arc<str>, error: &CallError) {
+        let now = self.now;
+        let denied = matches!(error.kind, CallErrorKind::Denied | CallErrorKind::Credentials);
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        let text = format!("AWS cannot be asked: {}", report::fit(&error.message, 120));
+        Trouble::extend(&mut tracked.trouble, &text, denied, now);
+        self.followers_look(arn);
+    }
+
+    pub(super) fn describe_answered(&mut self, arn: &Arc<str>, result: Result<CallReply, CallError>) {
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        tracked.describing = false;
+        let number = tracked.pipeline;
+        match result {
+            Ok(CallReply::Execution(execution)) => self.observe(arn, execution, true),
+            Ok(_) => self.look_later(arn),
+            Err(error) if error.kind == CallErrorKind::NotFound => self.not_found(arn, &error),
+            Err(error) => {
+                self.call_trouble(number, &error);
+                self.in_trouble(arn, &error);
+                self.look_later(arn);
+            }
+        }
+    }
+
+    /// Takes in what a describe or a list says of a known execution.
+    pub(super) fn observe(&mut self, arn: &Arc<str>, execution: Execution, described: bool) {
+        let now = self.now;
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        let was_live = tracked.execution.status.is_live();
+        let was_confirmed = std::mem::replace(&mut tracked.confirmed, true);
+        tracked.trouble = None;
+        tracked.missing = None;
+        let live = execution.status.is_live();
+        tracked.execution.status = execution.status;
+        tracked.execution.created = execution.created.or(tracked.execution.created);
+        tracked.execution.modified = execution.modified.or(tracked.execution.modified);
+        if execution.failure_reason.is_some() {
+            tracked.execution.failure_reason = execution.failure_reason;
+        }
+        let number = tracked.pipeline;
+        if live {
+            tracked.end = EndStage::Live;
+            if let Some(p) = self.pipelines.get_mut(number) {
+                p.live.insert(arn.clone());
+            }
+            self.look_later(arn);
+            self.list_running_steps(arn);
+        } else {
+            let end = tracked.end;
+            if end == EndStage::Live {
+                tracked.end = EndStage::Seen;
+            }
+            if was_live {
+                self.ended_in_aws(arn, number, now);
+            }
+            match (described, self.executions.get(arn).map(|t| t.end)) {
+                (true, Some(EndStage::Seen)) => self.list_end_steps(arn),
+                (false, Some(EndStage::Seen)) if self.is_followed(arn) => self.describe(arn),
+                _ => {}
+            }
+        }
+        if !was_confirmed || was_live != live {
+            self.family_looks(arn);
+        } else {
+            self.followers_look(arn);
+        }
+    }
+
+    fn ended_in_aws(&mut self, arn: &Arc<str>, number: usize, now: Time) {
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        let status = tracked.execution.status.clone();
+        let ran = tracked.execution.modified.zip(tracked.execution.created).map(|(end, start)| end.since(start));
+        if let Some(due) = tracked.due.take() {
+            if let Some(p) = self.pipelines.get_mut(number) {
+                p.due.remove(&(due, arn.clone()));
+            }
+        }
+        if let Some(p) = self.pipelines.get_mut(number) {
+            p.live.remove(arn);
+            let client = p.client.clone();
+            self.queue.freed(&client, now);
+        }
+        self.out.push(Command::Note(Note::ExecutionFinished { arn: arn.to_string(), status, ran }));
+    }
+
+    fn is_followed(&self, arn: &Arc<str>) -> bool {
+        let Some(family) = self.executions.get(arn).and_then(|t| self.families.get(&t.key)) else { return false };
+        let follows = |stage: &Stage| matches!(stage, Stage::Following(followed) if followed == arn);
+        family.attempts.values().any(|a| follows(&a.stage))
+            || self.stops.values().any(|s| s.targets.as_ref().is_some_and(|targets| targets.contains(arn)))
+    }
+
+    /// Nodes that follow this execution look at it again.
+    fn followers_look(&mut self, arn: &Arc<str>) {
+        let Some(key) = self.executions.get(arn).map(|t| t.key) else { return };
+        let Some(family) = self.families.get(&key) else { return };
+        let numbers: Vec<u32> = family
+            .attempts
+            .iter()
+            .filter(|(_, a)| matches!(&a.stage, Stage::Following(followed) if followed == arn))
+            .map(|(n, _)| *n)
+            .collect();
+        for number in numbers {
+            self.advance(key, number);
+        }
+        self.stops_look(arn);
+    }
+
+    /// All nodes of the execution's key look again: what it is decides for them.
+    pub(super) fn family_looks(&mut self, arn: &Arc<str>) {
+        let Some(key) = self.executions.get(arn).map(|t| t.key) else { return };
+        let numbers: Vec<u32> =
+            self.families.get(&key).map(|f| f.attempts.keys().copied().collect()).unwrap_or_default();
+        for number in numbers {
+            self.advance(key, number);
+        }
+        self.stops_look(arn);
+    }
+
+    fn not_found(&mut self, arn: &Arc<str>, error: &CallError) {
+        let now = self.now;
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        let number = tracked.pipeline;
+        let lag = tracked.started_at.is_some_and(|at| now.since(at) < LAG);
+        if lag {
+            tracked.missing = None;
+            self.look_at(arn, now.plus(Duration::from_secs(2)));
+            return;
+        }
+        let missing = tracked.missing.get_or_insert(Missing { since: now, answers: 0 });
+        missing.answers += 1;
+        let long = missing.answers >= MISSING_ANSWERS && now.since(missing.since) >= MISSING_FOR;
+        let listing = self.pipelines.get(number).map(|p| &p.listing);
+        let list_says_so = matches!(listing, Some(Listing::Refused { .. }));
+        if list_says_so || long {
+            let text = format!(
+                "the execution or its pipeline was deleted ({}): {}",
+                Self::short(arn),
+                report::fit(&error.message, 120)
+            );
+            self.is_gone(arn, &text);
+            return;
+        }
+        self.in_trouble(arn, error);
+        self.look_at(arn, now.plus(Duration::from_secs(30)));
+    }
+
+    fn is_gone(&mut self, arn: &Arc<str>, text: &str) {
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        tracked.gone = Some(text.to_owned());
+        let number = tracked.pipeline;
+        self.take_from_due(number, arn);
+        if let Some(p) = self.pipelines.get_mut(number) {
+            p.live.remove(arn);
+        }
+        self.family_looks(arn);
+    }
+
+    fn list_running_steps(&mut self, arn: &Arc<str>) {
+        let now = self.now;
+        let live: usize = self.pipelines.iter().map(|p| p.live.len()).sum();
+        let Some(tracked) = self.executions.get(arn) else { return };
+        if live > STEPS_FOR || now.since(tracked.steps_at) < STEPS_EVERY {
+            return;
+        }
+        self.list_steps(arn, None);
+    }
+
+    fn list_end_steps(&mut self, arn: &Arc<str>) {
+        if let Some(tracked) = self.executions.get_mut(arn) {
+            tracked.end = EndStage::Listing;
+            tracked.steps_tries = 0;
+            tracked.steps_page = None;
+        }
+        self.list_steps(arn, None);
+    }
+
+    fn list_steps(&mut self, arn: &Arc<str>, next_token: Option<String>) {
+        let now = self.now;
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        if next_token.is_none() {
+            if tracked.steps_page.is_some() {
+                return;
+            }
+            tracked.steps_page = Some(Vec::new());
+        }
+        tracked.steps_at = now;
+        let pipeline = tracked.pipeline;
+        let call = Call::ListSteps { arn: arn.to_string(), next_token };
+        self.call_for(Priority::Poll, pipeline, call, Purpose::Steps(arn.clone()));
+    }
+
+    pub(super) fn steps_answered(&mut self, arn: &Arc<str>, result: Result<CallReply, CallError>) {
+        let now = self.now;
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        let number = tracked.pipeline;
+        match result {
+            Ok(CallReply::Steps { page, next_token }) => {
+                tracked.steps_page.get_or_insert_default().extend(page);
+                if next_token.is_some() {
+                    self.list_steps(arn, next_token);
+                    return;
+                }
+                let steps = tracked.steps_page.take();
+                tracked.steps = steps;
+                if tracked.end == EndStage::Listing {
+                    tracked.end = EndStage::Known;
+                }
+            }
+            Ok(_) => tracked.steps_page = None,
+            Err(error) => {
+                tracked.steps_page = None;
+                tracked.steps_tries += 1;
+                let hopeless =
+                    matches!(error.kind, CallErrorKind::Denied | CallErrorKind::Invalid | CallErrorKind::NotFound);
+                if tracked.end == EndStage::Listing {
+                    if hopeless || tracked.steps_tries >= STEPS_TRIES {
+                        tracked.end = EndStage::Known;
+                        self.warn(format!("the steps of {arn} cannot be listed: {}", error.message));
+                    } else {
+                        let at = now.plus(backoff(tracked.steps_tries - 1, Duration::from_secs(10)));
+                        self.timers.insert((at, Timer::Execution(arn.clone())));
+                    }
+                }
+                self.call_trouble(number, &error);
+            }
+        }
+        self.followers_look(arn);
+    }
+
+    /// An execution's own timer: steps that must be listed again, a stop that must be sent again.
+    pub(super) fn execution_woken(&mut self, arn: &Arc<str>) {
+        let Some(tracked) = self.executions.get(arn) else { return };
+        if tracked.end == EndStage::Listing && tracked.steps_page.is_none() {
+            self.list_steps(arn, None);
+        }
+        self.send_stop(arn);
+    }
+
+    /// Ends an attempt with this execution, as soon as the end is confirmed and explained.
+    pub(super) fn report(&mut self, key: Key, number: u32, arn: &Arc<str>) {
+        self.follow(key, number, arn);
+        match self.executions.get(arn).map(|t| t.end) {
+            Some(EndStage::Known) => self.conclude(key, number, arn),
+            Some(EndStage::Seen) => self.describe(arn),
+            Some(EndStage::Live | EndStage::Listing) | None => {}
+        }
+    }
+
+    fn conclude(&mut self, key: Key, number: u32, arn: &Arc<str>) {
+        let Some(attempt) = self.families.get(&key).and_then(|f| f.attempts.get(&number)) else { return };
+        let Some(tracked) = self.executions.get(arn) else { return };
+        let timed_out = attempt.timed_out_at.is_some() || self.outlived(attempt.rules.timeout, &tracked.execution);
+        let steps = tracked.steps.as_deref().unwrap_or_default();
+        let (phase, text) =
+            report::end_of(&tracked.execution, steps, attempt.rules.accept_completed_with_failures, timed_out);
+        self.end_attempt(key, number, phase, &text, Some(arn));
+    }
+
+    /// A stopped execution that ran as long as its node's time-out was stopped for it, also by an earlier process.
+    fn outlived(&self, timeout: Option<Duration>, execution: &Execution) -> bool {
+        let ran = execution.modified.zip(execution.created).map(|(end, start)| end.since(start));
+        execution.status == Status::Stopped && timeout.zip(ran).is_some_and(|(timeout, ran)| ran >= timeout)
+    }
+}

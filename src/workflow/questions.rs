@@ -1,0 +1,340 @@
+//! `validate` and `stop`: nodes that own no execution.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    input::Action,
+    pipelines::{Call, CallError, CallErrorKind, CallReply, Execution, Status},
+    protocol::{ExecuteTemplateReply, Phase},
+};
+
+use super::{
+    Machine, PipelineDigest, Priority, Purpose, Timer, backoff,
+    identity::Key,
+    locating::Located,
+    node::{DigestSlot, NodeRef, Stage, Trouble, View},
+    report,
+    requests::{due, ended, spoken, told},
+};
+
+/// A digest, also a refusal, is shared by all that ask within this time.
+const DIGEST_FOR: Duration = Duration::from_secs(30);
+
+impl Machine {
+    pub(super) fn advance_validation(&mut self, key: Key) {
+        let now = self.now;
+        let Some(v) = self.validations.get_mut(&key) else { return };
+        match &v.ended {
+            // A refusal is looked at again later: by then the pipeline may have been mended, and a check changes nothing.
+            Some((at, reply)) if node_phase(reply) == Some(Phase::Succeeded) || now < due(*at, DIGEST_FOR) => return,
+            Some(_) => {
+                v.ended = None;
+                v.desk.asked_since = now;
+                self.open_nodes += 1;
+            }
+            None => {}
+        }
+        let Some(v) = self.validations.get(&key) else { return };
+        let (pipeline, task, grace, since) = (v.pipeline, v.task.clone(), v.denied_grace, v.desk.asked_since);
+        let Action::Validate { parameters, version } = &task.action else { return };
+        let reply = match self.digest(pipeline, *version) {
+            Some(Ok(digest)) => match digest.check(parameters) {
+                Ok(()) => {
+                    let text = format!("pipeline {} is Active, {} steps", task.pipeline_name, digest.step_count);
+                    ExecuteTemplateReply::end(Phase::Succeeded, text, Some(digest.outputs()))
+                }
+                Err(text) => ExecuteTemplateReply::end(Phase::Error, report::message(&text), None),
+            },
+            Some(Err(text)) => ExecuteTemplateReply::end(Phase::Error, report::message(&text), None),
+            None => {
+                let Some(trouble) = self.validation_trouble(pipeline, *version).filter(|t| t.denied).cloned() else {
+                    return;
+                };
+                let at = trouble.since.max(since).plus(grace);
+                if now < at {
+                    self.wake_node(NodeRef::Validate(key), at);
+                    return;
+                }
+                ExecuteTemplateReply::end(
+                    Phase::Error,
+                    report::message(&format!("{} (for {})", trouble.text, spoken(grace))),
+                    None,
+                )
+            }
+        };
+        self.open_nodes = self.open_nodes.saturating_sub(1);
+        if let Some(v) = self.validations.get_mut(&key) {
+            v.ended = Some((now, reply));
+        }
+    }
+
+    fn validation_trouble(&self, pipeline: usize, version: Option<i64>) -> Option<&Trouble> {
+        let own = match self.pipelines.get(pipeline)?.digests.get(&version) {
+            Some(DigestSlot::Asking { trouble, .. }) => trouble.as_ref(),
+            _ => None,
+        };
+        own.or_else(|| self.locating_trouble(pipeline))
+    }
+
+    pub(super) fn view_validation(&self, key: Key) -> View {
+        let Some(v) = self.validations.get(&key) else { return View::default() };
+        if let Some((_, reply)) = &v.ended {
+            return ended(reply);
+        }
+        let Action::Validate { version, .. } = &v.task.action else { return View::default() };
+        match self.validation_trouble(v.pipeline, *version) {
+            Some(trouble) => View::settled(Phase::Pending, told(trouble), None),
+            None => View::passing(None, "describing the pipeline"),
+        }
+    }
+
+    /// The digest of a pipeline, if it is known or refused; else it is being asked for.
+    fn digest(&mut self, pipeline: usize, version: Option<i64>) -> Option<Result<PipelineDigest, String>> {
+        let now = self.now;
+        let slot = self.pipelines.get(pipeline)?.digests.get(&version);
+        match slot {
+            Some(DigestSlot::Known { at, digest }) if now < due(*at, DIGEST_FOR) => return Some(Ok(digest.clone())),
+            Some(DigestSlot::Refused { at, text }) if now < due(*at, DIGEST_FOR) => return Some(Err(text.clone())),
+            Some(DigestSlot::Asking { retry_at, .. }) if retry_at.is_none_or(|at| at > now) => return None,
+            _ => {}
+        }
+        let spelling = self.spelling(pipeline)?;
+        let p = self.pipelines.get_mut(pipeline)?;
+        let (trouble, tries) = match p.digests.remove(&version) {
+            Some(DigestSlot::Asking { trouble, tries, .. }) => (trouble, tries),
+            _ => (None, 0),
+        };
+        p.digests.insert(version, DigestSlot::Asking { trouble, retry_at: None, tries });
+        let call = Call::DescribePipeline { pipeline: spelling, version };
+        self.call_for(Priority::Ask, pipeline, call, Purpose::Digest { pipeline, version });
+        None
+    }
+
+    /// Retries of digests whose time has come.
+    pub(super) fn ask_digests(&mut self, pipeline: usize) {
+        let versions: Vec<Option<i64>> =
+            self.pipelines.get(pipeline).map(|p| p.digests.keys().copied().collect()).unwrap_or_default();
+        for version in versions {
+            let waits = matches!(
+                self.pipelines.get(pipeline).and_then(|p| p.digests.get(&version)),
+                Some(DigestSlot::Asking { retry_at: Some(_), .. })
+            );
+            if waits {
+                self.digest(pipeline, version);
+            }
+        }
+    }
+
+    pub(super) fn digest_answered(
+        &mut self,
+        pipeline: usize,
+        version: Option<i64>,
+        result: Result<CallReply, CallError>,
+    ) {
+        let now = self.now;
+        let Some(p) = self.pipelines.get_mut(pipeline) else { return };
+        let (arn, client) = (p.arn.clone(), p.client.clone());
+        let (old, tries) = match p.digests.remove(&version) {
+            Some(DigestSlot::Asking { trouble, tries, .. }) => (trouble, tries),
+            _ => (None, 0),
+        };
+        let slot = match result {
+            Ok(CallReply::Pipeline(description)) => {
+                DigestSlot::Known { at: now, digest: PipelineDigest::of(&description) }
+            }
+            Ok(_) => DigestSlot::Refused { at: now, text: format!("pipeline {arn} cannot be read") },
+            Err(error) => match error.kind {
+                CallErrorKind::NotFound => {
+                    let text = format!("pipeline {arn} does not exist: {}", error.message);
+                    DigestSlot::Refused { at: now, text }
+                }
+                CallErrorKind::Invalid | CallErrorKind::Conflict | CallErrorKind::TokenMismatch => {
+                    DigestSlot::Refused { at: now, text: error.message }
+                }
+                CallErrorKind::Denied
+                | CallErrorKind::Credentials
+                | CallErrorKind::Throttled
+                | CallErrorKind::QuotaExceeded
+                | CallErrorKind::Unreachable
+                | CallErrorKind::OutcomeUnknown => {
+                    let denied = matches!(error.kind, CallErrorKind::Denied | CallErrorKind::Credentials);
+                    let mut trouble = old;
+                    Trouble::extend(&mut trouble, &error.message, denied, now);
+                    let at = now.plus(backoff(tries, Duration::from_secs(15)));
+                    self.timers.insert((at, Timer::Digest(pipeline)));
+                    if error.kind == CallErrorKind::Throttled {
+                        self.note_throttle(&client, false);
+                    }
+                    DigestSlot::Asking { trouble, retry_at: Some(at), tries: tries + 1 }
+                }
+            },
+        };
+        if let Some(p) = self.pipelines.get_mut(pipeline) {
+            p.digests.insert(version, slot);
+        }
+        let keys: Vec<Key> = self.validations.iter().filter(|(_, v)| v.pipeline == pipeline).map(|(k, _)| *k).collect();
+        for key in keys {
+            self.node_woken(NodeRef::Validate(key));
+        }
+    }
+
+    pub(super) fn advance_stop(&mut self, key: Key) {
+        let now = self.now;
+        let Some(stop) = self.stops.get(&key) else { return };
+        if stop.ended.is_some() {
+            return;
+        }
+        let (pipeline, task, grace, since) =
+            (stop.pipeline, stop.task.clone(), stop.denied_grace, stop.desk.asked_since);
+        let Action::Stop { execution_arn } = &task.action else { return };
+        if stop.targets.is_none() {
+            if let Some(arn) = execution_arn {
+                self.track_foreign(key, pipeline, arn);
+                self.set_targets(key, vec![arn.as_str().into()]);
+            } else {
+                let all = task.execution_key.is_none();
+                if all {
+                    self.stop_everything();
+                }
+                match self.locate(pipeline) {
+                    Located::NotYet => {
+                        let denied = self.locating_trouble(pipeline).filter(|t| t.denied).cloned();
+                        if let Some(trouble) = denied {
+                            let at = trouble.since.max(since).plus(grace);
+                            if now >= at {
+                                self.end_stop(key, Phase::Error, &trouble.text);
+                                return;
+                            }
+                            self.wake_node(NodeRef::Stop(key), at);
+                        }
+                        self.wake_node(NodeRef::Stop(key), now.plus(Duration::from_secs(5)));
+                        return;
+                    }
+                    // No pipeline, no executions.
+                    Located::Refused(_) | Located::Ready => {}
+                }
+                let of_key = task.execution_key.as_deref().map(|name| Key::named(&task.workflow.uid, name));
+                let starting = self.families.iter().any(|(k, f)| {
+                    of_key.is_none_or(|wanted| wanted == *k)
+                        && f.attempts.values().any(|a| matches!(a.stage, Stage::Starting(_) | Stage::Searching { .. }))
+                });
+                if starting {
+                    self.wake_node(NodeRef::Stop(key), now.plus(Duration::from_secs(1)));
+                    return;
+                }
+                if let Some(wanted) = of_key {
+                    self.drop_queued(wanted);
+                }
+                let targets = self
+                    .executions
+                    .iter()
+                    .filter(|(_, t)| of_key.is_none_or(|wanted| wanted == t.key))
+                    .filter(|(_, t)| t.gone.is_none() && t.execution.status.is_live())
+                    .map(|(arn, _)| arn.clone())
+                    .collect();
+                self.set_targets(key, targets);
+            }
+        }
+        let Some(targets) = self.stops.get(&key).and_then(|s| s.targets.clone()) else { return };
+        for arn in &targets {
+            self.want_stop(arn);
+        }
+        let live = targets
+            .iter()
+            .filter_map(|arn| self.executions.get(arn))
+            .any(|t| t.gone.is_none() && (t.execution.status.is_live() || !t.confirmed));
+        if !live {
+            let text = match targets.len() {
+                0 => "nothing to stop".to_owned(),
+                1 => "the execution has ended".to_owned(),
+                n => format!("{n} executions have ended"),
+            };
+            self.end_stop(key, Phase::Succeeded, &text);
+        }
+    }
+
+    /// Nodes of a key that wait to start will not.
+    fn drop_queued(&mut self, wanted: Key) {
+        let waiting: Vec<(Key, u32)> =
+            self.queue.waiters().filter(|w| w.key == wanted).map(|w| (w.key, w.attempt)).collect();
+        for (key, number) in waiting {
+            self.end_attempt(key, number, Phase::Failed, "a stop task stopped it before it could start", None);
+        }
+    }
+
+    fn track_foreign(&mut self, key: Key, pipeline: usize, arn: &str) {
+        let known: Arc<str> = arn.into();
+        if self.executions.contains_key(&known) {
+            return;
+        }
+        let execution = Execution {
+            arn: arn.to_owned(),
+            status: Status::Executing,
+            created: None,
+            modified: None,
+            description: None,
+            failure_reason: None,
+        };
+        self.track(key, 0, pipeline, execution, None);
+        if let Some(tracked) = self.executions.get_mut(&known) {
+            tracked.confirmed = false;
+        }
+    }
+
+    fn set_targets(&mut self, key: Key, targets: Vec<Arc<str>>) {
+        if let Some(stop) = self.stops.get_mut(&key) {
+            stop.targets = Some(targets);
+        }
+    }
+
+    fn end_stop(&mut self, key: Key, phase: Phase, text: &str) {
+        let outputs = match self.stops.get(&key).and_then(|s| s.targets.as_deref()) {
+            Some([arn]) => self
+                .executions
+                .get(arn)
+                .map(|t| report::end_outputs(&t.execution, t.steps.as_deref().unwrap_or_default())),
+            _ => None,
+        };
+        if let Some(stop) = self.stops.get_mut(&key) {
+            stop.ended = Some(ExecuteTemplateReply::end(phase, report::message(text), outputs));
+            self.open_nodes = self.open_nodes.saturating_sub(1);
+        }
+    }
+
+    /// Stop nodes that wait for this execution look again.
+    pub(super) fn stops_look(&mut self, arn: &Arc<str>) {
+        let keys: Vec<Key> = self
+            .stops
+            .iter()
+            .filter(|(_, s)| s.ended.is_none() && s.targets.as_ref().is_some_and(|targets| targets.contains(arn)))
+            .map(|(k, _)| *k)
+            .collect();
+        for key in keys {
+            self.node_woken(NodeRef::Stop(key));
+        }
+    }
+
+    pub(super) fn view_stop(&self, key: Key) -> View {
+        let Some(stop) = self.stops.get(&key) else { return View::default() };
+        if let Some(reply) = &stop.ended {
+            return ended(reply);
+        }
+        let Some(targets) = &stop.targets else {
+            return match self.locating_trouble(stop.pipeline) {
+                Some(trouble) => View::settled(Phase::Running, told(trouble), None),
+                None => View::passing(Some(Phase::Running), "looking for what is to be stopped"),
+            };
+        };
+        let tracked = || targets.iter().filter_map(|arn| self.executions.get(arn));
+        let live = tracked().filter(|t| t.gone.is_none() && t.execution.status.is_live()).count();
+        let mut text = format!("stopping {live} of {} executions", targets.len());
+        if let Some(trouble) = tracked().find_map(|t| t.trouble.as_ref()) {
+            text = format!("{text}; {}", told(trouble));
+        }
+        View { phase: Some(Phase::Running), message: text, outputs: None, settled: tracked().all(|t| t.confirmed) }
+    }
+}
+
+fn node_phase(reply: &ExecuteTemplateReply) -> Option<Phase> {
+    reply.node.as_ref().and_then(|node| node.phase)
+}

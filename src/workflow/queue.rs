@@ -1,0 +1,164 @@
+//! The start queue: who may start next when SageMaker or `max_running` lets only so many run.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use crate::pipelines::{ClientKey, Time};
+
+use super::identity::Key;
+
+/// A quota is asked again after this long, spread evenly and never growing: other pods compete for it too.
+const PROBE_MIN: Duration = Duration::from_secs(5);
+const PROBE_SPREAD: Duration = Duration::from_secs(10);
+
+/// A node that is proven not started and wants to.
+#[derive(Clone, Debug)]
+pub struct Waiter {
+    pub key: Key,
+    pub attempt: u32,
+    pub client: ClientKey,
+    /// The machine's number of the pipeline.
+    pub pipeline: usize,
+    pub max_running: Option<usize>,
+    /// Not before this (after a throttle or a denial).
+    pub not_before: Time,
+}
+
+/// What SageMaker said when it last refused for capacity, and when to ask again.
+#[derive(Clone, Debug)]
+struct Full {
+    text: String,
+    probe_at: Time,
+    probing: bool,
+    probes: u64,
+}
+
+/// First in, first out; a node keeps its place when its start is refused.
+#[derive(Default)]
+pub struct StartQueue {
+    line: BTreeMap<u64, Waiter>,
+    places: HashMap<(Key, u32), u64>,
+    sequence: u64,
+    full: HashMap<ClientKey, Full>,
+}
+
+impl StartQueue {
+    /// Puts a node in line; one that is in line already keeps its place.
+    pub fn join(&mut self, waiter: Waiter) {
+        let id = (waiter.key, waiter.attempt);
+        let place = *self.places.entry(id).or_insert_with(|| {
+            self.sequence += 1;
+            self.sequence
+        });
+        self.line.insert(place, waiter);
+    }
+
+    /// Takes a node out for good: it started, ended or is no longer wanted.
+    pub fn leave(&mut self, key: Key, attempt: u32) {
+        if let Some(place) = self.places.remove(&(key, attempt)) {
+            self.line.remove(&place);
+        }
+    }
+
+    /// Whether the node is in line (not while its start is on its way).
+    pub fn contains(&self, key: Key, attempt: u32) -> bool {
+        self.places.get(&(key, attempt)).is_some_and(|place| self.line.contains_key(place))
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.line.len()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.line.is_empty()
+    }
+
+    /// How many wait before this node.
+    pub fn ahead(&self, key: Key, attempt: u32) -> usize {
+        self.places.get(&(key, attempt)).map_or(0, |place| self.line.range(..*place).count())
+    }
+
+    /// SageMaker's words, while this client's account is full.
+    pub fn full(&self, client: &ClientKey) -> Option<&str> {
+        self.full.get(client).map(|full| full.text.as_str())
+    }
+
+    /// The next node that may start now, taken out of line (its place is kept until [`Self::leave`]).
+    /// `running` counts what runs or is being started of a pipeline.
+    pub fn next(&mut self, now: Time, running: impl Fn(usize) -> usize) -> Option<Waiter> {
+        let mut blocked: Vec<&ClientKey> = Vec::new();
+        let mut chosen = None;
+        for (place, waiter) in &self.line {
+            if blocked.contains(&&waiter.client) {
+                continue;
+            }
+            if waiter.max_running.is_some_and(|max| running(waiter.pipeline) >= max) {
+                continue;
+            }
+            if waiter.not_before > now || self.full.get(&waiter.client).is_some_and(|f| f.probing || f.probe_at > now) {
+                // First in, first out: nobody of this account overtakes its head.
+                blocked.push(&waiter.client);
+                continue;
+            }
+            chosen = Some(*place);
+            break;
+        }
+        let waiter = self.line.remove(&chosen?)?;
+        if let Some(full) = self.full.get_mut(&waiter.client) {
+            full.probing = true;
+        }
+        Some(waiter)
+    }
+
+    /// The account is full: the node goes back to its place, only the head probes from now on.
+    pub fn refused(&mut self, waiter: Waiter, text: &str, now: Time) {
+        let probes = self.full.get(&waiter.client).map_or(0, |full| full.probes + 1);
+        let wait = PROBE_MIN + PROBE_SPREAD.mul_f64(waiter.key.spread(probes));
+        self.full.insert(
+            waiter.client.clone(),
+            Full { text: text.to_owned(), probe_at: now.plus(wait), probing: false, probes },
+        );
+        self.join(waiter);
+    }
+
+    /// A start of this client came back with anything but "full": the next may try at once.
+    pub fn answered(&mut self, client: &ClientKey, started: bool, now: Time) {
+        if let Some(full) = self.full.get_mut(client) {
+            full.probing = false;
+            if started {
+                full.probe_at = now;
+            }
+        }
+        if started && !self.line.values().any(|w| &w.client == client) {
+            self.full.remove(client);
+        }
+    }
+
+    /// One of our own executions ended: capacity came free.
+    pub fn freed(&mut self, client: &ClientKey, now: Time) {
+        if let Some(full) = self.full.get_mut(client) {
+            full.probe_at = now;
+        }
+    }
+
+    /// Everybody in line, in order.
+    pub fn waiters(&self) -> impl Iterator<Item = &Waiter> {
+        self.line.values()
+    }
+
+    /// When [`Self::next`] may have an answer without anything else happening.
+    pub fn next_time(&self, now: Time) -> Option<Time> {
+        self.line
+            .values()
+            .map(|w| {
+                let probe = self.full.get(&w.client).filter(|f| !f.probing).map_or(w.not_before, |f| f.probe_at);
+                w.not_before.max(probe)
+            })
+            .filter(|at| *at > now)
+            .min()
+    }
+}

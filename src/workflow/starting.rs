@@ -1,0 +1,539 @@
+//! The table of [`super::identity`] carried out: follow, report, or start; and what a start's outcome lets us know.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    input::{Action, Task},
+    pipelines::{Call, CallError, CallErrorKind, CallReply, Execution, Selective, StartExecution, Status},
+    protocol::Phase,
+};
+
+use super::{
+    Machine, Note, Priority, Purpose, backoff,
+    identity::{self, Decision, Key, Known, Marker},
+    locating::Located,
+    node::{EndStage, Flight, Listing, NodeRef, Stage, Trouble},
+    queue::Waiter,
+    report,
+    requests::spoken,
+};
+
+/// After this long a repeated start is no longer trusted to be recognised by its token (its life is documented nowhere).
+const REPEAT_FOR: Duration = Duration::from_secs(300);
+/// How long an execution that may have started is looked for in the list.
+const SEARCH_FOR: Duration = Duration::from_secs(300);
+const RETRY_MOST: Duration = Duration::from_secs(15);
+
+impl Machine {
+    /// Looks at what is known of an attempt and does what follows.
+    pub(super) fn advance(&mut self, key: Key, number: u32) {
+        let Some((pipeline, attempt)) =
+            self.families.get(&key).and_then(|f| Some((f.pipeline, f.attempts.get(&number)?)))
+        else {
+            return;
+        };
+        match &attempt.stage {
+            Stage::Ended(_) => return,
+            Stage::Starting(flight) => {
+                if flight.retry_at.is_some_and(|at| at <= self.now) {
+                    self.repeat_start(key, number);
+                }
+                return;
+            }
+            Stage::Locating | Stage::Queued | Stage::Searching { .. } | Stage::Following(_) => {}
+        }
+        if attempt.rules.attached {
+            self.advance_attached(key, number, pipeline);
+        } else {
+            match self.locate(pipeline) {
+                Located::NotYet => self.wait_located(key, number, pipeline),
+                Located::Refused(text) => match self.followed(key, number) {
+                    Some(arn) => self.report(key, number, &arn),
+                    None => self.end_attempt(key, number, Phase::Error, &text, None),
+                },
+                Located::Ready => self.decide(key, number),
+            }
+        }
+        self.answer_parked(NodeRef::Execute(key, number));
+    }
+
+    fn followed(&self, key: Key, number: u32) -> Option<Arc<str>> {
+        match &self.families.get(&key)?.attempts.get(&number)?.stage {
+            Stage::Following(arn) => Some(arn.clone()),
+            _ => None,
+        }
+    }
+
+    fn wait_located(&mut self, key: Key, number: u32, pipeline: usize) {
+        if let Some(arn) = self.followed(key, number) {
+            self.follow(key, number, &arn);
+            return;
+        }
+        let trouble = self.locating_trouble(pipeline).cloned();
+        self.give_up_when_denied(key, number, trouble);
+        self.wake_attempt(key, number, Duration::from_secs(5));
+    }
+
+    /// A denial that lasts is the node's end: nobody waits days for a trust policy.
+    fn give_up_when_denied(&mut self, key: Key, number: u32, trouble: Option<Trouble>) {
+        let Some(trouble) = trouble.filter(|t| t.denied) else { return };
+        let Some(attempt) = self.families.get(&key).and_then(|f| f.attempts.get(&number)) else { return };
+        let at = trouble.since.max(attempt.desk.asked_since).plus(attempt.rules.denied_grace);
+        if self.now >= at {
+            let text = format!("{} (for {})", trouble.text, spoken(attempt.rules.denied_grace));
+            self.end_attempt(key, number, Phase::Error, &text, None);
+        } else {
+            self.wake_node(NodeRef::Execute(key, number), at);
+        }
+    }
+
+    fn wake_attempt(&mut self, key: Key, number: u32, after: Duration) {
+        let at = self.now.plus(after);
+        let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
+        if attempt.wake.is_none_or(|wake| wake > at || wake <= self.now) {
+            attempt.wake = Some(at);
+            self.wake_node(NodeRef::Execute(key, number), at);
+        }
+    }
+
+    /// An attached attempt follows the execution it names.
+    fn advance_attached(&mut self, key: Key, number: u32, pipeline: usize) {
+        let arn = match self.families.get(&key).and_then(|f| f.attempts.get(&number)).and_then(|a| a.task.as_deref()) {
+            Some(Task { action: Action::Execute(execute), .. }) => execute.attach.clone(),
+            _ => self.followed(key, number).map(|arn| arn.to_string()),
+        };
+        let Some(arn) = arn else { return };
+        let arn: Arc<str> = arn.into();
+        if !self.executions.contains_key(&arn) {
+            let execution = Execution {
+                arn: arn.to_string(),
+                status: Status::Executing,
+                created: None,
+                modified: None,
+                description: None,
+                failure_reason: None,
+            };
+            self.track(key, number, pipeline, execution, None);
+            if let Some(tracked) = self.executions.get_mut(&arn) {
+                tracked.confirmed = false;
+            }
+        }
+        self.report(key, number, &arn);
+    }
+
+    fn decide(&mut self, key: Key, number: u32) {
+        let Some(epoch) = self.epoch else { return };
+        let Some(family) = self.families.get(&key) else { return };
+        let other_start = family
+            .attempts
+            .iter()
+            .any(|(n, a)| *n != number && matches!(a.stage, Stage::Starting(_) | Stage::Searching { .. }));
+        let unconfirmed = family.executions.iter().any(|arn| self.executions.get(arn).is_some_and(|t| !t.confirmed));
+        if let Some(arn) = self.followed(key, number).filter(|_| unconfirmed) {
+            self.follow(key, number, &arn);
+            return;
+        }
+        if other_start || unconfirmed {
+            // One start at a time under a key: what it yields decides for the others.
+            self.wake_attempt(key, number, Duration::from_secs(1));
+            return;
+        }
+        let known: Vec<Known> = family
+            .executions
+            .iter()
+            .filter_map(|arn| self.executions.get(arn))
+            .filter(|t| t.gone.is_none())
+            .map(|t| Known::new(t.attempt, &t.execution, self.now))
+            .collect();
+        let gone = family
+            .executions
+            .iter()
+            .filter_map(|arn| self.executions.get(arn))
+            .find_map(|t| t.gone.as_ref().filter(|_| t.attempt == number).cloned());
+        if let Some(text) = gone {
+            self.end_attempt(key, number, Phase::Error, &text, None);
+            return;
+        }
+        let newest_asked = family.attempts.keys().next_back().copied().unwrap_or(number);
+        match identity::decide(&known, number, newest_asked, epoch) {
+            Decision::Follow(arn) => self.follow(key, number, &arn.into()),
+            Decision::AwaitEnd(arn) => self.follow(key, number, &arn.into()),
+            Decision::Report(arn) => self.report(key, number, &arn.into()),
+            Decision::RecheckThenStart { arn, predecessor } => self.recheck(key, number, &arn.into(), predecessor),
+            Decision::Start { predecessor } => self.want_start(key, number, predecessor),
+            Decision::Superseded(by) => {
+                self.end_attempt(key, number, Phase::Failed, &format!("superseded by attempt {by}"), None);
+            }
+        }
+    }
+
+    pub(super) fn follow(&mut self, key: Key, number: u32, arn: &Arc<str>) {
+        self.queue.leave(key, number);
+        let own = self.executions.get(arn).is_some_and(|t| t.attempt == number && t.confirmed);
+        if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
+            if !matches!(&attempt.stage, Stage::Following(known) if known == arn) {
+                attempt.stage = Stage::Following(arn.clone());
+                attempt.trouble = None;
+            }
+            if own {
+                // Nothing of the task but its rules is needed any more: ten thousand of them count.
+                attempt.task = None;
+            }
+        }
+        match self.executions.get(arn).map(|t| (t.gone.clone(), t.execution.status.is_live())) {
+            Some((Some(text), _)) => self.end_attempt(key, number, Phase::Error, &text, None),
+            Some((None, true)) => self.check_timeout(key, number, arn),
+            Some((None, false)) | None => {}
+        }
+    }
+
+    /// An earlier attempt's execution may have been revived in the console: look once more before starting another.
+    fn recheck(&mut self, key: Key, number: u32, arn: &Arc<str>, predecessor: Option<String>) {
+        let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
+        if attempt.rechecked.as_ref() == Some(arn) {
+            self.want_start(key, number, predecessor);
+            return;
+        }
+        attempt.rechecked = Some(arn.clone());
+        if let Some(tracked) = self.executions.get_mut(arn) {
+            tracked.end = EndStage::Seen;
+        }
+        self.describe(arn);
+    }
+
+    fn want_start(&mut self, key: Key, number: u32, predecessor: Option<String>) {
+        let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
+        if let Stage::Searching { since, next, text, .. } = &attempt.stage {
+            let (since, next, text) = (*since, *next, text.clone());
+            if self.now >= since.plus(SEARCH_FOR) {
+                let text = format!("it is not known whether the execution started, and none is listed: {text}");
+                self.end_attempt(key, number, Phase::Error, &text, None);
+            } else {
+                self.wake_node(NodeRef::Execute(key, number), next);
+                self.search_again(key, number);
+            }
+            return;
+        }
+        // Followed before, and now to be started: what it followed was not its own. The task comes with the next request.
+        let Some(task) = attempt.task.clone() else {
+            attempt.stage = Stage::Locating;
+            return;
+        };
+        let exit_handler = attempt.rules.exit_handler;
+        if let Some(closed) = self.closed.clone().filter(|closed| !(closed.except_exit_handlers && exit_handler)) {
+            self.end_attempt(key, number, Phase::Failed, &closed.text, None);
+            return;
+        }
+        if let Some(text) = self.timed_out_waiting(key, number) {
+            self.end_attempt(key, number, Phase::Failed, &text, None);
+            return;
+        }
+        let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
+        let trouble = attempt.trouble.clone();
+        if matches!(attempt.stage, Stage::Queued) && self.queue.contains(key, number) {
+            self.give_up_when_denied(key, number, trouble);
+            return;
+        }
+        attempt.stage = Stage::Queued;
+        let pipeline = self.families.get(&key).map_or(0, |f| f.pipeline);
+        let max_running = self.max_running(&task);
+        self.predecessors.insert((key, number), predecessor);
+        self.queue.join(Waiter {
+            key,
+            attempt: number,
+            client: task.client.clone(),
+            pipeline,
+            max_running,
+            not_before: self.now,
+        });
+    }
+
+    pub(super) fn max_running(&self, task: &Task) -> Option<usize> {
+        let own = match &task.action {
+            Action::Execute(execute) => execute.max_running,
+            _ => None,
+        };
+        match (own, self.settings.max_running_per_workflow) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    pub(super) fn running(&self, pipeline: usize) -> usize {
+        self.pipelines.get(pipeline).map_or(0, |p| p.live.len() + p.starting)
+    }
+
+    /// Starts whoever may start now.
+    pub(super) fn start_next(&mut self) {
+        if self.draining {
+            return;
+        }
+        loop {
+            let pipelines = &self.pipelines;
+            let running = |pipeline: usize| pipelines.get(pipeline).map_or(0, |p| p.live.len() + p.starting);
+            let Some(waiter) = self.queue.next(self.now, running) else { return };
+            self.start(waiter);
+        }
+    }
+
+    fn start(&mut self, waiter: Waiter) {
+        let (key, number) = (waiter.key, waiter.attempt);
+        let predecessor = self.predecessors.get(&(key, number)).cloned().flatten();
+        let Some(spelling) = self.spelling(waiter.pipeline) else {
+            self.queue.join(waiter);
+            return;
+        };
+        let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
+        let Some(task) = attempt.task.clone() else { return };
+        let Action::Execute(execute) = &task.action else { return };
+        let marker = Marker::of(&task, &key, predecessor.as_deref(), &execute.args_digest);
+        let args = StartExecution {
+            pipeline: spelling,
+            token: identity::start_token(&task, &key, predecessor.as_deref()),
+            display_name: execute.display_name.clone().unwrap_or_else(|| identity::display_name(&task, &key)),
+            description: marker.describe(execute.description.as_deref()),
+            parameters: execute.parameters.clone(),
+            version: execute.version,
+            max_parallel_steps: execute.max_parallel_steps,
+            selective: (!execute.selected_steps.is_empty() || execute.source_execution_arn.is_some()).then(|| {
+                Selective {
+                    source_execution_arn: execute.source_execution_arn.clone(),
+                    steps: execute.selected_steps.clone(),
+                }
+            }),
+        };
+        attempt.stage = Stage::Starting(Box::new(Flight {
+            args,
+            predecessor,
+            first_sent: self.now,
+            tries: 0,
+            uncertain: false,
+            retry_at: None,
+        }));
+        self.starts_in_flight += 1;
+        if let Some(p) = self.pipelines.get_mut(waiter.pipeline) {
+            p.starting += 1;
+        }
+        self.send_start(key, number);
+    }
+
+    fn send_start(&mut self, key: Key, number: u32) {
+        let Some(pipeline) = self.families.get(&key).map(|f| f.pipeline) else { return };
+        let Some(Stage::Starting(flight)) =
+            self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)).map(|a| &mut a.stage)
+        else {
+            return;
+        };
+        flight.retry_at = None;
+        flight.tries += 1;
+        let call = Call::StartExecution(Box::new(flight.args.clone()));
+        self.call_for(Priority::Start, pipeline, call, Purpose::Start { key, attempt: number });
+    }
+
+    /// Sends an uncertain start again, or gives the token up and looks for what it may have started.
+    fn repeat_start(&mut self, key: Key, number: u32) {
+        let Some(Stage::Starting(flight)) =
+            self.families.get(&key).and_then(|f| f.attempts.get(&number)).map(|a| &a.stage)
+        else {
+            return;
+        };
+        if self.now < flight.first_sent.plus(REPEAT_FOR) {
+            self.send_start(key, number);
+        } else {
+            self.landed(key, number);
+            self.search(key, number, "the start's outcome stayed unknown");
+        }
+    }
+
+    /// The start is no longer on its way.
+    fn landed(&mut self, key: Key, number: u32) -> Option<Box<Flight>> {
+        let family = self.families.get_mut(&key)?;
+        let pipeline = family.pipeline;
+        let attempt = family.attempts.get_mut(&number)?;
+        let Stage::Starting(flight) = std::mem::replace(&mut attempt.stage, Stage::Locating) else { return None };
+        self.starts_in_flight = self.starts_in_flight.saturating_sub(1);
+        if let Some(p) = self.pipelines.get_mut(pipeline) {
+            p.starting = p.starting.saturating_sub(1);
+        }
+        Some(flight)
+    }
+
+    /// Takes back a start that never left; one that was sent before stays uncertain and is found by its marker.
+    pub(super) fn unsend_start(&mut self, key: Key, number: u32) {
+        self.landed(key, number);
+    }
+
+    fn search(&mut self, key: Key, number: u32, text: &str) {
+        let now = self.now;
+        if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
+            attempt.stage = Stage::Searching { since: now, next: now, tries: 0, text: text.to_owned() };
+        }
+        self.search_again(key, number);
+    }
+
+    /// Wants another complete listing when the search's time for one has come.
+    fn search_again(&mut self, key: Key, number: u32) {
+        let now = self.now;
+        let Some(family) = self.families.get_mut(&key) else { return };
+        let pipeline = family.pipeline;
+        let Some(Stage::Searching { next, tries, .. }) = family.attempts.get_mut(&number).map(|a| &mut a.stage) else {
+            return;
+        };
+        if *next <= now {
+            *next = now.plus(backoff(*tries + 1, Duration::from_secs(60)));
+            *tries += 1;
+            let at = *next;
+            if let Some(p) = self.pipelines.get_mut(pipeline) {
+                if matches!(p.listing, Listing::Complete) {
+                    p.listing = Listing::Wanted { at: now, tries: 0 };
+                }
+            }
+            self.list_next(pipeline);
+            self.wake_node(NodeRef::Execute(key, number), at);
+        }
+    }
+
+    pub(super) fn start_answered(&mut self, key: Key, number: u32, result: Result<CallReply, CallError>) {
+        let Some((pipeline, client)) =
+            self.families.get(&key).and_then(|f| Some((f.pipeline, self.pipelines.get(f.pipeline)?.client.clone())))
+        else {
+            return;
+        };
+        match result {
+            Ok(CallReply::Started { arn }) => {
+                self.queue.answered(&client, true, self.now);
+                self.started(key, number, pipeline, arn);
+            }
+            Ok(_) => self.start_uncertain(key, number, "SageMaker's answer to the start names no execution"),
+            Err(error) => {
+                if error.kind != CallErrorKind::QuotaExceeded {
+                    self.queue.answered(&client, false, self.now);
+                }
+                self.out.push(super::Command::Note(Note::StartFailed {
+                    kind: error.kind.as_str(),
+                    message: error.message.clone(),
+                }));
+                self.start_failed(key, number, error);
+            }
+        }
+        self.answer_parked(NodeRef::Execute(key, number));
+    }
+
+    fn started(&mut self, key: Key, number: u32, pipeline: usize, arn: String) {
+        self.landed(key, number);
+        self.queue.leave(key, number);
+        self.predecessors.remove(&(key, number));
+        let arn: Arc<str> = arn.into();
+        let new = !self.executions.contains_key(&arn);
+        if new {
+            let execution = Execution {
+                arn: arn.to_string(),
+                status: Status::Executing,
+                created: None,
+                modified: None,
+                description: None,
+                failure_reason: None,
+            };
+            self.track(key, number, pipeline, execution, None);
+            self.out.push(super::Command::Note(Note::ExecutionStarted { arn: arn.to_string() }));
+        }
+        if let Some(tracked) = self.executions.get_mut(&arn) {
+            // The token may have found an older execution: only a describe tells.
+            tracked.confirmed = false;
+            tracked.started_at = Some(self.now);
+        }
+        if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
+            attempt.stage = Stage::Following(arn.clone());
+            attempt.trouble = None;
+        }
+        if self.closed.is_some() {
+            self.stop_if_over(key, number, &arn);
+        }
+        self.describe(&arn);
+    }
+
+    fn start_failed(&mut self, key: Key, number: u32, error: CallError) {
+        let uncertain = match self.families.get(&key).and_then(|f| f.attempts.get(&number)).map(|a| &a.stage) {
+            Some(Stage::Starting(flight)) => flight.uncertain,
+            _ => return,
+        };
+        match error.kind {
+            CallErrorKind::OutcomeUnknown => self.start_uncertain(key, number, &error.message),
+            CallErrorKind::Conflict | CallErrorKind::TokenMismatch => {
+                self.landed(key, number);
+                self.search(key, number, &error.message);
+            }
+            // Refused this time; an earlier try may have been done all the same.
+            _ if uncertain => self.start_uncertain(key, number, &error.message),
+            CallErrorKind::NotFound | CallErrorKind::Invalid => {
+                self.landed(key, number);
+                let text = match error.kind {
+                    CallErrorKind::NotFound => format!("cannot start, the pipeline does not exist: {}", error.message),
+                    _ => format!("SageMaker refuses the start: {}", error.message),
+                };
+                self.end_attempt(key, number, Phase::Error, &text, None);
+            }
+            CallErrorKind::Throttled
+            | CallErrorKind::Unreachable
+            | CallErrorKind::QuotaExceeded
+            | CallErrorKind::Denied
+            | CallErrorKind::Credentials => self.requeue_start(key, number, error),
+        }
+    }
+
+    /// Certainly not started: back to its place in the queue.
+    fn requeue_start(&mut self, key: Key, number: u32, error: CallError) {
+        let Some(flight) = self.landed(key, number) else { return };
+        let now = self.now;
+        let Some(family) = self.families.get_mut(&key) else { return };
+        let pipeline = family.pipeline;
+        let Some(attempt) = family.attempts.get_mut(&number) else { return };
+        let Some(task) = attempt.task.clone() else { return };
+        attempt.stage = Stage::Queued;
+        self.predecessors.insert((key, number), flight.predecessor);
+        let max_running = self.max_running(&task);
+        let mut waiter =
+            Waiter { key, attempt: number, client: task.client.clone(), pipeline, max_running, not_before: now };
+        if error.kind == CallErrorKind::QuotaExceeded {
+            self.queue.refused(waiter, &error.message, now);
+            self.tell_waiters(&task.client);
+            return;
+        }
+        let denied = matches!(error.kind, CallErrorKind::Denied | CallErrorKind::Credentials);
+        let text = match error.kind {
+            CallErrorKind::Throttled => format!("AWS throttles the start, it is repeated: {}", error.message),
+            CallErrorKind::Unreachable => format!("AWS cannot be reached, the start is repeated: {}", error.message),
+            _ => error.message.clone(),
+        };
+        if error.kind == CallErrorKind::Throttled {
+            self.note_throttle(&task.client, true);
+        }
+        if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
+            Trouble::extend(&mut attempt.trouble, &report::fit(&text, 200), denied, now);
+        }
+        // The queue waits a moment as a whole: whoever is next would meet the same.
+        waiter.not_before = now.plus(if denied { Duration::from_secs(10) } else { backoff(1, RETRY_MOST) });
+        self.queue.join(waiter);
+        self.advance(key, number);
+    }
+
+    /// Nodes behind a full account learn it at once.
+    fn tell_waiters(&mut self, client: &crate::pipelines::ClientKey) {
+        let nodes: Vec<NodeRef> =
+            self.queue.waiters().filter(|w| w.client == *client).map(|w| NodeRef::Execute(w.key, w.attempt)).collect();
+        for node in nodes {
+            self.answer_parked(node);
+        }
+    }
+
+    fn start_uncertain(&mut self, key: Key, number: u32, text: &str) {
+        let now = self.now;
+        let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
+        Trouble::extend(&mut attempt.trouble, text, false, now);
+        let Stage::Starting(flight) = &mut attempt.stage else { return };
+        flight.uncertain = true;
+        let at = now.plus(backoff(flight.tries.saturating_sub(1), RETRY_MOST));
+        flight.retry_at = Some(at);
+        self.wake_node(NodeRef::Execute(key, number), at);
+    }
+}
