@@ -161,8 +161,13 @@ fn definition(args: &DemoArgs) -> Result<(String, Definition), DemoError> {
 }
 
 /// How the simulator behaves: steps of a second, and what is to fail.
-fn scenario(_args: &DemoArgs) -> Value {
-    json!({})
+fn scenario(args: &DemoArgs) -> Value {
+    let steps: BTreeMap<&String, Value> = args
+        .fail
+        .iter()
+        .map(|step| (step, json!({"fail": 1, "reason": "AlgorithmError: ran out of memory, exit code: 137"})))
+        .collect();
+    json!({"faults": {"step_seconds": 1.0, "steps": steps}})
 }
 
 /// A workflow that there never was before.

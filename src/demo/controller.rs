@@ -153,7 +153,7 @@ impl Controller {
                 if let Some(field) =
                     ["when", "continueOn", "withSequence", "templateRef"].iter().find(|f| step.get(**f).is_some())
                 {
-                    return Err(TemplateError::Unsupported { template: label.to_owned(), what: format!("{field}") });
+                    return Err(TemplateError::Unsupported { template: label.to_owned(), what: (*field).to_owned() });
                 }
                 let fanned = step.get("withParam").or_else(|| step.get("withItems")).is_some();
                 children.push((
@@ -287,7 +287,7 @@ impl Retry {
 
 /// A duration as Argo takes it in a retryStrategy: Go's, or plain seconds.
 fn argo_duration(value: &Value) -> Option<Duration> {
-    let text = value.is_null().then_some(String::new()).unwrap_or_else(|| scalar(value));
+    let text = if value.is_null() { String::new() } else { scalar(value) };
     text.parse::<u64>().ok().map(Duration::from_secs).or_else(|| parse_go_duration(&text))
 }
 

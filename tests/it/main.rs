@@ -1,2 +1,4 @@
+mod assets;
+mod demo;
 mod input;
 mod protocol;
