@@ -1,1 +1,73 @@
-//! To come.
+//! The actors: who sends what to whom, and what happens when one dies.
+//!
+//! ```text
+//!  HTTP worker ──SupervisorHandle::execute──┐            (registry: workflow uid → runner)
+//!                                           ├─ runner known:   Execute ─────────────▶ WorkflowRunner ─┐
+//!                                           └─ runner unknown: GetRunner ─▶ Supervisor ──spawns──▶ … │
+//!  app ─Drain, Ping─▶ Supervisor ─Drain─▶ every WorkflowRunner                                      │
+//!       Supervisor ◀──RunnerExited── ExitGuard (a runner's drop, also by a panic)                     │
+//!       WorkflowRunner ◀─CallCameBack, WorkflowSeen, WakeUp─ its own detached futures ◀───────────────┘
+//! ```
+//!
+//! | message | from → to | answer |
+//! |---|---|---|
+//! | `Execute` | handle → runner | through the channel inside it, when the machine says so |
+//! | `GetRunner` | handle → supervisor | the runner's address; nothing while it backs off or drains |
+//! | `Ping` | handle → supervisor | at once |
+//! | `Drain` | handle → supervisor → runners | when no start is in flight any more: what still runs |
+//! | `RunnerExited` | exit guard → supervisor | none: the one message that is sent without one |
+//! | `CallCameBack`, `WorkflowSeen`, `WakeUp`, `DrainDue`, `CountActive` | runner → itself | none |
+//!
+//! | what dies | who notices | what happens |
+//! |---|---|---|
+//! | a call to AWS (panic in its future) | the join handle awaited by the runner's own future | the machine hears `OutcomeUnknown` |
+//! | a runner (panic in the machine) | its exit guard | parked requests get free polls at once; respawned after 1, 2, 4 s, past three deaths in 10 min every 60 s; the new machine finds everything again in AWS |
+//! | the supervisor | the sender it holds is dropped | the process exits 70; until then 503 |
+//! | an HTTP worker | actix-web | a new one; actors do not notice |
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use crate::{
+    backend::SharedBackend,
+    input::WorkflowId,
+    metrics::Metrics,
+    pipelines::Time,
+    workflow::{Settings, WorkflowState},
+};
+
+mod handle;
+mod messages;
+mod supervisor;
+mod workflow_runner;
+
+pub use handle::{Answered, SupervisorError, SupervisorHandle};
+pub use supervisor::Supervisor;
+
+/// What tells the time. Everything below `app` is given one.
+pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
+
+/// Someone who can be asked what has become of a workflow.
+pub trait WorkflowObserver: Send + Sync + 'static {
+    /// Asks; an answer that cannot be had is [`WorkflowState::Unknown`].
+    fn observe(&self, workflow: WorkflowId) -> Pin<Box<dyn Future<Output = WorkflowState> + Send>>;
+}
+
+/// Nobody can be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct NoObserver;
+
+impl WorkflowObserver for NoObserver {
+    fn observe(&self, _workflow: WorkflowId) -> Pin<Box<dyn Future<Output = WorkflowState> + Send>> {
+        Box::pin(std::future::ready(WorkflowState::Unknown))
+    }
+}
+
+/// What every runner works with.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub backend: SharedBackend,
+    pub observer: Arc<dyn WorkflowObserver>,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+    pub settings: Settings,
+}

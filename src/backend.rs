@@ -4,8 +4,11 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use crate::pipelines::{Call, CallEnded, ClientKey};
 
+pub mod convert;
 pub mod credentials;
+pub mod errors;
 pub mod sagemaker;
+pub mod wire;
 
 /// Something that can carry out [`Call`]s.
 pub trait Backend: Send + Sync + 'static {

@@ -1,1 +1,117 @@
-//! To come.
+//! The command line: which subcommand, and what its end means as an exit code.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done: drained after a signal, or help was asked for |
+//! | 64 | bad usage (`EX_USAGE`): nothing was bound, nothing was started |
+//! | 70 | internal fault (`EX_SOFTWARE`): the kubelet starts the container again |
+
+use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    app::{self, AppError},
+    config::{Config, ConfigError, LogArgs, ServeArgs},
+    simulator, telemetry,
+};
+
+const USAGE: u8 = 64;
+const INTERNAL: u8 = 70;
+
+/// Argo Workflows executor plugin that runs Amazon SageMaker pipelines
+#[derive(Debug, Parser)]
+#[command(name = "awf-aws", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(flatten)]
+    serve: ServeArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve Argo's agent (the default without a subcommand)
+    Serve(Box<ServeArgs>),
+    /// Run a simulated SageMaker that any AWS client can be pointed at
+    #[command(long_about = simulator::HELP)]
+    Simulator(SimulatorArgs),
+}
+
+#[derive(Debug, Args)]
+struct SimulatorArgs {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:4599", value_name = "ADDRESS:PORT")]
+    listen: String,
+    /// Scenario to begin with: a JSON file
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// Runs the program the command line asks for.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help that cannot be printed (a closed pipe) is nobody's problem.
+            error.print().unwrap_or_default();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.command {
+        None => serve(cli.serve),
+        Some(Command::Serve(args)) => serve(*args),
+        Some(Command::Simulator(args)) => simulate(&args),
+    }
+}
+
+fn serve(args: ServeArgs) -> ExitCode {
+    let config = match Config::from_args(args) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
+    telemetry::init(&config.log);
+    finish(app::run(config))
+}
+
+fn simulate(args: &SimulatorArgs) -> ExitCode {
+    let mut problems = Vec::new();
+    let listen = args.listen.parse::<SocketAddr>();
+    if listen.is_err() {
+        problems.push(format!("--listen: {:?} is not an address with a port, such as 127.0.0.1:4599", args.listen));
+    }
+    let scenario = match &args.scenario {
+        None => None,
+        Some(path) => fs::read_to_string(path)
+            .map_err(|error| problems.push(format!("--scenario: cannot read {}: {error}", path.display())))
+            .ok(),
+    };
+    let scenario = simulator::Scenario::parse(scenario.as_deref().unwrap_or("{}"))
+        .map_err(|error| problems.push(format!("--scenario: {error}")))
+        .ok();
+    let log = args.log.validate(&mut problems);
+    match (listen, scenario, log) {
+        (Ok(listen), Some(scenario), Some(log)) if problems.is_empty() => {
+            telemetry::init(&log);
+            finish(app::run_simulator(listen, scenario))
+        }
+        _ => refuse(&ConfigError(problems)),
+    }
+}
+
+fn refuse(error: &ConfigError) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::from(USAGE)
+}
+
+fn finish(result: Result<(), AppError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "ended by a fault");
+            ExitCode::from(INTERNAL)
+        }
+    }
+}

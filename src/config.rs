@@ -1,1 +1,276 @@
-//! To come.
+//! Flags, environment and defaults, validated before anything binds. The only reader of the environment.
+//!
+//! clap takes every value as text, so that *all* bad values can be named at once and in one style: whoever mends a
+//! manifest should not have to roll it out once per mistake.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Args;
+
+use crate::protocol::parse_go_duration;
+
+/// `serve`'s flags as they were given; [`Config`] is what they mean.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// Where Argo's agent finds the plugin; loopback, since both share a pod
+    #[arg(long, env = "AWF_AWS_LISTEN", default_value = "127.0.0.1:7492", value_name = "ADDRESS:PORT")]
+    pub listen: String,
+    /// Another port for the API only; the address stays that of --listen
+    #[arg(long, env = "AWF_AWS_PORT", value_name = "PORT")]
+    pub port: Option<String>,
+    /// Where metrics and probes are served
+    #[arg(long, env = "AWF_AWS_OPS_LISTEN", default_value = "0.0.0.0:7493", value_name = "ADDRESS:PORT")]
+    pub ops_listen: String,
+    /// The file with the token that Argo's agent sends
+    #[arg(long, env = "AWF_AWS_TOKEN_FILE", default_value = "/var/run/argo/token", value_name = "FILE")]
+    pub token_file: String,
+    /// Serve requests without a token; never where others can reach the port
+    #[arg(long, env = "AWF_AWS_NO_AUTH", default_value = "false", default_missing_value = "true",
+          num_args = 0..=1, require_equals = true, value_name = "true|false")]
+    pub no_auth: String,
+    /// Longest time until a request is answered, whatever AWS does
+    #[arg(long, env = "AWF_AWS_REPLY_TIMEOUT", default_value = "1s", value_name = "DURATION")]
+    pub reply_timeout: String,
+    /// Shortest time between two looks at a running execution
+    #[arg(long, env = "AWF_AWS_POLL_MIN", default_value = "5s", value_name = "DURATION")]
+    pub poll_min: String,
+    /// Longest time between two looks at a running execution
+    #[arg(long, env = "AWF_AWS_POLL_MAX", default_value = "30s", value_name = "DURATION")]
+    pub poll_max: String,
+    /// Time from SIGTERM to the end of the process; below the pod's own grace period of 30s
+    #[arg(long, env = "AWF_AWS_SHUTDOWN_GRACE", default_value = "25s", value_name = "DURATION")]
+    pub shutdown_grace: String,
+    /// How long the end of a stopped execution is awaited
+    #[arg(long, env = "AWF_AWS_STOP_WAIT", default_value = "10m", value_name = "DURATION")]
+    pub stop_wait: String,
+    /// How long a denial before the start is taken as passing
+    #[arg(long, env = "AWF_AWS_DENIED_GRACE", default_value = "2m", value_name = "DURATION")]
+    pub denied_grace: String,
+    /// At most so many executions of one pipeline at once from one workflow [default: no limit]
+    #[arg(long, env = "AWF_AWS_MAX_RUNNING_PER_WORKFLOW", value_name = "NUMBER")]
+    pub max_running_per_workflow: Option<String>,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Args)]
+pub struct LogArgs {
+    /// Log every poll and every call
+    #[arg(long, env = "AWF_AWS_DEBUG", default_value = "false", default_missing_value = "true",
+          num_args = 0..=1, require_equals = true, value_name = "true|false")]
+    pub debug: String,
+    /// How log lines are written: text or json
+    #[arg(long, env = "AWF_AWS_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    pub log_format: String,
+    /// Which log lines are written, in the notation of tracing's EnvFilter; wins over --debug
+    #[arg(long, env = "RUST_LOG", value_name = "FILTER")]
+    pub log_filter: Option<String>,
+}
+
+/// A valid configuration of `serve`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub ops_listen: SocketAddr,
+    /// `None`: requests are served without a token.
+    pub token_file: Option<PathBuf>,
+    pub reply_timeout: Duration,
+    pub poll_min: Duration,
+    pub poll_max: Duration,
+    pub shutdown_grace: Duration,
+    pub stop_wait: Duration,
+    pub denied_grace: Duration,
+    pub max_running_per_workflow: Option<usize>,
+    pub log: LogConfig,
+}
+
+/// A valid configuration of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Every bad value, one sentence each.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError(pub Vec<String>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "awf-aws: bad configuration, nothing was started")?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl Config {
+    /// Says what the flags mean, or names everything that is wrong with them.
+    pub fn from_args(args: ServeArgs) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        let p = &mut problems;
+
+        let listen = address(p, "--listen (AWF_AWS_LISTEN)", &args.listen);
+        let port = args.port.as_deref().map(|text| port(p, "--port (AWF_AWS_PORT)", text));
+        let ops_listen = address(p, "--ops-listen (AWF_AWS_OPS_LISTEN)", &args.ops_listen);
+        let no_auth = switch(p, "--no-auth (AWF_AWS_NO_AUTH)", &args.no_auth);
+        if args.token_file.is_empty() {
+            p.push("--token-file (AWF_AWS_TOKEN_FILE): is empty; name a file, or use --no-auth".to_owned());
+        }
+
+        // The agent gives up after 30 s; an answer that takes longer than 20 s risks to be lost on the way.
+        let reply_timeout =
+            duration(p, "--reply-timeout (AWF_AWS_REPLY_TIMEOUT)", &args.reply_timeout, ms(50), secs(20));
+        let poll_min = duration(p, "--poll-min (AWF_AWS_POLL_MIN)", &args.poll_min, ms(100), secs(3600));
+        let poll_max = duration(p, "--poll-max (AWF_AWS_POLL_MAX)", &args.poll_max, ms(100), secs(3600));
+        let shutdown_grace =
+            duration(p, "--shutdown-grace (AWF_AWS_SHUTDOWN_GRACE)", &args.shutdown_grace, secs(0), secs(3600));
+        let stop_wait = duration(p, "--stop-wait (AWF_AWS_STOP_WAIT)", &args.stop_wait, secs(0), secs(86_400));
+        let denied_grace =
+            duration(p, "--denied-grace (AWF_AWS_DENIED_GRACE)", &args.denied_grace, secs(0), secs(86_400));
+        let max_running_per_workflow = args.max_running_per_workflow.as_deref().map(|text| {
+            count(p, "--max-running-per-workflow (AWF_AWS_MAX_RUNNING_PER_WORKFLOW)", text).unwrap_or_default()
+        });
+        let log = args.log.validate(p);
+
+        if let (Some(min), Some(max)) = (poll_min, poll_max)
+            && min > max
+        {
+            p.push(format!("--poll-min: {} is longer than --poll-max {}", args.poll_min.trim(), args.poll_max.trim()));
+        }
+        let listen = match (listen, port) {
+            (Some(listen), Some(Some(port))) => Some(SocketAddr::new(listen.ip(), port)),
+            (listen, _) => listen,
+        };
+        if let (Some(api), Some(ops)) = (listen, ops_listen)
+            && collide(api, ops)
+        {
+            p.push(format!("--listen and --ops-listen: both take port {}", api.port()));
+        }
+
+        match (listen, ops_listen, no_auth, reply_timeout, poll_min, poll_max) {
+            (Some(listen), Some(ops_listen), Some(no_auth), Some(reply_timeout), Some(poll_min), Some(poll_max))
+                if problems.is_empty() =>
+            {
+                if let (Some(shutdown_grace), Some(stop_wait), Some(denied_grace), Some(log)) =
+                    (shutdown_grace, stop_wait, denied_grace, log)
+                {
+                    return Ok(Self {
+                        listen,
+                        ops_listen,
+                        token_file: (!no_auth).then(|| PathBuf::from(args.token_file)),
+                        reply_timeout,
+                        poll_min,
+                        poll_max,
+                        shutdown_grace,
+                        stop_wait,
+                        denied_grace,
+                        max_running_per_workflow,
+                        log,
+                    });
+                }
+                Err(ConfigError(problems))
+            }
+            _ => Err(ConfigError(problems)),
+        }
+    }
+}
+
+impl LogArgs {
+    /// Says what the flags mean; problems are added to `problems`.
+    pub fn validate(&self, problems: &mut Vec<String>) -> Option<LogConfig> {
+        let debug = switch(problems, "--debug (AWF_AWS_DEBUG)", &self.debug);
+        let format = match self.log_format.trim() {
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            other => {
+                problems.push(format!("--log-format (AWF_AWS_LOG_FORMAT): {other:?} is not one of text, json"));
+                None
+            }
+        };
+        let given = self.log_filter.as_deref().map(str::trim).filter(|text| !text.is_empty());
+        if let Some(text) = given
+            && let Err(error) = tracing_subscriber::EnvFilter::try_new(text)
+        {
+            problems.push(format!("--log-filter (RUST_LOG): {text:?} is not a filter: {error}"));
+            return None;
+        }
+        // The SDK's own chatter below warnings may show requests; it has to be asked for by name.
+        let filter = given.unwrap_or(if debug? { "info,awf_aws=debug" } else { "info" }).to_owned();
+        Some(LogConfig { filter, format: format? })
+    }
+}
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let overlap = |a: IpAddr, b: IpAddr| a == b || a.is_unspecified() || b.is_unspecified();
+    a.port() == b.port() && a.port() != 0 && overlap(a.ip(), b.ip())
+}
+
+fn address(problems: &mut Vec<String>, name: &str, text: &str) -> Option<SocketAddr> {
+    let parsed = text.trim().parse().ok();
+    if parsed.is_none() {
+        problems.push(format!("{name}: {text:?} is not an IP address with a port, such as 127.0.0.1:7492"));
+    }
+    parsed
+}
+
+fn port(problems: &mut Vec<String>, name: &str, text: &str) -> Option<u16> {
+    let parsed = text.trim().parse().ok();
+    if parsed.is_none() {
+        problems.push(format!("{name}: {text:?} is not a port; allowed are 0 (any free one) to 65535"));
+    }
+    parsed
+}
+
+fn count(problems: &mut Vec<String>, name: &str, text: &str) -> Option<usize> {
+    let parsed = text.trim().parse().ok().filter(|n| *n >= 1);
+    if parsed.is_none() {
+        problems.push(format!("{name}: {text:?} is not a whole number of at least 1"));
+    }
+    parsed
+}
+
+fn switch(problems: &mut Vec<String>, name: &str, text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        // An empty variable is how manifests switch something off.
+        "false" | "0" | "no" | "off" | "" => Some(false),
+        _ => {
+            problems.push(format!("{name}: {text:?} is not one of true, false"));
+            None
+        }
+    }
+}
+
+fn duration(problems: &mut Vec<String>, name: &str, text: &str, min: Duration, max: Duration) -> Option<Duration> {
+    match parse_go_duration(text) {
+        Some(d) if (min..=max).contains(&d) => Some(d),
+        Some(_) => {
+            problems.push(format!("{name}: {text:?} is out of range; allowed are {min:?} to {max:?}"));
+            None
+        }
+        None => {
+            problems.push(format!("{name}: {text:?} is not a duration; write it like 500ms, 30s, 10m or 1h30m"));
+            None
+        }
+    }
+}

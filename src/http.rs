@@ -1,1 +1,53 @@
-//! To come.
+//! The two HTTP doors: the API for Argo's agent, and probes and metrics for the operators.
+//!
+//! Of the actors, only [`SupervisorHandle`] is visible here.
+
+use std::sync::Arc;
+
+use actix_web::{HttpResponse, guard, http::header, web};
+
+use crate::{actors::SupervisorHandle, metrics::Metrics};
+
+pub mod auth;
+pub mod execute;
+pub mod ops;
+
+use auth::Token;
+
+/// The path that Argo's agent posts to.
+pub const EXECUTE_PATH: &str = "/api/v1/template.execute";
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct Doors {
+    pub supervisor: SupervisorHandle,
+    pub token: Arc<Token>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// The routes of the API; the application's data must hold a [`Doors`].
+pub fn api(routes: &mut web::ServiceConfig) {
+    routes
+        .service(
+            web::resource(EXECUTE_PATH)
+                .route(web::route().guard(guard::Post()).to(execute::execute))
+                // Never 404 on this path: it makes the agent drop the plugin for good.
+                .default_service(web::to(post_only)),
+        )
+        .route("/healthz", web::get().to(ops::healthz));
+}
+
+/// The routes for operators; the application's data must hold a [`Doors`].
+pub fn ops(routes: &mut web::ServiceConfig) {
+    routes
+        .route("/metrics", web::get().to(ops::metrics))
+        .route("/healthz", web::get().to(ops::healthz))
+        .route("/readyz", web::get().to(ops::readyz));
+}
+
+async fn post_only() -> HttpResponse {
+    HttpResponse::MethodNotAllowed()
+        .insert_header((header::ALLOW, "POST"))
+        .content_type("text/plain; charset=utf-8")
+        .body("template.execute takes POST only")
+}

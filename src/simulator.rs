@@ -1,1 +1,24 @@
-//! To come.
+//! STUB, replaced at the merge.
+
+use std::net::TcpListener;
+
+use crate::actors::Clock;
+
+/// What `--help` says.
+pub const HELP: &str = "Run a simulated SageMaker that any AWS client can be pointed at";
+
+/// A scenario.
+pub struct Scenario;
+
+impl Scenario {
+    /// Reads one.
+    pub fn parse(_text: &str) -> Result<Self, String> {
+        Ok(Self)
+    }
+}
+
+/// Serves.
+#[allow(clippy::unwrap_used)]
+pub fn serve(listener: TcpListener, _scenario: Scenario, _clock: Clock) -> actix_web::dev::Server {
+    actix_web::HttpServer::new(actix_web::App::new).workers(1).disable_signals().listen(listener).unwrap().run()
+}

@@ -5,14 +5,14 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`requests`] | a request comes in, is parked, and is answered from what is known |
-//! | [`locating`] | before a start: the account, and one complete listing that finds earlier executions |
-//! | [`starting`] | the table of [`identity`], the start [`queue`], and what a start's outcome lets us know |
-//! | [`polling`] | rounds ([`poll_plan`]), ends, steps, executions that are gone |
-//! | [`questions`] | `validate` and `stop` nodes |
-//! | [`ending`] | time-outs, stops, the end of the workflow, drain |
+//! | `requests` | a request comes in, is parked, and is answered from what is known |
+//! | `locating` | before a start: the account, and one complete listing that finds earlier executions |
+//! | `starting` | the table of [`identity`], the start [`queue`], and what a start's outcome lets us know |
+//! | `polling` | rounds ([`poll_plan`]), ends, steps, executions that are gone |
+//! | `questions` | `validate` and `stop` nodes |
+//! | `ending` | time-outs, stops, the end of the workflow, drain |
 //!
-//! Every step is *level-triggered*: [`Machine::advance`] looks at what is known now and does what follows, so an event
+//! Every step is *level-triggered*: `Machine::advance` looks at what is known now and does what follows, so an event
 //! that comes twice, late or not at all (a timer follows) leads to the same place.
 
 use std::{

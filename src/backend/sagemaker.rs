@@ -1,1 +1,376 @@
-//! To come.
+//! [`Backend`] on the AWS SDK: one call in, one SDK operation out.
+//!
+//! Clients are built once per region, role and external id, from one configuration that is loaded once; they share its
+//! credentials cache. What an error means is in [`super::errors`], what a response means in [`super::convert`].
+
+use std::{
+    future::Future,
+    path::PathBuf,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider,
+    meta::region::RegionProviderChain, profile::ProfileFileRegionProvider, retry::RetryConfig, sts::AssumeRoleProvider,
+    timeout::TimeoutConfig,
+};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_sagemaker::{
+    config::{AppName, IdentityCache},
+    error::{ProvideErrorMetadata, SdkError},
+    types::{ParallelismConfiguration, SortOrder, SortPipelineExecutionsBy},
+};
+use aws_smithy_types::DateTime;
+use aws_types::service_config::ServiceConfigKey;
+use dashmap::{DashMap, DashSet};
+use tokio::sync::OnceCell;
+
+use super::{
+    Backend, convert,
+    credentials::{self, WebIdentity},
+    errors::{self, Asked, broken_off, explain, invalid},
+    wire::Witness,
+};
+use crate::pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Status};
+
+/// What AWS sees us as, in user agents and role sessions.
+const APP_NAME: &str = "awf-aws";
+/// Most clients kept. Roles and regions are user input; each client has its own credentials and connections.
+pub const MAX_CLIENTS: usize = 64;
+/// Longest wait for credentials, below the time-out of one attempt so that the cause is still told.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest page that SageMaker serves.
+const PAGE: i32 = 100;
+/// Foreign status words warned about at most; a service that invents more is not worth the memory.
+const MAX_FOREIGN_WORDS: usize = 256;
+
+/// SageMaker Pipelines through the AWS SDK. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SageMaker(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    base: SdkConfig,
+    /// Without a region of its own the base cannot sign for STS either: then each client loads one for its region.
+    load_per_region: bool,
+    web_identity: WebIdentity,
+    clients: DashMap<ClientKey, Arc<Slot>>,
+    /// Counts uses; the client with the smallest mark is the one to evict.
+    uses: AtomicU64,
+    built: AtomicU64,
+    foreign_words: DashSet<String>,
+}
+
+/// A client's place: reserved at once, filled once, however many ask together.
+#[derive(Debug, Default)]
+struct Slot {
+    client: OnceCell<Client>,
+    last_use: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Client {
+    sagemaker: aws_sdk_sagemaker::Client,
+    sts: aws_sdk_sts::Client,
+    credentials: Option<SharedCredentialsProvider>,
+    /// The account that the credentials belong to, once known.
+    account: OnceCell<String>,
+}
+
+impl SageMaker {
+    /// Loads the SDK's configuration from the standard places (environment, profile files), without asking the node's
+    /// metadata service for a region.
+    pub async fn connect() -> Self {
+        let base = load(None).await;
+        let load_per_region = base.region().is_none();
+        Self::new(base, load_per_region)
+    }
+
+    /// On a configuration of the caller's, time-outs, retries and endpoints included.
+    pub fn with_config(base: SdkConfig) -> Self {
+        Self::new(base, false)
+    }
+
+    fn new(base: SdkConfig, load_per_region: bool) -> Self {
+        let web_identity = WebIdentity {
+            role_arn: configured(&base, "AWS_ROLE_ARN", "role_arn"),
+            token_file: configured(&base, "AWS_WEB_IDENTITY_TOKEN_FILE", "web_identity_token_file").map(PathBuf::from),
+        };
+        Self(Arc::new(Inner {
+            base,
+            load_per_region,
+            web_identity,
+            clients: DashMap::new(),
+            uses: AtomicU64::new(0),
+            built: AtomicU64::new(0),
+            foreign_words: DashSet::new(),
+        }))
+    }
+
+    /// How many clients were built so far.
+    pub fn clients_built(&self) -> u64 {
+        self.0.built.load(Ordering::Relaxed)
+    }
+
+    /// How many clients are kept now.
+    pub fn clients_kept(&self) -> usize {
+        self.0.clients.len()
+    }
+}
+
+impl Backend for SageMaker {
+    fn call(&self, client: ClientKey, call: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
+        let inner = self.0.clone();
+        Box::pin(async move {
+            let operation = call.operation();
+            let witness = Witness::default();
+            // A task of its own: a panic below ends it and not the caller, and a caller that goes away cannot take back
+            // half a start.
+            let task = tokio::spawn({
+                let witness = witness.clone();
+                async move { inner.carry_out(&client, call, &witness).await }
+            });
+            let result = task.await.unwrap_or_else(|error| {
+                tracing::error!(operation, %error, "call to AWS broke off");
+                Err(broken_off(operation))
+            });
+            CallEnded { result, server_time: witness.seen().server_time }
+        })
+    }
+}
+
+impl Inner {
+    async fn carry_out(&self, key: &ClientKey, call: Call, witness: &Witness) -> Result<CallReply, CallError> {
+        if !is_region(&key.region) {
+            return Err(invalid(format!("{:?} is not the name of an AWS region", errors::cut(&key.region, 80))));
+        }
+        let asked = Asked {
+            operation: call.operation(),
+            write: call.is_write(),
+            client: key,
+            web_identity: &self.web_identity,
+        };
+        let slot = self.slot(key);
+        let client = slot.client.get_or_init(|| self.build(key)).await;
+        let sagemaker = &client.sagemaker;
+        match call {
+            Call::GetCallerIdentity => {
+                let account = client.account.get_or_try_init(|| account(client, asked, witness)).await?;
+                Ok(CallReply::CallerIdentity { account: account.clone() })
+            }
+            Call::DescribePipeline { pipeline, version } => {
+                let request =
+                    sagemaker.describe_pipeline().pipeline_name(&pipeline).set_pipeline_version_id(version).customize();
+                let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                Ok(CallReply::Pipeline(convert::pipeline(pipeline, out)))
+            }
+            Call::StartExecution(start) => self.start(client, *start, asked, witness).await,
+            Call::DescribeExecution { arn } => {
+                let request = sagemaker.describe_pipeline_execution().pipeline_execution_arn(&arn).customize();
+                let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                let execution = convert::execution(arn, out);
+                self.notice(&execution.status);
+                Ok(CallReply::Execution(execution))
+            }
+            Call::ListExecutions { pipeline, created_after, next_token } => {
+                let request = sagemaker
+                    .list_pipeline_executions()
+                    .pipeline_name(pipeline)
+                    .set_created_after(created_after.map(|at| DateTime::from_millis(at.0)))
+                    .sort_by(SortPipelineExecutionsBy::CreationTime)
+                    .sort_order(SortOrder::Descending)
+                    .max_results(PAGE)
+                    .set_next_token(next_token)
+                    .customize();
+                let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                let lines = out.pipeline_execution_summaries.unwrap_or_default();
+                let page: Vec<_> = lines.into_iter().filter_map(convert::summary).collect();
+                page.iter().for_each(|execution| self.notice(&execution.status));
+                Ok(CallReply::Executions { page, next_token: convert::text(out.next_token) })
+            }
+            Call::ListSteps { arn, next_token } => {
+                let request = sagemaker
+                    .list_pipeline_execution_steps()
+                    .pipeline_execution_arn(arn)
+                    .max_results(PAGE)
+                    .set_next_token(next_token)
+                    .customize();
+                let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                let page = out.pipeline_execution_steps.unwrap_or_default().into_iter().map(convert::step).collect();
+                Ok(CallReply::Steps { page, next_token: convert::text(out.next_token) })
+            }
+            Call::StopExecution { arn, token } => {
+                let request = sagemaker
+                    .stop_pipeline_execution()
+                    .pipeline_execution_arn(arn)
+                    .client_request_token(token)
+                    .customize();
+                request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                Ok(CallReply::Stopping)
+            }
+        }
+    }
+
+    async fn start(
+        &self,
+        client: &Client,
+        start: StartExecution,
+        asked: Asked<'_>,
+        witness: &Witness,
+    ) -> Result<CallReply, CallError> {
+        let parallelism = start
+            .max_parallel_steps
+            .map(|n| ParallelismConfiguration::builder().max_parallel_execution_steps(n).build());
+        let request = client
+            .sagemaker
+            .start_pipeline_execution()
+            .pipeline_name(start.pipeline)
+            .client_request_token(start.token)
+            .set_pipeline_execution_display_name(convert::text(Some(start.display_name)))
+            .set_pipeline_execution_description(convert::text(Some(start.description)))
+            .set_pipeline_parameters(convert::parameters(start.parameters))
+            .set_pipeline_version_id(start.version)
+            .set_parallelism_configuration(parallelism)
+            .set_selective_execution_config(start.selective.map(convert::selective))
+            .customize();
+        let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+        match convert::text(out.pipeline_execution_arn) {
+            Some(arn) => Ok(CallReply::Started { arn }),
+            None => Err(CallError {
+                kind: CallErrorKind::OutcomeUnknown,
+                code: None,
+                message: "SageMaker accepted the start but did not name the execution".to_owned(),
+                request_id: None,
+            }),
+        }
+    }
+
+    /// The place for a key's client, making room when it is a new one.
+    fn slot(&self, key: &ClientKey) -> Arc<Slot> {
+        let now = self.uses.fetch_add(1, Ordering::Relaxed);
+        if !self.clients.contains_key(key) && self.clients.len() >= MAX_CLIENTS {
+            let oldest = self.clients.iter().min_by_key(|e| e.value().last_use.load(Ordering::Relaxed));
+            if let Some(oldest) = oldest.map(|e| e.key().clone()) {
+                self.clients.remove(&oldest);
+            }
+        }
+        let slot = self.clients.entry(key.clone()).or_default().clone();
+        slot.last_use.store(now, Ordering::Relaxed);
+        slot
+    }
+
+    async fn build(&self, key: &ClientKey) -> Client {
+        self.built.fetch_add(1, Ordering::Relaxed);
+        let region = Region::new(key.region.clone());
+        let mut base = if self.load_per_region { load(Some(region.clone())).await } else { self.base.clone() };
+        if let Some(role) = &key.role_arn {
+            let mut provider =
+                AssumeRoleProvider::builder(role).session_name(APP_NAME).region(region.clone()).configure(&base);
+            if let Some(id) = &key.external_id {
+                provider = provider.external_id(id);
+            }
+            // A credentials cache of its own, gone with the client: roles are user input.
+            base = base
+                .to_builder()
+                .credentials_provider(SharedCredentialsProvider::new(provider.build().await))
+                .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build())
+                .build();
+        }
+        let sagemaker = aws_sdk_sagemaker::config::Builder::from(&base).region(region.clone()).build();
+        let sts = aws_sdk_sts::config::Builder::from(&base).region(region).build();
+        Client {
+            sagemaker: aws_sdk_sagemaker::Client::from_conf(sagemaker),
+            sts: aws_sdk_sts::Client::from_conf(sts),
+            credentials: base.credentials_provider(),
+            account: OnceCell::new(),
+        }
+    }
+
+    /// Warns once about each status word that is newer than this plugin.
+    fn notice(&self, status: &Status) {
+        if let Status::Unknown(word) = status
+            && self.foreign_words.len() < MAX_FOREIGN_WORDS
+            && self.foreign_words.insert(word.clone())
+        {
+            tracing::warn!(status = %errors::one_line(word), "unknown execution status, treated as running");
+        }
+    }
+}
+
+/// The account of a client's credentials: as they say themselves (those of STS do), else as STS says.
+async fn account(client: &Client, asked: Asked<'_>, witness: &Witness) -> Result<String, CallError> {
+    if let Some(provider) = &client.credentials {
+        match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
+            Ok(Ok(own)) => {
+                if let Some(account) = own.account_id() {
+                    return Ok(account.as_str().to_owned());
+                }
+            }
+            Ok(Err(error)) => {
+                let explained = credentials::explain(&error, false, asked.client, asked.web_identity);
+                return Err(explained.unwrap_or_else(|| broken_off(asked.operation)));
+            }
+            Err(elapsed) => {
+                let explained = credentials::explain(&elapsed, true, asked.client, asked.web_identity);
+                return Err(explained.unwrap_or_else(|| broken_off(asked.operation)));
+            }
+        }
+    }
+    let request = client.sts.get_caller_identity().customize().interceptor(witness.clone());
+    let out = request.send().await.map_err(|e| failure(&e, asked, witness))?;
+    convert::text(out.account).ok_or_else(|| CallError {
+        kind: CallErrorKind::OutcomeUnknown,
+        code: None,
+        message: "STS did not say which account the credentials belong to".to_owned(),
+        request_id: None,
+    })
+}
+
+fn failure<E>(error: &SdkError<E>, asked: Asked<'_>, witness: &Witness) -> CallError
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    explain(error, witness.seen(), asked)
+}
+
+/// The SDK's configuration. Retries are set here because the SDK panics on an `AWS_MAX_ATTEMPTS` that it cannot read.
+async fn load(region: Option<Region>) -> SdkConfig {
+    let region = RegionProviderChain::first_try(region)
+        .or_else(EnvironmentVariableRegionProvider::new())
+        .or_else(ProfileFileRegionProvider::new());
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .region(region.region().await)
+        .retry_config(RetryConfig::standard().with_max_attempts(2))
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(2))
+                .read_timeout(Duration::from_secs(5))
+                .operation_attempt_timeout(Duration::from_secs(6))
+                .operation_timeout(Duration::from_secs(15))
+                .build(),
+        )
+        .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build());
+    if let Ok(name) = AppName::new(APP_NAME) {
+        loader = loader.app_name(name);
+    }
+    loader.load().await
+}
+
+/// A standard AWS setting as the SDK itself reads it: environment, then profile.
+fn configured(config: &SdkConfig, env: &str, profile: &str) -> Option<String> {
+    let key = ServiceConfigKey::builder().service_id("sagemaker").env(env).profile(profile).build().ok()?;
+    convert::text(config.service_config()?.load_config(key))
+}
+
+/// A region becomes part of a host name: nothing else may get in there.
+fn is_region(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}

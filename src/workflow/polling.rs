@@ -227,7 +227,7 @@ impl Machine {
                 _ => {}
             }
         }
-        if !was_confirmed || was_live != live {
+        if !was_confirmed || was_live != live || !live {
             self.family_looks(arn);
         } else {
             self.followers_look(arn);

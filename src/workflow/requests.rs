@@ -105,7 +105,24 @@ impl Machine {
             _ => return None,
         }
         self.open_nodes += 1;
+        if let NodeRef::Execute(key, attempt) = node {
+            self.supersede_waiting(key, attempt);
+        }
         None
+    }
+
+    /// Earlier attempts that still wait to start never will: a node has one start at a time.
+    fn supersede_waiting(&mut self, key: Key, attempt: u32) {
+        let Some(family) = self.families.get(&key) else { return };
+        let waiting: Vec<u32> = family
+            .attempts
+            .range(..attempt)
+            .filter(|(_, a)| matches!(a.stage, Stage::Queued))
+            .map(|(n, _)| *n)
+            .collect();
+        for number in waiting {
+            self.end_attempt(key, number, Phase::Failed, &format!("superseded by attempt {attempt}"), None);
+        }
     }
 
     /// A known node asks again: it may have ended, or the request may contradict it.

@@ -191,7 +191,12 @@ impl Machine {
     fn recheck(&mut self, key: Key, number: u32, arn: &Arc<str>, predecessor: Option<String>) {
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
         if attempt.rechecked.as_ref() == Some(arn) {
-            self.want_start(key, number, predecessor);
+            // A describe that failed is repeated by the poll rounds; until one comes back nothing is decided.
+            if self.executions.get(arn).is_some_and(|t| matches!(t.end, EndStage::Listing | EndStage::Known)) {
+                self.want_start(key, number, predecessor);
+            } else {
+                self.wake_attempt(key, number, Duration::from_secs(5));
+            }
             return;
         }
         attempt.rechecked = Some(arn.clone());

@@ -1,0 +1,74 @@
+//! What the actors say to each other; the table in [`super`] says who and why.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{Addr, Message};
+use tokio::sync::oneshot;
+
+use super::{handle::Answered, workflow_runner::WorkflowRunner};
+use crate::{
+    input::{Task, WorkflowId},
+    pipelines::CallEnded,
+    workflow::{CallId, LiveExecution, WorkflowState},
+};
+
+/// The agent asks for a task. The answer's way is part of the message: the asker waits on its own thread, and no task
+/// of the actors' thread has to carry the answer over.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Execute {
+    pub task: Arc<Task>,
+    pub reply: oneshot::Sender<Answered>,
+}
+
+/// The address of a workflow's runner, which is made when there is none. Nothing: not now.
+#[derive(Message)]
+#[rtype(result = "Option<Addr<WorkflowRunner>>")]
+pub struct GetRunner {
+    pub workflow: WorkflowId,
+}
+
+/// Is anybody there?
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Ping;
+
+/// Start nothing more; answer what still runs once no start is in flight, at the latest after `grace`.
+#[derive(Clone, Message)]
+#[rtype(result = "Vec<LiveExecution>")]
+pub struct Drain {
+    pub grace: Duration,
+}
+
+/// A runner is gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct RunnerExited {
+    pub workflow: WorkflowId,
+    /// Which of the workflow's runners, in the order they were made.
+    pub generation: u64,
+    pub panicking: bool,
+}
+
+/// A call to AWS ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct CallCameBack {
+    pub call: CallId,
+    pub ended: CallEnded,
+}
+
+/// The observer answered.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct WorkflowSeen(pub WorkflowState);
+
+/// Panics the runner, to prove what happens then.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct CrashForTest;
+
+/// Panics or stops the supervisor, to prove what happens then.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct CrashSupervisorForTest;

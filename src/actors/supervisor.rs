@@ -1,0 +1,187 @@
+//! The supervisor: one runner per workflow, kept alive.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
+use futures_util::future::join_all;
+use tokio::sync::oneshot;
+
+use super::{
+    Surroundings,
+    handle::{Registered, Shared, SupervisorHandle, registry_key},
+    messages::{CrashSupervisorForTest, Drain, GetRunner, Ping, RunnerExited},
+    workflow_runner::{ExitGuard, WorkflowRunner},
+};
+use crate::{input::WorkflowId, metrics::ActorKind, pipelines::Time, workflow::LiveExecution};
+
+/// So many deaths within [`BUDGET_WINDOW`] are taken for bad luck and answered by a quick respawn.
+const BUDGET: usize = 3;
+const BUDGET_WINDOW: Duration = Duration::from_secs(600);
+
+/// The wait after the first death; doubled with each further one.
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// The wait once the budget is spent: a poisonous workflow may cost a little, not everything, and never gives up.
+const PATIENT_BACKOFF: Duration = Duration::from_secs(60);
+
+/// How often a workflow's runner died lately.
+#[derive(Default)]
+struct History {
+    deaths: VecDeque<Time>,
+    respawning: bool,
+}
+
+impl History {
+    /// Counts a death and says how long to wait before the respawn.
+    fn died(&mut self, now: Time) -> Duration {
+        self.deaths.retain(|death| now.since(*death) < BUDGET_WINDOW);
+        self.deaths.push_back(now);
+        match u32::try_from(self.deaths.len()) {
+            Ok(deaths) if self.deaths.len() <= BUDGET => FIRST_BACKOFF * 2u32.pow(deaths.saturating_sub(1)),
+            _ => {
+                // One more than the budget is all that has to be remembered.
+                while self.deaths.len() > BUDGET + 1 {
+                    self.deaths.pop_front();
+                }
+                PATIENT_BACKOFF
+            }
+        }
+    }
+}
+
+/// The actor that owns all runners. Its death is the process's: whoever waits on the receiver that
+/// [`Supervisor::launch`] returns learns of it.
+pub struct Supervisor {
+    surroundings: Arc<Surroundings>,
+    shared: Arc<Shared>,
+    histories: HashMap<String, History>,
+    generation: u64,
+    /// Dropped with the actor, however it ends; the receiver then resolves.
+    _sign_of_death: oneshot::Sender<()>,
+}
+
+/// Time to make a runner again.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Respawn {
+    workflow: WorkflowId,
+}
+
+impl Supervisor {
+    /// Starts the supervisor on the current arbiter. The receiver resolves (with an error) when the supervisor dies.
+    pub fn launch(surroundings: Surroundings, reply_timeout: Duration) -> (SupervisorHandle, oneshot::Receiver<()>) {
+        let (sign_of_death, death) = oneshot::channel();
+        let shared = Arc::new(Shared::new(surroundings.clock.clone(), reply_timeout));
+        let supervisor = Self {
+            surroundings: Arc::new(surroundings),
+            shared: shared.clone(),
+            histories: HashMap::new(),
+            generation: 0,
+            _sign_of_death: sign_of_death,
+        };
+        (SupervisorHandle::new(supervisor.start(), shared), death)
+    }
+
+    fn spawn(&mut self, workflow: WorkflowId, ctx: &mut Context<Self>) -> Addr<WorkflowRunner> {
+        self.generation += 1;
+        let guard = ExitGuard::new(workflow.clone(), self.generation, ctx.address().downgrade().recipient());
+        let key = registry_key(&workflow);
+        tracing::info!(workflow.name = workflow.name, workflow.uid = workflow.uid, "following a workflow");
+        let runner = WorkflowRunner::new(workflow, self.surroundings.clone(), guard).start();
+        self.shared.registry.insert(key, Registered { generation: self.generation, runner: runner.clone() });
+        runner
+    }
+
+    fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+}
+
+impl Handler<GetRunner> for Supervisor {
+    type Result = Option<Addr<WorkflowRunner>>;
+
+    fn handle(&mut self, GetRunner { workflow }: GetRunner, ctx: &mut Self::Context) -> Self::Result {
+        let key = registry_key(&workflow);
+        // Two first requests of a workflow can be on their way here at once.
+        if let Some(known) = self.shared.registry.get(&key).map(|entry| entry.runner.clone()) {
+            return Some(known);
+        }
+        if self.is_draining() || self.histories.get(&key).is_some_and(|history| history.respawning) {
+            return None;
+        }
+        Some(self.spawn(workflow, ctx))
+    }
+}
+
+impl Handler<RunnerExited> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, exited: RunnerExited, ctx: &mut Self::Context) {
+        let RunnerExited { workflow, generation, panicking } = exited;
+        let key = registry_key(&workflow);
+        if self.shared.registry.remove_if(&key, |_, entry| entry.generation == generation).is_none() {
+            return;
+        }
+        let history = self.histories.entry(key).or_default();
+        let wait = history.died((self.surroundings.clock)());
+        history.respawning = true;
+        tracing::error!(
+            workflow.name = workflow.name,
+            workflow.uid = workflow.uid,
+            panicking,
+            respawn_in = ?wait,
+            "a workflow's runner died; its executions go on and are found again"
+        );
+        ctx.notify_later(Respawn { workflow }, wait);
+    }
+}
+
+impl Handler<Respawn> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Respawn { workflow }: Respawn, ctx: &mut Self::Context) {
+        if let Some(history) = self.histories.get_mut(&registry_key(&workflow)) {
+            history.respawning = false;
+        }
+        if !self.is_draining() {
+            self.surroundings.metrics.actor_restarted(ActorKind::Workflow);
+            self.spawn(workflow, ctx);
+        }
+    }
+}
+
+impl Handler<Ping> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
+}
+
+impl Handler<Drain> for Supervisor {
+    type Result = ResponseFuture<Vec<LiveExecution>>;
+
+    fn handle(&mut self, drain: Drain, _: &mut Self::Context) -> Self::Result {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        let asked: Vec<_> = self.shared.registry.iter().map(|entry| entry.runner.send(drain.clone())).collect();
+        Box::pin(async move {
+            // A runner that is dead has nothing to say; its executions are in the log of their start.
+            join_all(asked).await.into_iter().filter_map(Result::ok).flatten().collect()
+        })
+    }
+}
+
+impl Handler<CrashSupervisorForTest> for Supervisor {
+    type Result = ();
+
+    #[allow(clippy::panic, reason = "this message exists to prove what a panic does")]
+    fn handle(&mut self, _: CrashSupervisorForTest, _: &mut Self::Context) {
+        panic!("the supervisor was told to crash");
+    }
+}

@@ -1,0 +1,337 @@
+//! The runner of one workflow: carries out what the machine decides and tells it what came of it.
+//!
+//! No decision is made here. The runner's memory is a cache: the truth is in AWS, and a runner that died is replaced
+//! by one that knows nothing and finds everything again.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle, WeakRecipient};
+use tokio::{sync::oneshot, task::JoinError};
+
+use super::{
+    Surroundings,
+    handle::Answered,
+    messages::{CallCameBack, CrashForTest, Drain, Execute, RunnerExited, WorkflowSeen},
+};
+use crate::{
+    input::WorkflowId,
+    metrics::{ActiveShare, Metrics},
+    pipelines::{Call, CallEnded, CallError, CallErrorKind, ClientKey, Time},
+    workflow::{CallId, Command, Event, LiveExecution, Machine, Note, RequestId},
+};
+
+/// Changes of the number of active executions are gathered for this long before they are counted: counting is linear
+/// in the executions, and an adopted page brings a hundred changes at once.
+const COUNT_DELAY: Duration = Duration::from_millis(100);
+
+/// Tells the supervisor when its runner is dropped: on a stop, and while unwinding from a panic.
+pub struct ExitGuard {
+    workflow: WorkflowId,
+    generation: u64,
+    supervisor: WeakRecipient<RunnerExited>,
+}
+
+impl ExitGuard {
+    pub fn new(workflow: WorkflowId, generation: u64, supervisor: WeakRecipient<RunnerExited>) -> Self {
+        Self { workflow, generation, supervisor }
+    }
+}
+
+impl Drop for ExitGuard {
+    #[allow(clippy::disallowed_methods, reason = "a drop cannot await; without a supervisor the process ends anyway")]
+    fn drop(&mut self) {
+        if let Some(supervisor) = self.supervisor.upgrade() {
+            supervisor.do_send(RunnerExited {
+                workflow: self.workflow.clone(),
+                generation: self.generation,
+                panicking: std::thread::panicking(),
+            });
+        }
+    }
+}
+
+/// When the machine wants to be woken. The timer may stand earlier than the wish (it is then set again), never later:
+/// moving a wish back costs nothing.
+#[derive(Default)]
+struct Alarm {
+    wanted: Option<Time>,
+    armed: Option<(Time, SpawnHandle)>,
+}
+
+/// The actor of one workflow.
+pub struct WorkflowRunner {
+    workflow: WorkflowId,
+    surroundings: Arc<Surroundings>,
+    machine: Box<Machine>,
+    /// Requests that wait for the machine's answer.
+    parked: HashMap<RequestId, oneshot::Sender<Answered>>,
+    next_request: u64,
+    alarm: Alarm,
+    active: ActiveShare,
+    count_due: bool,
+    /// Who waits for the drain's end.
+    drains: Vec<oneshot::Sender<Vec<LiveExecution>>>,
+    _exit: ExitGuard,
+}
+
+/// The alarm rings.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct WakeUp;
+
+/// The drain's grace is over.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct DrainDue;
+
+/// Time to count the active executions.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct CountActive;
+
+impl WorkflowRunner {
+    pub fn new(workflow: WorkflowId, surroundings: Arc<Surroundings>, exit: ExitGuard) -> Self {
+        Self {
+            workflow,
+            machine: Box::new(Machine::new(surroundings.settings.clone())),
+            parked: HashMap::new(),
+            next_request: 0,
+            alarm: Alarm::default(),
+            active: ActiveShare::new(&surroundings.metrics),
+            count_due: false,
+            drains: Vec::new(),
+            surroundings,
+            _exit: exit,
+        }
+    }
+
+    fn now(&self) -> Time {
+        (self.surroundings.clock)()
+    }
+
+    /// Tells the machine and does what it says.
+    fn step(&mut self, event: Event, ctx: &mut Context<Self>) {
+        let commands = self.machine.handle(event, self.now());
+        let started = commands.iter().any(|command| matches!(command, Command::Note(Note::ExecutionStarted { .. })));
+        for command in commands {
+            self.carry_out(command, started, ctx);
+        }
+        if !self.drains.is_empty() && !self.machine.starts_in_flight() {
+            self.drained();
+        }
+    }
+
+    fn carry_out(&mut self, command: Command, started: bool, ctx: &mut Context<Self>) {
+        match command {
+            Command::Answer { request, reply } => {
+                if let Some(asker) = self.parked.remove(&request)
+                    && asker.send(Answered { reply, started }).is_err()
+                {
+                    tracing::debug!(workflow.name = self.workflow.name, "an answer came too late for its request");
+                }
+            }
+            Command::Call { call, client, operation } => self.call(call, client, operation, ctx),
+            Command::WakeAt(time) => {
+                self.alarm.wanted = Some(time);
+                self.arm(ctx);
+            }
+            Command::AskKubernetes => self.observe(ctx),
+            Command::Note(note) => {
+                take_down(&note, &self.workflow, &self.surroundings.metrics);
+                if !self.count_due {
+                    self.count_due = true;
+                    ctx.notify_later(CountActive, COUNT_DELAY);
+                }
+            }
+        }
+    }
+
+    /// Makes the call in a task of its own, so that neither a slow nor a panicking one is the runner's death.
+    fn call(&self, call: CallId, client: ClientKey, operation: Call, ctx: &Context<Self>) {
+        let surroundings = self.surroundings.clone();
+        let runner = ctx.address();
+        actix::spawn(async move {
+            let name = operation.operation();
+            let backend = surroundings.backend.clone();
+            let ended = tokio::spawn(async move { backend.call(client, operation).await })
+                .await
+                .unwrap_or_else(|error| call_lost(name, &error));
+            surroundings.metrics.call_ended(name, &ended);
+            if runner.send(CallCameBack { call, ended }).await.is_err() {
+                tracing::debug!(operation = name, "a call came back to a dead runner");
+            }
+        });
+    }
+
+    fn observe(&self, ctx: &Context<Self>) {
+        let seen = self.surroundings.observer.observe(self.workflow.clone());
+        let runner = ctx.address();
+        actix::spawn(async move {
+            if runner.send(WorkflowSeen(seen.await)).await.is_err() {
+                tracing::debug!("a workflow's state came back to a dead runner");
+            }
+        });
+    }
+
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let Some(wanted) = self.alarm.wanted else { return };
+        if let Some((armed, timer)) = self.alarm.armed {
+            if armed <= wanted {
+                return;
+            }
+            ctx.cancel_future(timer);
+        }
+        let timer = ctx.notify_later(WakeUp, wanted.since(self.now()));
+        self.alarm.armed = Some((wanted, timer));
+    }
+
+    fn drained(&mut self) {
+        let live = self.machine.live();
+        for waiting in self.drains.drain(..) {
+            if waiting.send(live.clone()).is_err() {
+                tracing::debug!("nobody waits for the drain any more");
+            }
+        }
+    }
+}
+
+/// What is known of a call whose task died: nothing.
+fn call_lost(operation: &str, error: &JoinError) -> CallEnded {
+    tracing::error!(operation, %error, "a call to AWS died inside the plugin");
+    CallEnded {
+        result: Err(CallError {
+            kind: CallErrorKind::OutcomeUnknown,
+            code: None,
+            message: format!("{operation} died inside the plugin"),
+            request_id: None,
+        }),
+        server_time: None,
+    }
+}
+
+/// One log line and one metric for each fact.
+fn take_down(note: &Note, workflow: &WorkflowId, metrics: &Metrics) {
+    let name = workflow.name.as_str();
+    match note {
+        Note::ExecutionStarted { arn } => {
+            metrics.execution_started();
+            tracing::info!(workflow.name = name, execution.arn = arn, "started an execution");
+        }
+        Note::ExecutionAdopted { arn } => {
+            metrics.execution_adopted();
+            tracing::info!(workflow.name = name, execution.arn = arn, "adopted an execution");
+        }
+        Note::ExecutionFinished { arn, status, ran } => {
+            metrics.execution_finished(status);
+            let seconds = ran.map(|ran| ran.as_secs());
+            tracing::info!(
+                workflow.name = name,
+                execution.arn = arn,
+                execution.status = status.as_str(),
+                execution.seconds = seconds,
+                "an execution ended"
+            );
+        }
+        Note::StartFailed { kind, message } => {
+            metrics.start_failed(kind);
+            tracing::warn!(workflow.name = name, error.kind = kind, error.message = message, "unable to start");
+        }
+        Note::StopRequested { arn, ok } => {
+            metrics.stop_requested(*ok);
+            tracing::info!(workflow.name = name, execution.arn = arn, ok, "asked an execution to stop");
+        }
+        Note::Warning { text } => tracing::warn!(workflow.name = name, "{text}"),
+    }
+}
+
+impl Actor for WorkflowRunner {
+    type Context = Context<Self>;
+}
+
+impl Handler<Execute> for WorkflowRunner {
+    type Result = ();
+
+    fn handle(&mut self, Execute { task, reply }: Execute, ctx: &mut Self::Context) {
+        // Who has given up asks again, and then it counts.
+        if reply.is_closed() {
+            return;
+        }
+        self.next_request += 1;
+        let request = RequestId(self.next_request);
+        self.parked.insert(request, reply);
+        self.step(Event::Requested { request, task }, ctx);
+    }
+}
+
+impl Handler<CallCameBack> for WorkflowRunner {
+    type Result = ();
+
+    fn handle(&mut self, CallCameBack { call, ended }: CallCameBack, ctx: &mut Self::Context) {
+        self.step(Event::CallEnded { call, ended }, ctx);
+    }
+}
+
+impl Handler<WorkflowSeen> for WorkflowRunner {
+    type Result = ();
+
+    fn handle(&mut self, WorkflowSeen(state): WorkflowSeen, ctx: &mut Self::Context) {
+        self.step(Event::WorkflowObserved(state), ctx);
+    }
+}
+
+impl Handler<WakeUp> for WorkflowRunner {
+    type Result = ();
+
+    fn handle(&mut self, _: WakeUp, ctx: &mut Self::Context) {
+        self.alarm.armed = None;
+        if self.alarm.wanted.is_some_and(|wanted| wanted <= self.now()) {
+            self.alarm.wanted = None;
+            self.step(Event::Tick, ctx);
+        } else {
+            self.arm(ctx);
+        }
+    }
+}
+
+impl Handler<CountActive> for WorkflowRunner {
+    type Result = ();
+
+    fn handle(&mut self, _: CountActive, _: &mut Self::Context) {
+        self.count_due = false;
+        let live = self.machine.live();
+        let stopping = live.iter().filter(|execution| execution.stopping).count();
+        self.active.set(live.len() - stopping, stopping);
+    }
+}
+
+impl Handler<Drain> for WorkflowRunner {
+    type Result = ResponseFuture<Vec<LiveExecution>>;
+
+    fn handle(&mut self, Drain { grace }: Drain, ctx: &mut Self::Context) -> Self::Result {
+        let (done, end) = oneshot::channel();
+        self.drains.push(done);
+        ctx.notify_later(DrainDue, grace);
+        self.step(Event::Drain, ctx);
+        Box::pin(async move { end.await.unwrap_or_default() })
+    }
+}
+
+impl Handler<DrainDue> for WorkflowRunner {
+    type Result = ();
+
+    fn handle(&mut self, _: DrainDue, _: &mut Self::Context) {
+        if self.machine.starts_in_flight() && !self.drains.is_empty() {
+            tracing::warn!(workflow.name = self.workflow.name, "a start is left in flight: its outcome is unknown");
+        }
+        self.drained();
+    }
+}
+
+impl Handler<CrashForTest> for WorkflowRunner {
+    type Result = ();
+
+    #[allow(clippy::panic, reason = "this message exists to prove what a panic does")]
+    fn handle(&mut self, _: CrashForTest, _: &mut Self::Context) {
+        panic!("the runner was told to crash");
+    }
+}

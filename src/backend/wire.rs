@@ -1,0 +1,114 @@
+//! What was seen on the wire during one call, over all of the SDK's attempts.
+//!
+//! The SDK's final error describes its last attempt only. A start whose first attempt was lost after sending and whose
+//! second was throttled has *not* certainly failed: this witness is what lets [`crate::backend::errors`] say so.
+
+use std::{
+    error::Error,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use aws_sdk_sagemaker::config::{
+    ConfigBag, Intercept, RuntimeComponents,
+    interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef},
+};
+use aws_sdk_sagemaker::error::BoxError;
+use aws_smithy_types::date_time::{DateTime, Format};
+
+use crate::pipelines::Time;
+
+/// What is known of a call's attempts so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Attempts that got as far as the connector. Zero means that certainly nothing left the process.
+    pub sent: u32,
+    /// An attempt before the last one may have been carried out.
+    pub earlier_in_doubt: bool,
+    /// The `Date` of the newest response, whole seconds.
+    pub server_time: Option<Time>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    seen: Seen,
+    transmitting: bool,
+    last_in_doubt: bool,
+}
+
+/// An interceptor for exactly one call; clones share what they saw.
+#[derive(Clone, Debug, Default)]
+pub struct Witness(Arc<Mutex<State>>);
+
+impl Witness {
+    /// What was seen until now.
+    pub fn seen(&self) -> Seen {
+        self.state().seen
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Intercept for Witness {
+    fn name(&self) -> &'static str {
+        "Witness"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let mut state = self.state();
+        state.seen.sent += 1;
+        state.transmitting = true;
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let mut state = self.state();
+        if let Some(date) = context.response().and_then(|response| response.headers().get("date")) {
+            state.seen.server_time = http_date(date).or(state.seen.server_time);
+        }
+        let earlier = state.last_in_doubt;
+        state.seen.earlier_in_doubt |= earlier;
+        state.last_in_doubt = std::mem::take(&mut state.transmitting)
+            && match context.output_or_error() {
+                Some(Ok(_)) => false,
+                Some(Err(error)) if error.is_operation_error() => {
+                    context.response().is_none_or(|response| response.status().as_u16() >= 500)
+                }
+                Some(Err(error)) => !error.as_connector_error().is_some_and(|error| never_connected(error)),
+                None => true,
+            };
+        Ok(())
+    }
+}
+
+/// Whether this error, or one below it, says that no connection came about (refused, no such host, TLS).
+pub fn never_connected(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|e| {
+        e.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(hyper_util::client::legacy::Error::is_connect)
+    })
+}
+
+/// An error and everything below it, outermost first.
+pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |e| (*e).source())
+}
+
+/// The text of the innermost error: the cause.
+pub fn innermost(error: &(dyn Error + 'static)) -> String {
+    chain(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+fn http_date(text: &str) -> Option<Time> {
+    DateTime::from_str(text, Format::HttpDate).ok()?.to_millis().ok().map(Time)
+}

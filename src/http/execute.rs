@@ -1,0 +1,125 @@
+//! `template.execute`: every check in the order of the contract, then the workflow's runner is asked.
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
+use futures_util::StreamExt as _;
+use serde_json::Value;
+
+use super::Doors;
+use crate::{
+    input,
+    metrics::Outcome,
+    protocol::{ExecuteTemplateArgs, ExecuteTemplateReply, Phase},
+};
+
+/// The largest body that is read: a Workflow's own limit in etcd is 1.5 MiB, and the agent sends one template of it.
+const MAX_BODY: usize = 2 * 1024 * 1024;
+
+/// Answers a request of Argo's agent.
+pub async fn execute(request: HttpRequest, body: web::Payload, doors: web::Data<Doors>) -> HttpResponse {
+    let mut timer = doors.metrics.request_began();
+    match answer(&request, body, &doors).await {
+        Ok((outcome, reply)) => {
+            timer.answered(outcome);
+            HttpResponse::Ok().json(reply)
+        }
+        Err(Refused { outcome, status, sentence }) => {
+            timer.answered(outcome);
+            tracing::warn!(status = status.as_u16(), reason = sentence, "refused a template.execute request");
+            HttpResponse::build(status).content_type("text/plain; charset=utf-8").body(sentence)
+        }
+    }
+}
+
+/// A request that is answered by a status and one sentence.
+struct Refused {
+    outcome: Outcome,
+    status: StatusCode,
+    sentence: String,
+}
+
+impl Refused {
+    fn new(status: StatusCode, sentence: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Invalid, status, sentence: sentence.into() }
+    }
+}
+
+async fn answer(
+    request: &HttpRequest,
+    body: web::Payload,
+    doors: &Doors,
+) -> Result<(Outcome, ExecuteTemplateReply), Refused> {
+    doors.token.check(request.headers()).map_err(|refusal| Refused::new(StatusCode::FORBIDDEN, refusal.to_string()))?;
+    check_content_type(request)?;
+    let args = parse(&read(request, body).await?)?;
+    let task = match input::read_task(&args) {
+        Ok(Some(task)) => task,
+        Ok(None) => return Ok((Outcome::Ignored, ExecuteTemplateReply::not_mine())),
+        Err(error) => {
+            tracing::warn!(workflow.name = args.workflow.metadata.name, %error, "refused a task");
+            return Ok((Outcome::Invalid, ExecuteTemplateReply::end(Phase::Error, error.to_string(), None)));
+        }
+    };
+    match doors.supervisor.execute(Arc::new(task)).await {
+        Ok(answered) => Ok((Outcome::of(&answered.reply, answered.started), answered.reply)),
+        Err(error) => Err(Refused {
+            outcome: Outcome::Error,
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            sentence: error.to_string(),
+        }),
+    }
+}
+
+fn check_content_type(request: &HttpRequest) -> Result<(), Refused> {
+    let given = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = given.split(';').next().unwrap_or_default().trim();
+    if media_type.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let problem = if given.is_empty() { "is missing".to_owned() } else { format!("is {given:?}") };
+    let sentence = format!("the Content-Type {problem}; allowed is application/json");
+    Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence))
+}
+
+async fn read(request: &HttpRequest, mut body: web::Payload) -> Result<web::BytesMut, Refused> {
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: usize| length > MAX_BODY) {
+        return Err(too_large());
+    }
+    let mut bytes = web::BytesMut::with_capacity(announced.unwrap_or(0));
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk
+            .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, format!("the body could not be read: {error}")))?;
+        if bytes.len() + chunk.len() > MAX_BODY {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn too_large() -> Refused {
+    Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 2 MiB")
+}
+
+fn parse(bytes: &[u8]) -> Result<ExecuteTemplateArgs, Refused> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let sentence = match serde_json::from_slice::<Value>(bytes) {
+            Err(error) => format!("the body is not JSON: {error}"),
+            Ok(Value::Object(body)) => ["workflow", "template"]
+                .into_iter()
+                .find(|field| !body.get(*field).is_some_and(Value::is_object))
+                .map_or_else(
+                    || format!("the body is not a template.execute request: {error}"),
+                    |field| format!("the body has no object {field:?}"),
+                ),
+            Ok(_) => "the body is JSON, but not an object with \"workflow\" and \"template\"".to_owned(),
+        };
+        Refused::new(StatusCode::BAD_REQUEST, sentence)
+    })
+}

@@ -1,0 +1,39 @@
+//! Metrics and probes.
+
+use actix_web::{HttpResponse, web};
+
+use super::Doors;
+
+/// The media type of Prometheus' text format; Prometheus 3 fails a scrape without it.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All metrics.
+pub async fn metrics(doors: web::Data<Doors>) -> HttpResponse {
+    match doors.metrics.encode() {
+        Ok(text) => HttpResponse::Ok().content_type(METRICS_TYPE).body(text),
+        Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
+    }
+}
+
+/// Alive: the supervisor answered a ping within the last 30 s.
+pub async fn healthz(doors: web::Data<Doors>) -> HttpResponse {
+    probe(if doors.supervisor.is_alive() { Ok(()) } else { Err("the supervisor does not answer") })
+}
+
+/// Ready: listening (or this would not be asked), the token readable, not draining.
+pub async fn readyz(doors: web::Data<Doors>) -> HttpResponse {
+    probe(if doors.supervisor.is_draining() {
+        Err("draining")
+    } else if !doors.token.is_readable() {
+        Err("the plugin cannot read Argo's token file")
+    } else {
+        Ok(())
+    })
+}
+
+fn probe(result: Result<(), &'static str>) -> HttpResponse {
+    match result {
+        Ok(()) => HttpResponse::Ok().body("ok\n"),
+        Err(reason) => HttpResponse::ServiceUnavailable().body(format!("{reason}\n")),
+    }
+}

@@ -1,0 +1,170 @@
+//! Flags, environment, defaults; and what a bad value costs.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use awf_aws::config::{Config, ConfigError, LogFormat, ServeArgs};
+use clap::Parser;
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+fn parse(args: &[&str]) -> Result<Config, ConfigError> {
+    Config::from_args(Line::try_parse_from(std::iter::once(&"awf-aws").chain(args)).unwrap().serve)
+}
+
+/// Runs the binary; only for command lines that end by themselves.
+fn run(args: &[&str], env: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_awf-aws")).args(args).env_clear().envs(env.iter().copied()).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let config = parse(&[]).unwrap();
+    assert_eq!(config.listen, "127.0.0.1:7492".parse().unwrap());
+    assert_eq!(config.ops_listen, "0.0.0.0:7493".parse().unwrap());
+    assert_eq!(config.token_file, Some(PathBuf::from("/var/run/argo/token")));
+    assert_eq!(config.reply_timeout, Duration::from_secs(1));
+    assert_eq!(config.poll_min, Duration::from_secs(5));
+    assert_eq!(config.poll_max, Duration::from_secs(30));
+    assert_eq!(config.shutdown_grace, Duration::from_secs(25));
+    assert_eq!(config.stop_wait, Duration::from_secs(600));
+    assert_eq!(config.denied_grace, Duration::from_secs(120));
+    assert_eq!(config.max_running_per_workflow, None);
+    assert_eq!(config.log.format, LogFormat::Text);
+}
+
+#[test]
+fn every_flag_is_taken() {
+    let config = parse(&[
+        "--listen=127.0.0.2:1",
+        "--port=8000",
+        "--ops-listen=127.0.0.3:2",
+        "--no-auth",
+        "--debug",
+        "--log-format=json",
+        "--reply-timeout=1.5s",
+        "--poll-min=500ms",
+        "--poll-max=1m30s",
+        "--shutdown-grace=0",
+        "--stop-wait=1h",
+        "--denied-grace=1s",
+        "--max-running-per-workflow=7",
+        "--log-filter=",
+    ])
+    .unwrap();
+    assert_eq!(config.listen, "127.0.0.2:8000".parse().unwrap(), "--port changes the API's port only");
+    assert_eq!(config.ops_listen, "127.0.0.3:2".parse().unwrap());
+    assert_eq!(config.token_file, None);
+    assert_eq!(config.reply_timeout, Duration::from_millis(1500));
+    assert_eq!(config.poll_min, Duration::from_millis(500));
+    assert_eq!(config.poll_max, Duration::from_secs(90));
+    assert_eq!(config.shutdown_grace, Duration::ZERO);
+    assert_eq!(config.stop_wait, Duration::from_secs(3600));
+    assert_eq!(config.denied_grace, Duration::from_secs(1));
+    assert_eq!(config.max_running_per_workflow, Some(7));
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.log.filter, "info,awf_aws=debug");
+    assert_eq!(parse(&["--token-file=/t"]).unwrap().token_file, Some(PathBuf::from("/t")));
+}
+
+#[test]
+fn every_bad_value_is_named_at_once() {
+    let ConfigError(problems) = parse(&[
+        "--listen=localhost",
+        "--port=70000",
+        "--ops-listen=:7493",
+        "--token-file=",
+        "--no-auth=perhaps",
+        "--debug=2",
+        "--log-format=xml",
+        "--reply-timeout=1",
+        "--poll-min=1d",
+        "--poll-max=soon",
+        "--shutdown-grace=-",
+        "--stop-wait=48h",
+        "--denied-grace=",
+        "--max-running-per-workflow=0",
+        "--log-filter=[[",
+    ])
+    .unwrap_err();
+    let flags = [
+        "--listen",
+        "--port",
+        "--ops-listen",
+        "--token-file",
+        "--no-auth",
+        "--reply-timeout",
+        "--poll-min",
+        "--poll-max",
+        "--shutdown-grace",
+        "--stop-wait",
+        "--denied-grace",
+        "--max-running-per-workflow",
+        "--debug",
+        "--log-format",
+        "--log-filter",
+    ];
+    for flag in flags {
+        let named = problems.iter().filter(|problem| problem.starts_with(&format!("{flag} ("))).count();
+        assert_eq!(named, 1, "{flag} in {problems:#?}");
+    }
+    assert_eq!(problems.len(), flags.len(), "{problems:#?}");
+}
+
+#[test]
+fn values_that_contradict_each_other_are_named() {
+    let ConfigError(problems) = parse(&["--poll-min=10s", "--poll-max=5s", "--port=7493"]).unwrap_err();
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    assert!(problems.iter().any(|problem| problem.contains("--poll-max")));
+    assert!(problems.iter().any(|problem| problem.contains("--ops-listen")));
+}
+
+#[test]
+fn bad_values_of_flags_and_variables_exit_64_before_anything_starts() {
+    let output = run(&["--poll-min", "soon"], &[("AWF_AWS_POLL_MAX", "later"), ("AWF_AWS_DEBUG", "maybe")]);
+    assert_eq!(output.status.code(), Some(64));
+    let text = stderr(&output);
+    for name in ["AWF_AWS_POLL_MIN", "AWF_AWS_POLL_MAX", "AWF_AWS_DEBUG"] {
+        assert!(text.contains(name), "{text}");
+    }
+    assert!(!text.contains("listening"));
+}
+
+#[test]
+fn the_subcommand_serve_takes_the_same_flags() {
+    let output = run(&["serve", "--poll-min", "soon"], &[("AWF_AWS_PORT", "none")]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(stderr(&output).contains("--poll-min (AWF_AWS_POLL_MIN): \"soon\""), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--port (AWF_AWS_PORT): \"none\""), "{}", stderr(&output));
+}
+
+#[test]
+fn bad_usage_exits_64_and_help_exits_0() {
+    assert_eq!(run(&["--no-such-flag"], &[]).status.code(), Some(64));
+    assert_eq!(run(&["no-such-command"], &[]).status.code(), Some(64));
+    assert_eq!(run(&["simulator", "--listen", "nowhere"], &[]).status.code(), Some(64));
+    assert_eq!(run(&["simulator", "--scenario", "/no/such/file"], &[]).status.code(), Some(64));
+    for args in [&["--help"][..], &["--version"], &["serve", "--help"], &["simulator", "--help"]] {
+        assert_eq!(run(args, &[]).status.code(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_exits_70() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(&["--listen", &address, "--ops-listen", "127.0.0.1:0"], &[]);
+    assert_eq!(output.status.code(), Some(70));
+    assert!(stderr(&output).contains(&address));
+}

@@ -1,0 +1,148 @@
+//! The table of the contract's section 5, row by row, and the names that make a start recognisable.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::time::Duration;
+
+use awf_aws::{
+    pipelines::{Status, Time},
+    workflow::identity::{Decision, Known, Marker, cut, decide, display_name, start_token},
+};
+
+use crate::machine::{key_of, task};
+
+const EPOCH: Time = Time(10_000_000);
+
+fn known(id: &str, attempt: u32, status: Status, created: i64, modified: i64) -> Known {
+    Known {
+        arn: id.to_owned(),
+        attempt,
+        status,
+        created: Time(EPOCH.0 + created * 1000),
+        modified: Time(EPOCH.0 + modified * 1000),
+    }
+}
+
+#[test]
+fn every_row_of_the_table_gives_its_answer() {
+    use Status::{CompletedWithFailures, Executing, Failed, Stopping, Succeeded};
+    let follow = |arn: &str| Decision::Follow(arn.to_owned());
+    let report = |arn: &str| Decision::Report(arn.to_owned());
+    let start = |pred: Option<&str>| Decision::Start { predecessor: pred.map(str::to_owned) };
+    let rows: Vec<(&str, Vec<Known>, u32, u32, Decision)> = vec![
+        ("nothing known", vec![], 0, 0, start(None)),
+        ("live of this attempt", vec![known("a", 0, Executing, 5, 6)], 0, 0, follow("a")),
+        ("live of another attempt is this node's", vec![known("a", 0, Executing, 5, 6)], 1, 1, follow("a")),
+        ("live since before the epoch", vec![known("a", 2, Executing, -500, -400)], 0, 0, follow("a")),
+        ("stopping since this epoch", vec![known("a", 0, Stopping, -500, 5)], 0, 0, follow("a")),
+        (
+            "stopping since before the epoch",
+            vec![known("a", 0, Stopping, -500, -400)],
+            0,
+            0,
+            Decision::AwaitEnd("a".into()),
+        ),
+        (
+            "a newer word counts as live",
+            vec![known("a", 0, Status::Unknown("Dreaming".into()), 5, 6)],
+            0,
+            0,
+            follow("a"),
+        ),
+        ("succeeded, whatever the attempt and epoch", vec![known("a", 3, Succeeded, -900, -800)], 0, 0, report("a")),
+        ("failed before the epoch", vec![known("a", 0, Failed, -900, -800)], 0, 0, start(Some("a"))),
+        ("failed just before the epoch counts as in it", vec![known("a", 0, Failed, -900, -20)], 0, 0, report("a")),
+        ("failed before the epoch, for another attempt", vec![known("a", 1, Failed, -900, -800)], 0, 0, start(None)),
+        (
+            "completed with failures is no success",
+            vec![known("a", 0, CompletedWithFailures, -900, -800)],
+            0,
+            0,
+            start(Some("a")),
+        ),
+        ("failed in this epoch, for this attempt", vec![known("a", 0, Failed, 5, 50)], 0, 0, report("a")),
+        (
+            "failed in this epoch, for an earlier attempt",
+            vec![known("a", 0, Failed, 5, 50)],
+            1,
+            1,
+            Decision::RecheckThenStart { arn: "a".into(), predecessor: None },
+        ),
+        (
+            "an earlier attempt asks for its own end",
+            vec![known("a", 0, Failed, 5, 50), known("b", 1, Executing, 60, 61)],
+            0,
+            1,
+            report("a"),
+        ),
+        (
+            "an earlier attempt without an end, later one ended",
+            vec![known("b", 1, Failed, 60, 70)],
+            0,
+            1,
+            Decision::Superseded(1),
+        ),
+        ("a later attempt was asked for, nothing is known", vec![], 0, 2, Decision::Superseded(2)),
+        ("live outranks newer", vec![known("a", 0, Executing, 5, 6), known("b", 0, Failed, 7, 8)], 0, 0, follow("a")),
+    ];
+    for (name, executions, attempt, newest_asked, expected) in rows {
+        assert_eq!(decide(&executions, attempt, newest_asked, EPOCH), expected, "{name}");
+    }
+}
+
+#[test]
+fn the_token_tells_apart_everything_that_must_not_share_an_execution() {
+    let base = task("wf[0].a", 0);
+    let key = key_of(&base);
+    let token = start_token(&base, &key, None);
+    assert_eq!(token.len(), 64);
+    assert_eq!(token, start_token(&base.clone(), &key, None), "a repeat is the same token");
+    let retry = task("wf[0].a", 1);
+    assert_ne!(token, start_token(&retry, &key_of(&retry), None), "another attempt");
+    let sibling = task("wf[0].b", 0);
+    assert_ne!(token, start_token(&sibling, &key_of(&sibling), None), "another node");
+    assert_ne!(token, start_token(&base, &key, Some("arn:old")), "another predecessor");
+    let mut other = base.clone();
+    other.workflow.uid = "another".to_owned();
+    assert_ne!(token, start_token(&other, &key_of(&other), None), "another workflow");
+}
+
+#[test]
+fn a_marker_survives_any_user_text_and_the_limit_of_a_description() {
+    let task = task("wf[0].a", 7);
+    let key = key_of(&task);
+    let marker =
+        Marker::of(&task, &key, Some("arn:aws:sagemaker:x:1:pipeline/p/execution/abcdefghijkl"), "0123456789ab");
+    for text in ["", "nightly | awf-aws/1 ns=fake", &"ü".repeat(1400)] {
+        let description = marker.describe(Some(text));
+        assert!(description.len() <= 3072);
+        assert_eq!(Marker::parse(&description).as_ref(), Some(&marker));
+    }
+    assert_eq!(marker.predecessor.as_deref(), Some("abcdefghijkl"));
+    assert_eq!(Marker::parse("somebody else's text"), None);
+}
+
+#[test]
+fn a_display_name_is_one_that_sagemaker_takes() {
+    for (workflow, expected) in
+        [("train-7xk2p", "train-7xk2p-"), ("a.b_c", "a-b-c-"), ("--x--", "x-"), ("...", "workflow-")]
+    {
+        let mut task = task("n", 3);
+        task.workflow.name = workflow.to_owned();
+        let name = display_name(&task, &key_of(&task));
+        assert!(name.starts_with(expected) && name.ends_with("-3"), "{name}");
+        assert!(name.len() <= 82 && !name.contains("--"));
+    }
+}
+
+#[test]
+fn a_text_is_cut_at_a_character_boundary() {
+    assert_eq!(cut("aüb", 2), "a");
+    assert_eq!(cut("aüb", 3), "aü");
+    assert_eq!(cut("ab", 9), "ab");
+}
+
+#[test]
+fn times_do_not_overflow() {
+    assert_eq!(Time(i64::MAX).plus(Duration::from_secs(1)), Time(i64::MAX));
+    assert_eq!(Time(1).since(Time(5)), Duration::ZERO);
+}

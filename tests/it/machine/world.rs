@@ -1,0 +1,284 @@
+//! A small AWS that does as it is told, and a clock that moves only when the test says so.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use awf_aws::{
+    input::{Action, Execute, Task, WorkflowId},
+    pipelines::{
+        Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, Execution, PipelineDescription,
+        StartExecution, Status, Step, Time,
+    },
+    protocol::{ExecuteTemplateReply, Phase},
+    workflow::{CallId, Command, Event, Machine, Note, RequestId, Settings, identity::Key},
+};
+
+pub const ACCOUNT: &str = "100000000002";
+
+/// An `execute` task of node `key`, attempt `attempt`, created an hour before the test's clock begins.
+pub fn task(key: &str, attempt: u32) -> Task {
+    Task {
+        workflow: WorkflowId { uid: "uid-1".into(), name: "wf".into(), namespace: "argo".into() },
+        template_name: "execute_pipeline".into(),
+        client: ClientKey { region: "us-west-2".into(), role_arn: None, external_id: None },
+        account_id: ACCOUNT.into(),
+        partition: "aws",
+        pipeline_name: "MyPipeline".into(),
+        execution_key: Some(key.into()),
+        fallback_key: "f".repeat(64),
+        attempt,
+        action: Action::Execute(Box::new(Execute {
+            parameters: vec![],
+            display_name: None,
+            description: None,
+            version: None,
+            max_parallel_steps: None,
+            selected_steps: vec![],
+            source_execution_arn: None,
+            max_running: None,
+            timeout: None,
+            on_stop: None,
+            accept_completed_with_failures: false,
+            attach: None,
+            workflow_created: Some(World::START.minus(Duration::from_secs(60))),
+            args_digest: "0123456789ab".into(),
+        })),
+    }
+}
+
+pub fn key_of(task: &Task) -> Key {
+    Key::of_execution(task)
+}
+
+/// Changes the arguments of an `execute` task.
+pub fn with(mut task: Task, change: impl FnOnce(&mut Execute)) -> Task {
+    if let Action::Execute(execute) = &mut task.action {
+        change(execute);
+    }
+    task
+}
+
+pub struct World {
+    pub machine: Machine,
+    pub now: Time,
+    pub replies: BTreeMap<u64, ExecuteTemplateReply>,
+    pub notes: Vec<Note>,
+    pub executions: Vec<Execution>,
+    pub tokens: HashMap<String, String>,
+    pub steps: Vec<Step>,
+    /// Failures that the next calls of an operation meet.
+    pub failures: HashMap<&'static str, VecDeque<CallErrorKind>>,
+    /// Failures that come after the effect.
+    pub lost_replies: VecDeque<&'static str>,
+    /// Operations whose calls are not answered.
+    pub silent: Vec<&'static str>,
+    pub account: String,
+    pub definition: String,
+    pub calls: Vec<Call>,
+    pub unanswered: Vec<(CallId, Call)>,
+    alarm: Option<Time>,
+    requests: u64,
+}
+
+impl World {
+    pub const START: Time = Time(1_795_000_000_000);
+
+    pub fn new() -> Self {
+        Self::with(Settings { pod_born: Self::START, ..Settings::default() })
+    }
+
+    pub fn with(settings: Settings) -> Self {
+        Self {
+            machine: Machine::new(settings),
+            now: Self::START,
+            replies: BTreeMap::new(),
+            notes: vec![],
+            executions: vec![],
+            tokens: HashMap::new(),
+            steps: vec![],
+            failures: HashMap::new(),
+            lost_replies: VecDeque::new(),
+            silent: vec![],
+            account: ACCOUNT.into(),
+            definition:
+                r#"{"Parameters":[{"Name":"Depth"},{"Name":"Size","DefaultValue":"1"}],"Steps":[{"Name":"Train"}]}"#
+                    .into(),
+            calls: vec![],
+            unanswered: vec![],
+            alarm: None,
+            requests: 0,
+        }
+    }
+
+    /// A new process with the same AWS.
+    pub fn restart(&mut self) {
+        self.machine = Machine::new(Settings { pod_born: self.now, ..Settings::default() });
+        self.alarm = None;
+        self.unanswered.clear();
+    }
+
+    pub fn fail(&mut self, operation: &'static str, kinds: &[CallErrorKind]) {
+        self.failures.entry(operation).or_default().extend(kinds.iter().copied());
+    }
+
+    pub fn handle(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        let mut spins = 0;
+        while let Some(event) = events.pop_front() {
+            spins += 1;
+            assert!(spins < 100_000, "the machine spins");
+            for command in self.machine.handle(event, self.now) {
+                match command {
+                    Command::Answer { request, reply } => {
+                        assert!(self.replies.insert(request.0, reply).is_none(), "one answer a request");
+                    }
+                    Command::Call { call, operation, .. } => {
+                        self.calls.push(operation.clone());
+                        if self.silent.contains(&operation.operation()) {
+                            self.unanswered.push((call, operation));
+                            continue;
+                        }
+                        let result = self.answer(&operation);
+                        events.push_back(Event::CallEnded {
+                            call,
+                            ended: CallEnded { result, server_time: Some(self.now) },
+                        });
+                    }
+                    Command::WakeAt(at) => self.alarm = Some(at),
+                    Command::AskKubernetes => {}
+                    Command::Note(note) => self.notes.push(note),
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, call: &Call) -> Result<CallReply, CallError> {
+        let operation = call.operation();
+        if let Some(kind) = self.failures.get_mut(operation).and_then(VecDeque::pop_front) {
+            return Err(error(kind));
+        }
+        let reply = self.carry_out(call);
+        if self.lost_replies.front() == Some(&operation) {
+            self.lost_replies.pop_front();
+            return Err(error(CallErrorKind::OutcomeUnknown));
+        }
+        reply
+    }
+
+    fn carry_out(&mut self, call: &Call) -> Result<CallReply, CallError> {
+        Ok(match call {
+            Call::GetCallerIdentity => CallReply::CallerIdentity { account: self.account.clone() },
+            Call::DescribePipeline { .. } => CallReply::Pipeline(PipelineDescription {
+                arn: "arn:aws:sagemaker:us-west-2:100000000002:pipeline/MyPipeline".into(),
+                status: "Active".into(),
+                last_modified: Some(self.now),
+                definition: self.definition.clone(),
+            }),
+            Call::StartExecution(start) => CallReply::Started { arn: self.start(start) },
+            Call::DescribeExecution { arn } => match self.executions.iter().find(|e| e.arn == *arn) {
+                Some(execution) => CallReply::Execution(execution.clone()),
+                None => return Err(error(CallErrorKind::NotFound)),
+            },
+            Call::ListExecutions { next_token, created_after, .. } => {
+                let from: usize = next_token.as_deref().map_or(0, |t| t.parse().unwrap());
+                let mut all: Vec<Execution> = self.executions.iter().rev().cloned().collect();
+                all.retain(|e| created_after.is_none_or(|after| e.created.unwrap() >= after));
+                let page: Vec<Execution> = all.iter().skip(from).take(100).cloned().collect();
+                let next_token = (from + 100 < all.len()).then(|| (from + 100).to_string());
+                CallReply::Executions { page, next_token }
+            }
+            Call::ListSteps { .. } => CallReply::Steps { page: self.steps.clone(), next_token: None },
+            Call::StopExecution { arn, .. } => {
+                let now = self.now;
+                let execution = self.executions.iter_mut().find(|e| e.arn == *arn).unwrap();
+                execution.status = Status::Stopping;
+                execution.modified = Some(now);
+                CallReply::Stopping
+            }
+        })
+    }
+
+    fn start(&mut self, start: &StartExecution) -> String {
+        if let Some(arn) = self.tokens.get(&start.token) {
+            return arn.clone();
+        }
+        let arn = format!(
+            "arn:aws:sagemaker:us-west-2:{ACCOUNT}:pipeline/MyPipeline/execution/{:012}",
+            self.executions.len() + 1
+        );
+        self.tokens.insert(start.token.clone(), arn.clone());
+        self.executions.push(Execution {
+            arn: arn.clone(),
+            status: Status::Executing,
+            created: Some(self.now),
+            modified: Some(self.now),
+            description: Some(start.description.clone()),
+            failure_reason: None,
+        });
+        arn
+    }
+
+    /// Ends the n-th execution of the book.
+    pub fn end(&mut self, number: usize, status: Status) {
+        let now = self.now;
+        let execution = self.executions.get_mut(number).unwrap();
+        if status == Status::Failed {
+            execution.failure_reason = Some("Step failure: One or multiple steps failed.".into());
+        }
+        execution.status = status;
+        execution.modified = Some(now);
+    }
+
+    /// Sends a request and returns its number.
+    pub fn send(&mut self, task: &Task) -> u64 {
+        self.requests += 1;
+        let request = self.requests;
+        self.handle(Event::Requested { request: RequestId(request), task: Arc::new(task.clone()) });
+        request
+    }
+
+    /// Sends a request and gives it its second.
+    pub fn ask(&mut self, task: &Task) -> ExecuteTemplateReply {
+        let request = self.send(task);
+        if !self.replies.contains_key(&request) {
+            self.pass(Duration::from_secs(1));
+        }
+        self.replies.remove(&request).expect("an answer within a second")
+    }
+
+    /// Lets time pass, tick by tick.
+    pub fn pass(&mut self, d: Duration) {
+        let end = self.now.plus(d);
+        while let Some(at) = self.alarm.filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.alarm = None;
+            self.handle(Event::Tick);
+        }
+        self.now = end;
+    }
+
+    /// How often an operation was called.
+    pub fn count(&self, operation: &str) -> usize {
+        self.calls.iter().filter(|c| c.operation() == operation).count()
+    }
+}
+
+pub fn error(kind: CallErrorKind) -> CallError {
+    CallError { kind, code: None, message: format!("AWS said {}", kind.as_str()), request_id: None }
+}
+
+pub fn phase(reply: &ExecuteTemplateReply) -> Option<Phase> {
+    reply.node.as_ref().and_then(|n| n.phase)
+}
+
+pub fn message(reply: &ExecuteTemplateReply) -> String {
+    reply.node.as_ref().map(|n| n.message.clone()).unwrap_or_default()
+}
+
+pub fn output(reply: &ExecuteTemplateReply, name: &str) -> Option<String> {
+    let outputs = reply.node.as_ref()?.outputs.as_ref()?;
+    outputs.parameters.iter().find(|p| p.name == name).map(|p| p.value.clone())
+}

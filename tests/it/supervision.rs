@@ -1,0 +1,277 @@
+//! What dies is noticed, made again, and costs nobody an answer.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use awf_aws::{
+    actors::{NoObserver, Supervisor, SupervisorError, SupervisorHandle, Surroundings},
+    app,
+    backend::Backend,
+    config::{Config, LogConfig, LogFormat},
+    input::{Action, Execute, MockState, Task, WorkflowId},
+    metrics::Metrics,
+    pipelines::{Call, CallEnded, ClientKey},
+    protocol::{ExecuteTemplateReply, NodeResult, Phase},
+    workflow::Settings,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
+
+const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A backend that misbehaves.
+pub struct Scripted {
+    script: Script,
+    calls: AtomicUsize,
+}
+
+#[derive(Clone, Copy)]
+pub enum Script {
+    /// Every call panics, in its future.
+    Panics,
+    /// No call ever ends.
+    Hangs,
+}
+
+impl Scripted {
+    pub fn new(script: Script) -> Arc<Self> {
+        Arc::new(Self { script, calls: AtomicUsize::new(0) })
+    }
+}
+
+impl Backend for Scripted {
+    fn call(&self, _: ClientKey, _: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        match self.script {
+            Script::Panics => Box::pin(async { panic!("on purpose") }),
+            Script::Hangs => Box::pin(std::future::pending()),
+        }
+    }
+}
+
+/// A supervisor around a backend, with its metrics and the sign of its death.
+pub fn supervised(backend: Arc<Scripted>) -> (SupervisorHandle, Arc<Metrics>, oneshot::Receiver<()>) {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let surroundings = Surroundings {
+        backend,
+        observer: Arc::new(NoObserver),
+        clock: app::wall_clock(),
+        metrics: metrics.clone(),
+        settings: Settings { reply_timeout: Duration::from_millis(800), ..Settings::default() },
+    };
+    let (handle, death) = Supervisor::launch(surroundings, REPLY_TIMEOUT);
+    (handle, metrics, death)
+}
+
+fn task(workflow: &str, action: Action) -> Arc<Task> {
+    Arc::new(Task {
+        workflow: WorkflowId {
+            uid: format!("uid-of-{workflow}"),
+            name: workflow.to_owned(),
+            namespace: "argo".to_owned(),
+        },
+        template_name: "run".to_owned(),
+        client: ClientKey { region: "us-west-2".to_owned(), role_arn: None, external_id: None },
+        account_id: "100000000002".to_owned(),
+        partition: "aws",
+        pipeline_name: "MyPipeline".to_owned(),
+        execution_key: Some("node".to_owned()),
+        fallback_key: "0".repeat(64),
+        attempt: 0,
+        action,
+    })
+}
+
+fn mock(workflow: &str) -> Arc<Task> {
+    task(workflow, Action::Mock(MockState::Success))
+}
+
+fn execution(workflow: &str) -> Arc<Task> {
+    task(
+        workflow,
+        Action::Execute(Box::new(Execute {
+            parameters: Vec::new(),
+            display_name: None,
+            description: None,
+            version: None,
+            max_parallel_steps: None,
+            selected_steps: Vec::new(),
+            source_execution_arn: None,
+            max_running: None,
+            timeout: None,
+            on_stop: None,
+            accept_completed_with_failures: false,
+            attach: None,
+            workflow_created: None,
+            args_digest: "0".repeat(12),
+        })),
+    )
+}
+
+async fn ask(handle: &SupervisorHandle, task: Arc<Task>) -> ExecuteTemplateReply {
+    handle.execute(task).await.unwrap().reply
+}
+
+async fn phase(handle: &SupervisorHandle, task: Arc<Task>) -> Option<Phase> {
+    ask(handle, task).await.node.unwrap().phase
+}
+
+fn is_free_poll(reply: &ExecuteTemplateReply) -> bool {
+    reply.node == Some(NodeResult::default()) && reply.requeue.is_some()
+}
+
+/// The value of a series in the text format.
+pub fn series(metrics: &Metrics, name: &str) -> f64 {
+    let text = metrics.encode().unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+}
+
+const RESTARTS: &str = "awf_aws_actor_restarts_total{actor=\"workflow\"}";
+
+#[actix::test]
+async fn a_panicked_runner_is_respawned_and_meanwhile_its_requests_get_free_polls() {
+    tokio::time::pause();
+    let (handle, metrics, _death) = supervised(Scripted::new(Script::Hangs));
+    assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded));
+    assert_eq!(phase(&handle, mock("b")).await, Some(Phase::Succeeded));
+
+    assert!(handle.crash_runner_for_test(&mock("a").workflow));
+    for _ in 0..5 {
+        assert!(is_free_poll(&ask(&handle, mock("a")).await));
+        assert_eq!(phase(&handle, mock("b")).await, Some(Phase::Succeeded), "others are not affected");
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(series(&metrics, RESTARTS) == 0.0);
+
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded));
+    assert!(series(&metrics, RESTARTS) == 1.0);
+}
+
+#[actix::test]
+async fn a_request_that_waits_for_a_dying_runner_gets_a_free_poll_at_once() {
+    tokio::time::pause();
+    let (handle, ..) = supervised(Scripted::new(Script::Hangs));
+    let began = Instant::now();
+    let crash = async {
+        sleep(Duration::from_millis(100)).await;
+        assert!(handle.crash_runner_for_test(&execution("a").workflow));
+    };
+    let (reply, ()) = tokio::join!(ask(&handle, execution("a")), crash);
+    assert!(is_free_poll(&reply));
+    assert!(began.elapsed() < Duration::from_millis(200));
+}
+
+#[actix::test]
+async fn past_the_budget_a_runner_is_respawned_every_minute_and_never_given_up() {
+    tokio::time::pause();
+    let (handle, metrics, _death) = supervised(Scripted::new(Script::Hangs));
+    for (deaths, backoff) in [1, 2, 4, 60, 60, 60].into_iter().enumerate() {
+        assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded), "after {deaths} deaths");
+        assert!(handle.crash_runner_for_test(&mock("a").workflow));
+        sleep(Duration::from_secs(backoff) - Duration::from_millis(50)).await;
+        assert!(is_free_poll(&ask(&handle, mock("a")).await), "after {deaths} deaths");
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(series(&metrics, RESTARTS) == 6.0);
+
+    // Ten quiet minutes later a death is bad luck again.
+    sleep(Duration::from_secs(601)).await;
+    assert!(handle.crash_runner_for_test(&mock("a").workflow));
+    sleep(Duration::from_millis(1100)).await;
+    assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded));
+}
+
+#[actix::test]
+async fn a_panicking_call_is_an_unknown_outcome_and_not_the_runners_death() {
+    tokio::time::pause();
+    let backend = Scripted::new(Script::Panics);
+    let (handle, metrics, _death) = supervised(backend.clone());
+    let reply = ask(&handle, execution("a")).await;
+    assert!(!reply.node.unwrap().phase.is_some_and(Phase::is_terminal));
+    assert!(backend.calls.load(Ordering::SeqCst) >= 1);
+    assert!(metrics.encode().unwrap().contains("outcome=\"outcome_unknown\""));
+
+    assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded));
+    assert!(series(&metrics, RESTARTS) == 0.0);
+}
+
+#[actix::test]
+async fn a_hanging_aws_still_gets_an_answer_within_the_reply_timeout() {
+    tokio::time::pause();
+    let (handle, ..) = supervised(Scripted::new(Script::Hangs));
+    let began = Instant::now();
+    let reply = ask(&handle, execution("a")).await;
+    assert!(began.elapsed() <= REPLY_TIMEOUT + Duration::from_millis(5), "{:?}", began.elapsed());
+    assert!(reply.requeue.is_some());
+    assert!(!reply.node.unwrap().phase.is_some_and(Phase::is_terminal));
+}
+
+#[actix::test]
+async fn the_supervisors_death_is_seen_by_the_app_and_by_every_handle() {
+    tokio::time::pause();
+    let (handle, _metrics, death) = supervised(Scripted::new(Script::Hangs));
+    assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded));
+    assert!(handle.crash_supervisor_for_test());
+    assert!(death.await.is_err(), "its sender was dropped");
+    assert_eq!(handle.execute(mock("a")).await, Err(SupervisorError::Gone));
+    assert_eq!(handle.execute(mock("b")).await, Err(SupervisorError::Gone));
+    assert!(!handle.is_alive());
+}
+
+#[actix::test]
+async fn a_supervisor_that_is_silent_for_30_seconds_counts_as_dead() {
+    tokio::time::pause();
+    let (handle, ..) = supervised(Scripted::new(Script::Hangs));
+    sleep(Duration::from_secs(29)).await;
+    assert!(handle.is_alive());
+    sleep(Duration::from_secs(2)).await;
+    assert!(!handle.is_alive());
+    actix::spawn(handle.clone().keep_pinging());
+    sleep(Duration::from_secs(100)).await;
+    assert!(handle.is_alive());
+}
+
+#[actix::test]
+async fn while_draining_known_workflows_are_answered_and_new_ones_get_free_polls() {
+    tokio::time::pause();
+    let (handle, ..) = supervised(Scripted::new(Script::Hangs));
+    assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded));
+    let began = Instant::now();
+    assert_eq!(handle.drain(Duration::from_secs(25)).await.unwrap(), Vec::new());
+    assert!(began.elapsed() < Duration::from_secs(1), "nothing was in flight");
+    assert!(handle.is_draining());
+    assert!(is_free_poll(&ask(&handle, mock("b")).await));
+    assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded));
+}
+
+#[actix::test]
+async fn a_dead_supervisor_ends_the_app_by_a_fault() {
+    let config = Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        ops_listen: "127.0.0.1:0".parse().unwrap(),
+        token_file: None,
+        reply_timeout: REPLY_TIMEOUT,
+        poll_min: Duration::from_secs(5),
+        poll_max: Duration::from_secs(30),
+        shutdown_grace: Duration::from_secs(25),
+        stop_wait: Duration::from_secs(600),
+        denied_grace: Duration::from_secs(120),
+        max_running_per_workflow: None,
+        log: LogConfig { filter: "info".to_owned(), format: LogFormat::Text },
+    };
+    let service = app::Service::start(&config, Scripted::new(Script::Hangs), app::wall_clock()).unwrap();
+    assert!(service.supervisor.crash_supervisor_for_test());
+    let ended = service.until_signal(config.shutdown_grace).await;
+    assert!(matches!(ended, Err(app::AppError::SupervisorDied)), "{ended:?}");
+}
