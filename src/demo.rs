@@ -17,7 +17,7 @@ use std::{
 use clap::Args;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use self::{
     agent::{Agent, AgentSettings, Tally},
@@ -39,6 +39,12 @@ pub const TEMPLATE: &str = include_str!("../assets/sagemaker-pipelines-workflow-
 
 /// The template that is run many times by `--fan-out`.
 const EXECUTE_TEMPLATE: &str = "execute_pipeline";
+
+/// After this the demo gives up; it takes a tenth of it where all is well.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// The plugin starts two executions a second at most.
+const PATIENCE_PER_NODE: Duration = Duration::from_secs(2);
 
 /// `demo`'s flags.
 #[derive(Clone, Debug, Default, Args)]
@@ -129,7 +135,13 @@ async fn play(args: &DemoArgs, around: &Surroundings) -> Result<bool, DemoError>
         longest_backoff: Duration::from_secs(1),
         observer: view.clone(),
     };
-    let ended = controller.play().await.map_err(wrong)?;
+    let patience = PATIENCE + PATIENCE_PER_NODE * u32::try_from(nodes).unwrap_or(u32::MAX);
+    let Ok(ended) = timeout(patience, controller.play()).await else {
+        view.close();
+        println!("UNEXPECTED: not ended after {} s\n{}", patience.as_secs(), stage.logs());
+        return Ok(false);
+    };
+    let ended = ended.map_err(wrong)?;
     view.close();
 
     report(&identity.name, &ended);

@@ -57,8 +57,9 @@ pub struct Stage {
     pub plugin_url: String,
     pub simulator_url: String,
     pub token: String,
-    directory: Directory,
-    _processes: [Process; 2],
+    /// Dropped first: the plugin before the simulator it speaks to, and the directory after both.
+    processes: [Process; 2],
+    _directory: Directory,
 }
 
 impl Stage {
@@ -90,7 +91,7 @@ impl Stage {
         let plugin_url = format!("http://{api}");
         serving.answers(&format!("{plugin_url}/healthz")).await?;
 
-        Ok(Self { plugin_url, simulator_url, token: token.to_owned(), directory, _processes: [serving, simulating] })
+        Ok(Self { plugin_url, simulator_url, token: token.to_owned(), processes: [serving, simulating], _directory: directory })
     }
 
     /// One SageMaker call as any AWS client sends it; the simulator does not look at the signature.
@@ -120,12 +121,7 @@ impl Stage {
 
     /// The last lines of both processes' logs.
     pub fn logs(&self) -> String {
-        self._processes.iter().map(|p| format!("--- {} ---\n{}\n", p.what, last_lines(&p.log))).collect()
-    }
-
-    /// Where the logs are while the demo runs.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
+        self.processes.iter().map(|p| format!("--- {} ---\n{}\n", p.what, last_lines(&p.log))).collect()
     }
 }
 
