@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::actors::Clock;
+use std::sync::Arc;
 
 /// What `--help` says.
 pub const HELP: &str = "Run a simulated SageMaker that any AWS client can be pointed at";
@@ -19,6 +19,10 @@ impl Scenario {
 
 /// Serves.
 #[allow(clippy::unwrap_used)]
-pub fn serve(listener: TcpListener, _scenario: Scenario, _clock: Clock) -> actix_web::dev::Server {
+pub fn serve(
+    listener: TcpListener,
+    _scenario: Scenario,
+    _clock: Arc<dyn Fn() -> crate::pipelines::Time + Send + Sync>,
+) -> actix_web::dev::Server {
     actix_web::HttpServer::new(actix_web::App::new).workers(1).disable_signals().listen(listener).unwrap().run()
 }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `requests` | a request comes in, is parked, and is answered from what is known |
 //! | `locating` | before a start: the account, and one complete listing that finds earlier executions |
-//! | `starting` | the table of [`identity`], the start [`queue`], and what a start's outcome lets us know |
+//! | `starting`, `start_outcome` | the table of [`identity`], the start [`queue`], and what a start's answer lets us know |
 //! | `polling` | rounds ([`poll_plan`]), ends, steps, executions that are gone |
 //! | `questions` | `validate` and `stop` nodes |
 //! | `ending` | time-outs, stops, the end of the workflow, drain |
@@ -39,6 +39,7 @@ mod questions;
 pub mod queue;
 pub mod report;
 mod requests;
+mod start_outcome;
 mod starting;
 
 pub use definition::PipelineDigest;
@@ -210,7 +211,7 @@ pub struct Machine {
     first_event: Option<Time>,
     asked_kubernetes: Option<Time>,
     /// AWS's clock less ours, in milliseconds.
-    aws_offset: i64,
+    clock_offset: i64,
 }
 
 /// Why the workflow starts nothing more.
@@ -278,7 +279,7 @@ impl Machine {
             workflow_deadline: None,
             first_event: None,
             asked_kubernetes: None,
-            aws_offset: 0,
+            clock_offset: 0,
         }
     }
 
@@ -320,7 +321,7 @@ impl Machine {
         // A reply that comes twice finds nothing: its purpose is gone.
         let Some(purpose) = self.calls.remove(&call) else { return };
         if let Some(server) = ended.server_time {
-            self.aws_offset = server.0 - self.now.0;
+            self.clock_offset = server.0 - self.now.0;
         }
         match purpose {
             Purpose::Identity(client) => self.account_answered(&client, ended.result),
@@ -411,8 +412,8 @@ impl Machine {
     }
 
     /// Our clock's time as AWS's.
-    fn aws_now(&self) -> Time {
-        Time(self.now.0.saturating_add(self.aws_offset))
+    fn server_now(&self) -> Time {
+        Time(self.now.0.saturating_add(self.clock_offset))
     }
 }
 

@@ -26,7 +26,7 @@ impl Machine {
             .and_then(|arn| self.executions.get(arn))
             .filter(|t| t.attempt == number)
             .and_then(|t| t.execution.created)
-            .map(|created| Time(created.0 - self.aws_offset));
+            .map(|created| Time(created.0 - self.clock_offset));
         let from = created.map_or(attempt.desk.asked_since, |created| created.min(attempt.desk.asked_since));
         Some((from.plus(timeout), timeout))
     }
@@ -130,10 +130,10 @@ impl Machine {
         self.out.push(Command::Note(Note::StopRequested { arn: arn.to_string(), ok }));
         if let Err(error) = result {
             self.warn(format!("stopping {arn}: {}", error.message));
-            if error.kind == CallErrorKind::Throttled {
-                if let Some(client) = self.pipelines.get(number).map(|p| p.client.clone()) {
-                    self.note_throttle(&client, true);
-                }
+            if error.kind == CallErrorKind::Throttled
+                && let Some(client) = self.pipelines.get(number).map(|p| p.client.clone())
+            {
+                self.note_throttle(&client, true);
             }
         }
         if look {

@@ -248,10 +248,10 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, epoch: Time) -> 
         .map(|k| k.attempt)
         .max();
     let newest_attempt = newest_of_epoch.unwrap_or(0).max(newest_asked);
-    if attempt < newest_attempt {
-        if let Some(own) = own_end() {
-            return Decision::Report(own.arn.clone());
-        }
+    if attempt < newest_attempt
+        && let Some(own) = own_end()
+    {
+        return Decision::Report(own.arn.clone());
     }
     if newest.status.is_live() {
         let stopping_since_before = newest.status == Status::Stopping && before_epoch(newest);

@@ -14,7 +14,7 @@ use crate::{
 use super::{
     Machine, Note, Priority, Purpose, Timer, backoff,
     identity::{Key, Marker},
-    node::{Client, EndStage, Family, Listing, NodeRef, Pipeline, Tracked, Trouble},
+    node::{EndStage, Family, Listing, NodeRef, Pipeline, Tracked, Trouble},
 };
 
 /// SageMaker ends executions after 28 days (672 h), so nothing older can be live.
@@ -87,7 +87,7 @@ impl Machine {
     /// Asks whose credentials these are, unless that is known, asked or waits for its retry.
     pub(super) fn ask_account(&mut self, client: &ClientKey) {
         let now = self.now;
-        let state = self.clients.entry(client.clone()).or_insert_with(Client::default);
+        let state = self.clients.entry(client.clone()).or_default();
         if state.account.is_some() || state.asking || state.retry_at.is_some_and(|at| at > now) {
             return;
         }
@@ -161,10 +161,10 @@ impl Machine {
         }
         let now = self.now;
         let Some(p) = self.pipelines.get_mut(pipeline) else { return Located::NotYet };
-        if let Listing::Refused { at, .. } = &p.listing {
-            if now >= at.plus(REFUSED_REST) {
-                p.listing = Listing::Wanted { at: now, tries: 0 };
-            }
+        if let Listing::Refused { at, .. } = &p.listing
+            && now >= at.plus(REFUSED_REST)
+        {
+            p.listing = Listing::Wanted { at: now, tries: 0 };
         }
         match &p.listing {
             Listing::Complete | Listing::Denied => Located::Ready,
@@ -189,7 +189,7 @@ impl Machine {
 
     fn list_page(&mut self, pipeline: usize, next_token: Option<String>, pages: usize, tries: u32) {
         let Some(spelling) = self.spelling(pipeline) else { return };
-        let furthest = self.aws_now().minus(FURTHEST);
+        let furthest = self.server_now().minus(FURTHEST);
         let Some(p) = self.pipelines.get_mut(pipeline) else { return };
         let since = p.workflow_created.map_or(furthest, |created| created.minus(CREATED_SLACK).max(furthest));
         p.listing = Listing::Running { pages, tries };
@@ -315,7 +315,7 @@ impl Machine {
         let arn: Arc<str> = execution.arn.as_str().into();
         execution.description = None;
         let live = execution.status.is_live();
-        execution.created.get_or_insert(Time(self.now.0 + self.aws_offset));
+        execution.created.get_or_insert(Time(self.now.0 + self.clock_offset));
         let tracked = Tracked {
             key,
             attempt,

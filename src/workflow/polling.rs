@@ -38,7 +38,7 @@ impl Machine {
 
     fn look_later(&mut self, arn: &Arc<str>) {
         let Some(tracked) = self.executions.get(arn) else { return };
-        let age = self.aws_now().since(tracked.execution.created.unwrap_or(self.now));
+        let age = self.server_now().since(tracked.execution.created.unwrap_or(self.now));
         let wait = if tracked.stop.is_some() {
             self.settings.poll_min
         } else {
@@ -54,10 +54,10 @@ impl Machine {
             return;
         }
         let pipeline = tracked.pipeline;
-        if let Some(due) = tracked.due.take() {
-            if let Some(p) = self.pipelines.get_mut(pipeline) {
-                p.due.remove(&(due, arn.clone()));
-            }
+        if let Some(due) = tracked.due.take()
+            && let Some(p) = self.pipelines.get_mut(pipeline)
+        {
+            p.due.remove(&(due, arn.clone()));
         }
         let call = Call::DescribeExecution { arn: arn.to_string() };
         self.call_for(Priority::Poll, pipeline, call, Purpose::Describe(arn.clone()));
@@ -157,10 +157,10 @@ impl Machine {
     }
 
     fn call_trouble(&mut self, number: usize, error: &CallError) {
-        if error.kind == CallErrorKind::Throttled {
-            if let Some(client) = self.pipelines.get(number).map(|p| p.client.clone()) {
-                self.note_throttle(&client, false);
-            }
+        if error.kind == CallErrorKind::Throttled
+            && let Some(client) = self.pipelines.get(number).map(|p| p.client.clone())
+        {
+            self.note_throttle(&client, false);
         }
     }
 
@@ -238,10 +238,10 @@ impl Machine {
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let status = tracked.execution.status.clone();
         let ran = tracked.execution.modified.zip(tracked.execution.created).map(|(end, start)| end.since(start));
-        if let Some(due) = tracked.due.take() {
-            if let Some(p) = self.pipelines.get_mut(number) {
-                p.due.remove(&(due, arn.clone()));
-            }
+        if let Some(due) = tracked.due.take()
+            && let Some(p) = self.pipelines.get_mut(number)
+        {
+            p.due.remove(&(due, arn.clone()));
         }
         if let Some(p) = self.pipelines.get_mut(number) {
             p.live.remove(arn);

@@ -153,10 +153,10 @@ pub fn end_outputs(execution: &Execution, steps: &[Step]) -> Outputs {
     if let Some(step) = failed {
         list.push("failed-step", &step.name);
     }
-    if execution.status != Status::Succeeded {
-        if let Some(reason) = failed.and_then(|s| s.failure_reason.as_deref()).or(execution.failure_reason.as_deref()) {
-            list.push("failure-reason", &fit(reason, TEXT_MAX));
-        }
+    if execution.status != Status::Succeeded
+        && let Some(reason) = failed.and_then(|s| s.failure_reason.as_deref()).or(execution.failure_reason.as_deref())
+    {
+        list.push("failure-reason", &fit(reason, TEXT_MAX));
     }
     if let Some(url) = failed.and_then(logs_url) {
         list.push("logs-url", &url);

@@ -1,5 +1,4 @@
 //! The table of the contract's section 5, row by row, and the names that make a start recognisable.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::time::Duration;
 

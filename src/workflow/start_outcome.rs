@@ -1,0 +1,164 @@
+//! What a start's answer lets us know: started, certainly not started, or perhaps.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    pipelines::{CallError, CallErrorKind, CallReply, Execution, Status},
+    protocol::Phase,
+};
+
+use super::{
+    Machine, Note, backoff,
+    identity::Key,
+    node::{NodeRef, Stage, Trouble},
+    queue::Waiter,
+    report,
+};
+
+const RETRY_MOST: Duration = Duration::from_secs(15);
+
+impl Machine {
+    pub(super) fn start_answered(&mut self, key: Key, number: u32, result: Result<CallReply, CallError>) {
+        let Some((pipeline, client)) =
+            self.families.get(&key).and_then(|f| Some((f.pipeline, self.pipelines.get(f.pipeline)?.client.clone())))
+        else {
+            return;
+        };
+        match result {
+            Ok(CallReply::Started { arn }) => {
+                self.queue.answered(&client, true, self.now);
+                self.started(key, number, pipeline, arn);
+            }
+            Ok(_) => self.start_uncertain(key, number, "SageMaker's answer to the start names no execution"),
+            Err(error) => {
+                if error.kind != CallErrorKind::QuotaExceeded {
+                    self.queue.answered(&client, false, self.now);
+                }
+                self.out.push(super::Command::Note(Note::StartFailed {
+                    kind: error.kind.as_str(),
+                    message: error.message.clone(),
+                }));
+                self.start_failed(key, number, error);
+            }
+        }
+        self.answer_parked(NodeRef::Execute(key, number));
+    }
+
+    fn started(&mut self, key: Key, number: u32, pipeline: usize, arn: String) {
+        self.landed(key, number);
+        self.queue.leave(key, number);
+        self.predecessors.remove(&(key, number));
+        let arn: Arc<str> = arn.into();
+        let new = !self.executions.contains_key(&arn);
+        if new {
+            let execution = Execution {
+                arn: arn.to_string(),
+                status: Status::Executing,
+                created: None,
+                modified: None,
+                description: None,
+                failure_reason: None,
+            };
+            self.track(key, number, pipeline, execution, None);
+            self.out.push(super::Command::Note(Note::ExecutionStarted { arn: arn.to_string() }));
+        }
+        if let Some(tracked) = self.executions.get_mut(&arn) {
+            // The token may have found an older execution: only a describe tells.
+            tracked.confirmed = false;
+            tracked.started_at = Some(self.now);
+        }
+        if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
+            attempt.stage = Stage::Following(arn.clone());
+            attempt.trouble = None;
+        }
+        if self.closed.is_some() {
+            self.stop_if_over(key, number, &arn);
+        }
+        self.describe(&arn);
+    }
+
+    fn start_failed(&mut self, key: Key, number: u32, error: CallError) {
+        let uncertain = match self.families.get(&key).and_then(|f| f.attempts.get(&number)).map(|a| &a.stage) {
+            Some(Stage::Starting(flight)) => flight.uncertain,
+            _ => return,
+        };
+        match error.kind {
+            CallErrorKind::OutcomeUnknown => self.start_uncertain(key, number, &error.message),
+            CallErrorKind::Conflict | CallErrorKind::TokenMismatch => {
+                self.landed(key, number);
+                self.search(key, number, &error.message);
+            }
+            // Refused this time; an earlier try may have been done all the same.
+            _ if uncertain => self.start_uncertain(key, number, &error.message),
+            CallErrorKind::NotFound | CallErrorKind::Invalid => {
+                self.landed(key, number);
+                let text = match error.kind {
+                    CallErrorKind::NotFound => format!("cannot start, the pipeline does not exist: {}", error.message),
+                    _ => format!("SageMaker refuses the start: {}", error.message),
+                };
+                self.end_attempt(key, number, Phase::Error, &text, None);
+            }
+            CallErrorKind::Throttled
+            | CallErrorKind::Unreachable
+            | CallErrorKind::QuotaExceeded
+            | CallErrorKind::Denied
+            | CallErrorKind::Credentials => self.requeue_start(key, number, error),
+        }
+    }
+
+    /// Certainly not started: back to its place in the queue.
+    fn requeue_start(&mut self, key: Key, number: u32, error: CallError) {
+        let Some(flight) = self.landed(key, number) else { return };
+        let now = self.now;
+        let Some(family) = self.families.get_mut(&key) else { return };
+        let pipeline = family.pipeline;
+        let Some(attempt) = family.attempts.get_mut(&number) else { return };
+        let Some(task) = attempt.task.clone() else { return };
+        attempt.stage = Stage::Queued;
+        self.predecessors.insert((key, number), flight.predecessor);
+        let max_running = self.max_running(&task);
+        let mut waiter =
+            Waiter { key, attempt: number, client: task.client.clone(), pipeline, max_running, not_before: now };
+        if error.kind == CallErrorKind::QuotaExceeded {
+            self.queue.refused(waiter, &error.message, now);
+            self.tell_waiters(&task.client);
+            return;
+        }
+        let denied = matches!(error.kind, CallErrorKind::Denied | CallErrorKind::Credentials);
+        let text = match error.kind {
+            CallErrorKind::Throttled => format!("AWS throttles the start, it is repeated: {}", error.message),
+            CallErrorKind::Unreachable => format!("AWS cannot be reached, the start is repeated: {}", error.message),
+            _ => error.message.clone(),
+        };
+        if error.kind == CallErrorKind::Throttled {
+            self.note_throttle(&task.client, true);
+        }
+        if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
+            Trouble::extend(&mut attempt.trouble, &report::fit(&text, 200), denied, now);
+        }
+        // The queue waits a moment as a whole: whoever is next would meet the same.
+        waiter.not_before = now.plus(if denied { Duration::from_secs(10) } else { backoff(1, RETRY_MOST) });
+        self.queue.join(waiter);
+        self.advance(key, number);
+    }
+
+    /// Nodes behind a full account learn it at once.
+    fn tell_waiters(&mut self, client: &crate::pipelines::ClientKey) {
+        let nodes: Vec<NodeRef> =
+            self.queue.waiters().filter(|w| w.client == *client).map(|w| NodeRef::Execute(w.key, w.attempt)).collect();
+        for node in nodes {
+            self.answer_parked(node);
+        }
+    }
+
+    fn start_uncertain(&mut self, key: Key, number: u32, text: &str) {
+        let now = self.now;
+        let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
+        Trouble::extend(&mut attempt.trouble, text, false, now);
+        let Stage::Starting(flight) = &mut attempt.stage else { return };
+        flight.uncertain = true;
+        let at = now.plus(backoff(flight.tries.saturating_sub(1), RETRY_MOST));
+        flight.retry_at = Some(at);
+        self.wake_node(NodeRef::Execute(key, number), at);
+    }
+}
