@@ -12,7 +12,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     app::{self, AppError},
-    config::{Config, ConfigError, LogArgs, ServeArgs},
+    config::{self, Config, ConfigError, LogArgs, ServeArgs},
+    demo::{self, DemoArgs, stage::Surroundings},
     simulator, telemetry,
 };
 
@@ -36,6 +37,8 @@ enum Command {
     /// Run a simulated SageMaker that any AWS client can be pointed at
     #[command(long_about = simulator::HELP)]
     Simulator(SimulatorArgs),
+    /// Play one workflow from start to end, without AWS, Kubernetes or Argo
+    Demo(DemoArgs),
 }
 
 #[derive(Debug, Args)]
@@ -64,6 +67,7 @@ pub fn run() -> ExitCode {
         None => serve(cli.serve),
         Some(Command::Serve(args)) => serve(*args),
         Some(Command::Simulator(args)) => simulate(&args),
+        Some(Command::Demo(args)) => play(&args),
     }
 }
 
@@ -98,6 +102,18 @@ fn simulate(args: &SimulatorArgs) -> ExitCode {
             finish(app::run_simulator(listen, scenario))
         }
         _ => refuse(&ConfigError(problems)),
+    }
+}
+
+fn play(args: &DemoArgs) -> ExitCode {
+    match config::executable() {
+        Ok(executable) => {
+            demo::run(args, &Surroundings { executable, temporary_directory: config::temporary_directory() })
+        }
+        Err(error) => {
+            eprintln!("awf-aws demo: cannot find this binary: {error}");
+            ExitCode::from(INTERNAL)
+        }
     }
 }
 

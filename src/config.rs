@@ -4,7 +4,7 @@
 //! manifest should not have to roll it out once per mistake.
 
 use std::{
-    fmt,
+    fmt, io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -205,6 +205,16 @@ impl LogArgs {
         let filter = given.map_or(usual, str::to_owned);
         Some(LogConfig { filter, format: format? })
     }
+}
+
+/// Where this binary is: the demo starts it again.
+pub fn executable() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+/// Where temporary files go.
+pub fn temporary_directory() -> PathBuf {
+    std::env::temp_dir()
 }
 
 const fn secs(n: u64) -> Duration {

@@ -5,6 +5,7 @@ pub mod app;
 pub mod backend;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod http;
 pub mod input;
 pub mod metrics;

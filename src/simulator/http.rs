@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::{Shutdown, TcpListener, TcpStream},
     os::fd::AsFd,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use actix_web::{
@@ -101,7 +101,7 @@ async fn aws(request: HttpRequest, body: web::Bytes, state: web::Data<State>) ->
         None => json_response(&answer),
     };
     let date = UNIX_EPOCH + Duration::from_millis(u64::try_from((state.clock)().0).unwrap_or(0));
-    if let Ok(date) = header::HeaderValue::from_str(&HttpDate::from(SystemTime::from(date)).to_string()) {
+    if let Ok(date) = header::HeaderValue::from_str(&HttpDate::from(date).to_string()) {
         response.headers_mut().insert(header::DATE, date);
     }
     response

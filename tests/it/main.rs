@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::unwrap_in_result)]
 
 mod actix_facts;
+mod assets;
 mod boto3;
 mod config;
+mod demo;
 mod end_to_end;
 mod http_contract;
 mod identity;
