@@ -91,6 +91,8 @@ pub enum Command {
     Answer {
         request: RequestId,
         reply: ExecuteTemplateReply,
+        /// Whether an execution was started since the node was last answered (for the metric).
+        started: bool,
     },
     Call {
         call: CallId,

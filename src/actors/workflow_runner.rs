@@ -111,19 +111,17 @@ impl WorkflowRunner {
 
     /// Tells the machine and does what it says.
     fn step(&mut self, event: Event, ctx: &mut Context<Self>) {
-        let commands = self.machine.handle(event, self.now());
-        let started = commands.iter().any(|command| matches!(command, Command::Note(Note::ExecutionStarted { .. })));
-        for command in commands {
-            self.carry_out(command, started, ctx);
+        for command in self.machine.handle(event, self.now()) {
+            self.carry_out(command, ctx);
         }
         if !self.drains.is_empty() && !self.machine.starts_in_flight() {
             self.drained();
         }
     }
 
-    fn carry_out(&mut self, command: Command, started: bool, ctx: &mut Context<Self>) {
+    fn carry_out(&mut self, command: Command, ctx: &mut Context<Self>) {
         match command {
-            Command::Answer { request, reply } => {
+            Command::Answer { request, reply, started } => {
                 if let Some(asker) = self.parked.remove(&request)
                     && asker.send(Answered { reply, started }).is_err()
                 {

@@ -11,7 +11,7 @@ use super::{
     Closed, Command, EPOCH_MARGIN, EPOCH_PATIENCE, Machine, Note, Priority, Purpose, Timer, WorkflowState, backoff,
     identity::{Key, stop_token},
     node::{NodeRef, Stage, StopStage},
-    requests::spoken,
+    report::spoken,
 };
 
 /// A stop that AWS took but that has not begun is sent again after this long.

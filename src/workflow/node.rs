@@ -64,6 +64,8 @@ impl View {
 pub struct Desk {
     pub asked_since: Time,
     pub parked: Vec<(RequestId, Time)>,
+    /// An execution was started, and no answer has said so yet.
+    pub started: bool,
     last: Option<Sent>,
     answers: u64,
 }
@@ -80,7 +82,7 @@ struct Sent {
 impl Desk {
     /// A node that asks for the first time.
     pub fn new(now: Time) -> Self {
-        Self { asked_since: now, parked: Vec::new(), last: None, answers: 0 }
+        Self { asked_since: now, parked: Vec::new(), started: false, last: None, answers: 0 }
     }
 
     /// Whether the node was told something within the requeue it was promised.

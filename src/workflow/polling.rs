@@ -418,10 +418,15 @@ impl Machine {
     fn conclude(&mut self, key: Key, number: u32, arn: &Arc<str>) {
         let Some(attempt) = self.families.get(&key).and_then(|f| f.attempts.get(&number)) else { return };
         let Some(tracked) = self.executions.get(arn) else { return };
-        let timed_out = attempt.timed_out_at.is_some() || self.outlived(attempt.rules.timeout, &tracked.execution);
+        let timeout = attempt.rules.timeout;
+        let timed_out = attempt.timed_out_at.is_some() || self.outlived(timeout, &tracked.execution);
         let steps = tracked.steps.as_deref().unwrap_or_default();
-        let (phase, text) =
-            report::end_of(&tracked.execution, steps, attempt.rules.accept_completed_with_failures, timed_out);
+        let (phase, text) = report::end_of(
+            &tracked.execution,
+            steps,
+            attempt.rules.accept_completed_with_failures,
+            timeout.filter(|_| timed_out),
+        );
         self.end_attempt(key, number, phase, &text, Some(arn));
     }
 

@@ -13,8 +13,8 @@ use super::{
     identity::Key,
     locating::Located,
     node::{DigestSlot, NodeRef, Stage, Trouble, View},
-    report,
-    requests::{due, ended, spoken, told},
+    report::{self, spoken},
+    requests::{due, ended, told},
 };
 
 /// A digest, also a refusal, is shared by all that ask within this time.

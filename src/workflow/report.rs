@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     pipelines::{Execution, Status, Step, Time},
-    protocol::{Outputs, Parameter, Phase},
+    protocol::{Outputs, Parameter, Phase, go_duration},
 };
 
 use super::identity::{cut, execution_id};
@@ -209,8 +209,13 @@ fn result_digest(execution: &Execution, steps: &[&Step]) -> String {
     render(&digest, &listed, steps.len() - listed.len())
 }
 
-/// Phase and message of an ended execution.
-pub fn end_of(execution: &Execution, steps: &[Step], accept_with_failures: bool, timed_out: bool) -> (Phase, String) {
+/// Phase and message of an ended execution; `timed_out` is the time-out it was stopped for.
+pub fn end_of(
+    execution: &Execution,
+    steps: &[Step],
+    accept_with_failures: bool,
+    timed_out: Option<Duration>,
+) -> (Phase, String) {
     let status = &execution.status;
     let phase = match status {
         Status::Succeeded => Phase::Succeeded,
@@ -222,7 +227,10 @@ pub fn end_of(execution: &Execution, steps: &[Step], accept_with_failures: bool,
         return (phase, format!("Succeeded{steps}"));
     }
     let id = execution_id(&execution.arn);
-    let head = if timed_out { "ran into its timeout and was stopped".to_owned() } else { status.as_str().to_owned() };
+    let head = match timed_out {
+        Some(timeout) => format!("ran into its timeout of {} and was stopped", spoken(timeout)),
+        None => status.as_str().to_owned(),
+    };
     let text = match failed_step(steps) {
         Some(step) => {
             let reason =
@@ -252,4 +260,9 @@ pub fn running_message(status: &Status, steps: Option<&[Step]>) -> String {
         text.push_str(&now.join(", "));
     }
     text
+}
+
+/// Writes a duration for a sentence.
+pub fn spoken(d: Duration) -> String {
+    go_duration(Duration::from_secs(d.as_secs()))
 }

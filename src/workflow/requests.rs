@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     input::{Action, Execute, MockState, Task},
     pipelines::{Status, Time},
-    protocol::{ExecuteTemplateReply, NodeResult, Phase, go_duration},
+    protocol::{ExecuteTemplateReply, NodeResult, Phase},
 };
 
 use super::{
@@ -25,7 +25,7 @@ impl Machine {
         self.uid.get_or_insert_with(|| task.workflow.uid.clone());
         let node = match &task.action {
             Action::Mock(state) => {
-                self.out.push(Command::Answer { request, reply: mock(*state) });
+                self.out.push(Command::Answer { request, reply: mock(*state), started: false });
                 return;
             }
             Action::Validate { .. } => NodeRef::Validate(Key::of_question(&task)),
@@ -33,7 +33,7 @@ impl Machine {
             Action::Execute(_) => NodeRef::Execute(Key::of_execution(&task), task.attempt),
         };
         if let Some(reply) = self.admit(node, &task) {
-            self.out.push(Command::Answer { request, reply });
+            self.out.push(Command::Answer { request, reply, started: false });
             return;
         }
         match node {
@@ -215,6 +215,7 @@ impl Machine {
             .map(|(request, _)| Command::Answer {
                 request,
                 reply: desk.reply(view.clone(), node.key(), open, live, now),
+                started: std::mem::take(&mut desk.started),
             })
             .collect();
         self.out.extend(replies);
@@ -387,9 +388,4 @@ fn mock(state: MockState) -> ExecuteTemplateReply {
 /// When something that began at `since` has lasted for `wait`.
 pub(super) fn due(since: Time, wait: Duration) -> Time {
     since.plus(wait)
-}
-
-/// Writes a duration for a sentence.
-pub(super) fn spoken(d: Duration) -> String {
-    go_duration(Duration::from_secs(d.as_secs()))
 }

@@ -70,6 +70,7 @@ impl Machine {
         if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
             attempt.stage = Stage::Following(arn.clone());
             attempt.trouble = None;
+            attempt.desk.started |= new;
         }
         if self.closed.is_some() {
             self.stop_if_over(key, number, &arn);

@@ -14,7 +14,7 @@ use super::{
     locating::Located,
     node::{EndStage, Flight, Listing, NodeRef, Stage, Trouble},
     queue::Waiter,
-    requests::spoken,
+    report::spoken,
 };
 
 /// After this long a repeated start is no longer trusted to be recognised by its token (its life is documented nowhere).

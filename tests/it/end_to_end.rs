@@ -101,6 +101,9 @@ async fn sixty_four_copies_of_one_request_get_one_execution() {
         assert!(["", arn.as_str()].contains(&output(answer, "execution-arn")), "{answer}");
     }
     assert_eq!(arns(&simulator.executions().await), BTreeSet::from([arn.as_str()]));
+    let (_, metrics) = plugin.ops("/metrics").await;
+    let counted = "awf_aws_execute_requests_total{outcome=\"started\"} 1\n";
+    assert!(metrics.contains(counted), "one answer told of the start: {metrics}");
 }
 
 #[actix_rt::test]

@@ -132,7 +132,7 @@ impl World {
             assert!(spins < 100_000, "the machine spins");
             for command in self.machine.handle(event, self.now) {
                 match command {
-                    Command::Answer { request, reply } => {
+                    Command::Answer { request, reply, .. } => {
                         assert!(self.replies.insert(request.0, reply).is_none(), "one answer a request");
                     }
                     Command::Call { call, operation, .. } => {
