@@ -40,11 +40,14 @@ mod questions;
 pub mod queue;
 pub mod report;
 mod requests;
+mod sabotage;
 mod start_outcome;
 mod starting;
 pub mod trouble;
 
 pub use definition::PipelineDigest;
+#[doc(hidden)]
+pub use sabotage::Sabotage;
 
 use identity::Key;
 use node::{Client, Family, NodeRef, Pipeline, StopNode, Tracked, Validation};
@@ -160,6 +163,9 @@ pub struct Settings {
     /// Whether [`Command::AskKubernetes`] is answered at all.
     pub kubernetes: bool,
     pub workflow_check_interval: Duration,
+    /// Breaks the machine on purpose, in debug builds only.
+    #[doc(hidden)]
+    pub sabotage: Option<Sabotage>,
 }
 
 impl Default for Settings {
@@ -175,6 +181,7 @@ impl Default for Settings {
             pod_born: Time(0),
             kubernetes: false,
             workflow_check_interval: Duration::from_secs(60),
+            sabotage: None,
         }
     }
 }

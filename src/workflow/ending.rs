@@ -8,7 +8,8 @@ use crate::{
 };
 
 use super::{
-    Closed, Command, EPOCH_MARGIN, EPOCH_PATIENCE, Machine, Note, Priority, Purpose, Timer, WorkflowState, backoff,
+    Closed, Command, EPOCH_MARGIN, EPOCH_PATIENCE, Machine, Note, Priority, Purpose, Sabotage, Timer, WorkflowState,
+    backoff,
     identity::{Key, stop_token},
     node::{NodeRef, Stage, StopStage, Trouble},
     report::{self, spoken},
@@ -158,10 +159,7 @@ impl Machine {
         let now = self.now;
         let at = now.plus(self.settings.workflow_check_interval);
         self.timers.insert((at, Timer::Workflow));
-        if let Some(deadline) = self.workflow_deadline.filter(|deadline| *deadline <= now) {
-            let since = super::definition::rfc3339(deadline).unwrap_or_default();
-            self.close(&format!("the workflow's activeDeadlineSeconds passed at {since}"));
-        }
+        self.close_past_deadline();
         let idle = self.queue.is_empty() && self.pipelines.iter().all(|p| p.live.is_empty());
         if self.asked_kubernetes.is_none() || self.epoch.is_none() || !idle {
             self.asked_kubernetes = Some(now);
@@ -172,6 +170,14 @@ impl Machine {
             self.warn("Kubernetes does not answer; the pod's birth stands in for the start of the workflow's run");
             self.learn_epoch(self.settings.pod_born.minus(EPOCH_MARGIN));
         }
+    }
+
+    /// Argo does not enforce the workflow's deadline on plugin nodes that run: whether it has passed.
+    fn close_past_deadline(&mut self) -> bool {
+        let Some(deadline) = self.workflow_deadline.filter(|deadline| *deadline <= self.now) else { return false };
+        let since = super::definition::rfc3339(deadline).unwrap_or_default();
+        self.close(&format!("the workflow's activeDeadlineSeconds passed at {since}"));
+        true
     }
 
     fn learn_epoch(&mut self, epoch: Time) {
@@ -185,14 +191,17 @@ impl Machine {
     }
 
     pub(super) fn workflow_observed(&mut self, state: WorkflowState) {
+        let state = if self.sabotaged(Sabotage::StopOnAlive) { WorkflowState::Over } else { state };
         match state {
             WorkflowState::Over => self.close("the workflow is over (stopped, completed or deleted)"),
             WorkflowState::Alive { started_at, deadline } => {
                 self.workflow_deadline = deadline;
-                if let Some(deadline) = deadline {
-                    self.timers.insert((deadline.max(self.now), Timer::Workflow));
-                }
                 self.learn_epoch(started_at.unwrap_or_else(|| self.settings.pod_born.minus(EPOCH_MARGIN)));
+                if !self.close_past_deadline()
+                    && let Some(deadline) = deadline
+                {
+                    self.timers.insert((deadline, Timer::Workflow));
+                }
             }
             WorkflowState::Unknown => {}
         }

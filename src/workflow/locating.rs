@@ -8,11 +8,11 @@ use std::{
 
 use crate::{
     input::{Action, Task},
-    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Execution, Time},
+    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Execution, Status, Time},
 };
 
 use super::{
-    Machine, Note, Priority, Purpose, Timer, backoff,
+    Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
     identity::{Key, Marker},
     node::{EndStage, Family, Listing, NodeRef, Pipeline, Tracked, Trouble},
     trouble::{Place, Reaction, reaction},
@@ -57,7 +57,11 @@ impl Machine {
             account: task.account_id.clone(),
             name: task.pipeline_name.clone(),
             arn: task.pipeline_arn(),
-            listing: Listing::Wanted { at: self.now, tries: 0 },
+            listing: if self.sabotaged(Sabotage::NoListing) {
+                Listing::Complete
+            } else {
+                Listing::Wanted { at: self.now, tries: 0 }
+            },
             workflow_created: created,
             due: BTreeSet::new(),
             live: HashSet::new(),
@@ -302,6 +306,9 @@ impl Machine {
         if !self.is_ours(&marker) {
             return;
         }
+        if !execution.status.is_live() && self.sabotaged(Sabotage::AdoptsOnlyTheLiving) {
+            return;
+        }
         if execution.status.is_live() {
             self.out.push(super::Command::Note(Note::ExecutionAdopted { arn: execution.arn.clone() }));
         }
@@ -325,6 +332,7 @@ impl Machine {
         let arn: Arc<str> = execution.arn.as_str().into();
         execution.description = None;
         let live = execution.status.is_live();
+        let stop_began = execution.modified.filter(|_| execution.status == Status::Stopping);
         execution.created.get_or_insert(Time(self.now.0 + self.clock_offset));
         let tracked = Tracked {
             key,
@@ -345,6 +353,7 @@ impl Machine {
             missing: None,
             gone: None,
             stop: None,
+            stop_began,
         };
         self.executions.insert(arn.clone(), tracked);
         let family = self.families.entry(key).or_insert_with(|| Family {

@@ -277,6 +277,8 @@ pub struct Tracked {
     /// It is gone for good; the sentence says so.
     pub gone: Option<String>,
     pub stop: Option<StopStage>,
+    /// When it was first seen to be stopping.
+    pub stop_began: Option<Time>,
 }
 
 /// What of an ended execution is known.

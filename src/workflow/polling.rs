@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::pipelines::{Call, CallError, CallErrorKind, CallReply, Execution, Status, Time};
 
 use super::{
-    Command, Machine, Note, Priority, Purpose, Timer, backoff,
+    Command, Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
     identity::Key,
     node::{EndStage, Listing, Missing, Round, Stage, Trouble},
     poll_plan::{self, Plan},
@@ -57,14 +57,15 @@ impl Machine {
     /// Describes one execution, unless that is under way.
     pub(super) fn describe(&mut self, arn: &Arc<str>) {
         let Some(tracked) = self.executions.get_mut(arn) else { return };
-        if std::mem::replace(&mut tracked.describing, true) {
-            return;
-        }
         let pipeline = tracked.pipeline;
+        // Also when a describe is under way: what stays due would be due again at once, for ever.
         if let Some(due) = tracked.due.take()
             && let Some(p) = self.pipelines.get_mut(pipeline)
         {
             p.due.remove(&(due, arn.clone()));
+        }
+        if std::mem::replace(&mut tracked.describing, true) {
+            return;
         }
         let call = Call::DescribeExecution { arn: arn.to_string() };
         self.call_for(Priority::Poll, pipeline, call, Purpose::Describe(arn.clone()));
@@ -209,6 +210,12 @@ impl Machine {
         tracked.execution.status = execution.status;
         tracked.execution.created = execution.created.or(tracked.execution.created);
         tracked.execution.modified = execution.modified.or(tracked.execution.modified);
+        match &tracked.execution.status {
+            Status::Stopping => tracked.stop_began = tracked.stop_began.or(tracked.execution.modified),
+            // Revived in the console: that stop is history.
+            Status::Executing => tracked.stop_began = None,
+            _ => {}
+        }
         if execution.failure_reason.is_some() {
             tracked.execution.failure_reason = execution.failure_reason;
         }
@@ -232,6 +239,9 @@ impl Machine {
                 (true, Some(EndStage::Seen)) => self.list_end_steps(arn),
                 (false, Some(EndStage::Seen)) if self.is_followed(arn) => self.describe(arn),
                 _ => {}
+            }
+            if self.sabotaged(Sabotage::PollsOn) {
+                self.look_later(arn);
             }
         }
         if !was_confirmed || was_live != live || !live {

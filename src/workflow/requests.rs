@@ -141,6 +141,9 @@ impl Machine {
             }
         }
         let ended = self.view(node).phase.is_some_and(Phase::is_terminal);
+        if ended && self.sabotaged(super::Sabotage::EndNotRepeated) {
+            return Some(ExecuteTemplateReply::free_poll(REST));
+        }
         (self.draining && !ended).then(|| ExecuteTemplateReply::free_poll(REST))
     }
 

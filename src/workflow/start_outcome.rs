@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    Machine, Note, backoff,
+    Machine, Note, Sabotage, backoff,
     identity::Key,
     node::{NodeRef, Stage, Trouble},
     queue::Waiter,
@@ -118,6 +118,9 @@ impl Machine {
         let mut waiter =
             Waiter { key, attempt: number, client: task.client.clone(), pipeline, max_running, not_before: now };
         if reaction == Reaction::Queue {
+            if self.sabotaged(Sabotage::LosesItsPlace) {
+                self.queue.leave(key, number);
+            }
             self.queue.refused(waiter, &error.message, now);
             self.tell_waiters(&task.client);
             return;
@@ -147,6 +150,11 @@ impl Machine {
     }
 
     fn start_uncertain(&mut self, key: Key, number: u32, text: &str) {
+        if self.sabotaged(Sabotage::UnknownIsFailure) {
+            self.landed(key, number);
+            self.end_attempt(key, number, Phase::Error, text, None);
+            return;
+        }
         let now = self.now;
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
         Trouble::extend(&mut attempt.trouble, text, false, now);

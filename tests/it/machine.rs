@@ -5,4 +5,4 @@ mod properties;
 mod starts;
 mod world;
 
-pub use world::{key_of, task};
+pub use world::{key_of, task, with};

@@ -16,6 +16,7 @@ mod machine;
 mod moto;
 mod protocol;
 mod sagemaker_mapping;
+mod simulation;
 mod simulator;
 mod supervision;
 mod support;
