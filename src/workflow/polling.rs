@@ -56,15 +56,12 @@ impl Machine {
 
     /// Describes one execution, unless that is under way.
     pub(super) fn describe(&mut self, arn: &Arc<str>) {
+        let Some(pipeline) = self.executions.get(arn).map(|t| t.pipeline) else { return };
+        // Also when a describe is under way: its answer sets the next time, and a due time that stays would spin the rounds.
+        self.take_from_due(pipeline, arn);
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         if std::mem::replace(&mut tracked.describing, true) {
             return;
-        }
-        let pipeline = tracked.pipeline;
-        if let Some(due) = tracked.due.take()
-            && let Some(p) = self.pipelines.get_mut(pipeline)
-        {
-            p.due.remove(&(due, arn.clone()));
         }
         let call = Call::DescribeExecution { arn: arn.to_string() };
         self.call_for(Priority::Poll, pipeline, call, Purpose::Describe(arn.clone()));
@@ -361,6 +358,8 @@ impl Machine {
             tracked.end = EndStage::Listing;
             tracked.steps_tries = 0;
             tracked.steps_page = None;
+            // What was listed while it ran is no longer true.
+            tracked.steps = None;
         }
         self.list_steps(arn, None);
     }
