@@ -128,7 +128,7 @@ impl Machine {
                     Reaction::Soon => (Duration::from_secs(1), false),
                     // "Only pipelines with 'Executing' status can be stopped": a describe tells which.
                     Reaction::Look => (STOP_AGAIN, true),
-                    Reaction::Mend => (Duration::from_secs(30), true),
+                    Reaction::Mend => (Duration::from_secs(10), true),
                     _ => (backoff(stop.tries - 1, Duration::from_secs(15)), false),
                 }
             }

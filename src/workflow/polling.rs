@@ -56,14 +56,10 @@ impl Machine {
 
     /// Describes one execution, unless that is under way.
     pub(super) fn describe(&mut self, arn: &Arc<str>) {
+        let Some(pipeline) = self.executions.get(arn).map(|t| t.pipeline) else { return };
+        // Also when a describe is under way: its answer sets the next time, and a due time that stays would spin the rounds.
+        self.take_from_due(pipeline, arn);
         let Some(tracked) = self.executions.get_mut(arn) else { return };
-        let pipeline = tracked.pipeline;
-        // Also when a describe is under way: what stays due would be due again at once, for ever.
-        if let Some(due) = tracked.due.take()
-            && let Some(p) = self.pipelines.get_mut(pipeline)
-        {
-            p.due.remove(&(due, arn.clone()));
-        }
         if std::mem::replace(&mut tracked.describing, true) {
             return;
         }
@@ -371,6 +367,8 @@ impl Machine {
             tracked.end = EndStage::Listing;
             tracked.steps_tries = 0;
             tracked.steps_page = None;
+            // What was listed while it ran is no longer true.
+            tracked.steps = None;
         }
         self.list_steps(arn, None);
     }

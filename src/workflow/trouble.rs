@@ -68,8 +68,8 @@ pub fn reaction(kind: CallErrorKind, place: Place) -> Reaction {
         K::Denied         => [Mend,   Without, Mend,    Mend,      SameBytes, Mend,    Without, Without, Mend],
         K::NotFound       => [Again,  Refuse,  Refuse,  Refuse,    SameBytes, Missing, Without, Without, Look],
         K::Invalid        => [Mend,   Refuse,  Refuse,  Refuse,    SameBytes, Again,   Without, Without, Look],
-        K::Conflict       => [Again,  Refuse,  Refuse,  Search,    Search,    Again,   Without, Again,   Soon],
-        K::TokenMismatch  => [Again,  Refuse,  Refuse,  Search,    Search,    Again,   Without, Again,   Look],
+        K::Conflict       => [Again,  Again,   Again,   Search,    Search,    Again,   Without, Again,   Soon],
+        K::TokenMismatch  => [Again,  Again,   Again,   Search,    Search,    Again,   Without, Again,   Look],
     };
     match place {
         Place::Account => account,

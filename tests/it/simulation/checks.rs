@@ -288,7 +288,8 @@ impl World {
     fn retried_wrongly(&self, number: usize, name: &str, node: &Node) -> Option<String> {
         let workflow = &self.workflows[number];
         let knows = self.plan.workflows[number].kubernetes == Kubernetes::Works && self.plan.quiet();
-        let arn = node.ended.as_ref().filter(|end| end.phase == Phase::Failed)?.arn.as_ref()?;
+        let end = node.ended.as_ref().filter(|end| end.phase == Phase::Failed && !end.message.contains("workflow"))?;
+        let arn = end.arn.as_ref()?;
         let execution = self.book.executions().iter().find(|e| e.arn == *arn)?;
         let old = execution.modified < workflow.started_at.minus(40 * SECOND);
         (knows && node.run > 0 && old).then(|| format!("{name} was told the end of the workflow's earlier run"))
