@@ -46,6 +46,8 @@ struct Shown {
     bar: ProgressBar,
     line: String,
     phase: Phase,
+    /// The execution's ARN, while the node runs.
+    execution: Option<String>,
 }
 
 impl View {
@@ -99,6 +101,7 @@ impl View {
             bar: if self.terminal && self.total.is_none() { self.node_bar(&name) } else { ProgressBar::hidden() },
             line: String::new(),
             phase,
+            execution: None,
         });
         shown.phase = phase;
         let line = format!("{phase:?}  {message}");
@@ -116,8 +119,7 @@ impl View {
             if phase == Phase::Pending {
                 // Another attempt begins with none of its steps done.
                 shown.bar.set_position(0);
-            } else if let Some(done) = steps_done(message) {
-                shown.bar.set_position(done.min(self.steps));
+                shown.execution = None;
             }
             shown.bar.set_message(shown.line.clone());
             if phase.is_terminal() {
@@ -135,6 +137,21 @@ impl View {
         bar.set_prefix(name.to_owned());
         bar.enable_steady_tick(Duration::from_millis(120));
         bar
+    }
+
+    /// The executions whose nodes have a bar of their own and run.
+    pub fn running(&self) -> Vec<String> {
+        let nodes = self.nodes.borrow();
+        let running = nodes.values().filter(|n| n.phase == Phase::Running && !n.bar.is_hidden());
+        running.filter_map(|n| n.execution.clone()).collect()
+    }
+
+    /// Moves the bar of an execution's node.
+    pub fn steps_done(&self, execution: &str, done: usize) {
+        let nodes = self.nodes.borrow();
+        for shown in nodes.values().filter(|n| n.phase == Phase::Running && n.execution.as_deref() == Some(execution)) {
+            shown.bar.set_position(u64::try_from(done).unwrap_or(u64::MAX).min(self.steps));
+        }
     }
 
     /// Many nodes: how many are where.
@@ -169,7 +186,12 @@ impl Observer for View {
             NodeEvent::Started { attempt } => self.show(node, Phase::Pending, &format!("attempt {attempt}")),
             // The end of an attempt is not always the node's; whether it is, comes with `Ended` or `Retrying`.
             NodeEvent::Reported(NodeStatus { phase, .. }) if phase.is_terminal() => {}
-            NodeEvent::Reported(NodeStatus { phase, message, .. }) => self.show(node, *phase, message),
+            NodeEvent::Reported(status) => {
+                self.show(node, status.phase, &status.message);
+                if let Some(shown) = self.nodes.borrow_mut().get_mut(&short_name(&self.workflow, node)) {
+                    shown.execution = status.output("execution-arn").map(str::to_owned);
+                }
+            }
             NodeEvent::Retrying { next, wait, last } => {
                 let name = short_name(&self.workflow, node);
                 if self.total.is_none() {
@@ -194,11 +216,6 @@ impl Observer for View {
 pub fn short_name(workflow: &str, node: &str) -> String {
     let rest = node.strip_prefix(workflow).unwrap_or(node);
     rest.split_once("].").map_or(rest, |(_, name)| name).trim_start_matches('.').to_owned()
-}
-
-/// `2` of `Executing: 2 steps done, running …`, for the bar.
-fn steps_done(message: &str) -> Option<u64> {
-    message.split_once(" steps done")?.0.rsplit(' ').next()?.parse().ok()
 }
 
 /// A line to standard output. A reader that has gone (`demo | head`) does not stop the demo.
