@@ -11,6 +11,7 @@
 //! | `polling` | rounds ([`poll_plan`]), ends, steps, executions that are gone |
 //! | `questions` | `validate` and `stop` nodes |
 //! | `ending` | time-outs, stops, the end of the workflow, drain |
+//! | [`trouble`] | the table of what a failed call leads to, which all of them consult |
 //!
 //! Every step is *level-triggered*: `Machine::advance` looks at what is known now and does what follows, so an event
 //! that comes twice, late or not at all (a timer follows) leads to the same place.
@@ -41,6 +42,7 @@ pub mod report;
 mod requests;
 mod start_outcome;
 mod starting;
+pub mod trouble;
 
 pub use definition::PipelineDigest;
 

@@ -271,6 +271,8 @@ pub struct Tracked {
     pub steps_page: Option<Vec<Step>>,
     pub steps_tries: u32,
     pub trouble: Option<Trouble>,
+    /// Why its stop is not taken.
+    pub stop_trouble: Option<Trouble>,
     pub missing: Option<Missing>,
     /// It is gone for good; the sentence says so.
     pub gone: Option<String>,
@@ -289,10 +291,12 @@ pub enum EndStage {
 }
 
 /// Answers of "not found" in a row.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Missing {
     pub since: Time,
     pub answers: u32,
+    /// The node's end, should it be gone.
+    pub text: String,
 }
 
 /// A stop that is wanted.

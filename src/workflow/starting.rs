@@ -12,7 +12,7 @@ use super::{
     Machine, Priority, Purpose, backoff,
     identity::{self, Decision, Key, Known, Marker},
     locating::Located,
-    node::{EndStage, Flight, Listing, NodeRef, Stage, Trouble},
+    node::{EndStage, Flight, NodeRef, Stage, Trouble},
     queue::Waiter,
     report::spoken,
 };
@@ -386,12 +386,7 @@ impl Machine {
             *next = now.plus(backoff(*tries + 1, Duration::from_secs(60)));
             *tries += 1;
             let at = *next;
-            if let Some(p) = self.pipelines.get_mut(pipeline)
-                && matches!(p.listing, Listing::Complete)
-            {
-                p.listing = Listing::Wanted { at: now, tries: 0 };
-            }
-            self.list_next(pipeline);
+            self.list_anew(pipeline);
             self.wake_node(NodeRef::Execute(key, number), at);
         }
     }
