@@ -15,6 +15,7 @@ mod input;
 mod machine;
 mod moto;
 mod protocol;
+mod readme;
 mod sagemaker_mapping;
 mod simulation;
 mod simulator;
