@@ -219,6 +219,9 @@ impl Machine {
         let nodes: Vec<(Key, u32)> =
             self.families.iter().flat_map(|(key, f)| f.attempts.keys().map(|n| (*key, *n))).collect();
         for (key, number) in nodes {
+            if self.sabotaged(Sabotage::StartsAfterOver) {
+                continue;
+            }
             let arn = match self.families.get(&key).and_then(|f| f.attempts.get(&number)).map(|a| (&a.stage, &a.rules))
             {
                 Some((Stage::Following(arn), rules)) if !rules.exit_handler => Some(arn.clone()),

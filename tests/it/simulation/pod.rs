@@ -139,7 +139,6 @@ impl World {
         plugin.last_request += 1;
         let request = RequestId(plugin.last_request);
         plugin.parked.insert(request, (exchange, node));
-        self.note_asked(id, node);
         self.step(id, Event::Requested { request, task });
     }
 
