@@ -50,14 +50,15 @@ impl Machine {
     /// Describes one execution, unless that is under way.
     pub(super) fn describe(&mut self, arn: &Arc<str>) {
         let Some(tracked) = self.executions.get_mut(arn) else { return };
-        if std::mem::replace(&mut tracked.describing, true) {
-            return;
-        }
         let pipeline = tracked.pipeline;
+        // Also while one is under way, whose answer says when to look again: what stayed due would be polled for ever.
         if let Some(due) = tracked.due.take()
             && let Some(p) = self.pipelines.get_mut(pipeline)
         {
             p.due.remove(&(due, arn.clone()));
+        }
+        if std::mem::replace(&mut tracked.describing, true) {
+            return;
         }
         let call = Call::DescribeExecution { arn: arn.to_string() };
         self.call_for(Priority::Poll, pipeline, call, Purpose::Describe(arn.clone()));
@@ -251,7 +252,7 @@ impl Machine {
         self.out.push(Command::Note(Note::ExecutionFinished { arn: arn.to_string(), status, ran }));
     }
 
-    fn is_followed(&self, arn: &Arc<str>) -> bool {
+    pub(super) fn is_followed(&self, arn: &Arc<str>) -> bool {
         let Some(family) = self.executions.get(arn).and_then(|t| self.families.get(&t.key)) else { return false };
         let follows = |stage: &Stage| matches!(stage, Stage::Following(followed) if followed == arn);
         family.attempts.values().any(|a| follows(&a.stage))
