@@ -193,6 +193,7 @@ impl World {
                 Some(execution) => CallReply::Execution(execution.clone()),
                 None => return Err(error(CallErrorKind::NotFound)),
             },
+            Call::ListPipelines { .. } => CallReply::Pipelines { page: vec!["MyPipeline".into()], next_token: None },
             Call::ListExecutions { next_token, created_after, .. } => {
                 let from: usize = next_token.as_deref().map_or(0, |t| t.parse().unwrap());
                 let mut all: Vec<Execution> = self.executions.iter().rev().cloned().collect();
