@@ -14,7 +14,7 @@
 //! | `Execute` | handle → runner | through the channel inside it, when the machine says so |
 //! | `GetRunner` | handle → supervisor | the runner's address; nothing while it backs off or drains |
 //! | `Ping` | handle → supervisor | at once |
-//! | `Drain` | handle → supervisor → runners | when no start is in flight any more: what still runs |
+//! | `Drain` | handle → supervisor → runners | when the machines are drained: what still runs |
 //! | `RunnerExited` | exit guard → supervisor | none: the one message that is sent without one |
 //! | `CallCameBack`, `WorkflowSeen`, `WakeUp`, `DrainDue`, `CountActive` | runner → itself | none |
 //!
@@ -52,6 +52,9 @@ pub trait WorkflowObserver: Send + Sync + 'static {
     fn observe(&self, workflow: WorkflowId) -> Pin<Box<dyn Future<Output = WorkflowState> + Send>>;
 }
 
+/// The observer as it is handed around.
+pub type SharedObserver = Arc<dyn WorkflowObserver>;
+
 /// Nobody can be asked.
 #[derive(Clone, Copy, Debug)]
 pub struct NoObserver;
@@ -66,7 +69,7 @@ impl WorkflowObserver for NoObserver {
 #[derive(Clone)]
 pub struct Surroundings {
     pub backend: SharedBackend,
-    pub observer: Arc<dyn WorkflowObserver>,
+    pub observer: SharedObserver,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
     pub settings: Settings,

@@ -1,7 +1,8 @@
 //! The composition root: builds everything from a configuration, runs it, and takes it down in order.
 //!
-//! The order of the end (SIGTERM, SIGINT): readiness off, no new starts; starts in flight are awaited; what still
-//! runs is logged and left running; answers under way go out; exit 0. A second signal ends the process at once.
+//! The order of the end (SIGTERM, SIGINT), under one deadline: readiness off, no new starts; starts in flight are
+//! awaited; Kubernetes is asked whether the workflow is over, and if it is, what it started is stopped; what still runs
+//! is logged and left running; answers under way go out; exit 0. A second signal ends the process at once.
 
 use std::{
     io, mem,
@@ -22,11 +23,13 @@ use tokio::{
 };
 
 use crate::{
-    actors::{Clock, NoObserver, Supervisor, SupervisorHandle, Surroundings},
+    actors::{Clock, NoObserver, SharedObserver, Supervisor, SupervisorHandle, Surroundings},
     backend::{Backend, SharedBackend, sagemaker::SageMaker},
-    config::Config,
+    config::{Config, KubernetesConfig, orphans::OrphansConfig},
     http::{self, Doors, auth::Token},
+    kubernetes::{ConnectError, Kubernetes},
     metrics::Metrics,
+    orphans::{self, Report},
     pipelines::{Call, CallEnded, ClientKey, Time},
     simulator::{self, book::Book, scenario::Scenario},
     workflow::Settings,
@@ -55,6 +58,8 @@ pub enum AppError {
     Metrics(#[from] prometheus::Error),
     #[error("unable to begin the scenario: {0}")]
     Scenario(String),
+    #[error("Kubernetes cannot be asked, so nothing can be judged (--kubeconfig names a cluster): {0}")]
+    Kubernetes(#[from] ConnectError),
     #[error("the supervisor died")]
     SupervisorDied,
     #[error("the API server ended")]
@@ -80,8 +85,29 @@ pub fn run(config: Config) -> Result<(), AppError> {
     block_on(async move {
         let backend = Arc::new(Connecting::default());
         actix_web::rt::spawn(backend.clone().connect());
-        Service::start(&config, backend, wall_clock())?.until_signal(config.shutdown_grace).await
+        let observer = observer(&config.kubernetes).await;
+        Service::start(&config, backend, observer, wall_clock())?.until_signal(config.shutdown_grace).await
     })
+}
+
+/// Who can be asked what has become of a workflow; without anybody the plugin goes on.
+async fn observer(config: &KubernetesConfig) -> Option<SharedObserver> {
+    let kubeconfig = match config {
+        KubernetesConfig::Off => return None,
+        KubernetesConfig::InCluster => None,
+        KubernetesConfig::Kubeconfig(file) => Some(file.as_path()),
+    };
+    match Kubernetes::connect(kubeconfig).await {
+        Ok(kubernetes) => Some(Arc::new(kubernetes)),
+        Err(error @ ConnectError::NoServiceAccount(_)) => {
+            tracing::info!(%error, "Kubernetes is not asked whether a workflow is over");
+            None
+        }
+        Err(error) => {
+            tracing::error!(%error, "Kubernetes is not asked whether a workflow is over");
+            None
+        }
+    }
 }
 
 /// The SDK, connected while the doors open: to learn its region it may ask an instance metadata service that is not
@@ -100,6 +126,15 @@ impl Backend for Connecting {
         let connected = self.0.clone();
         Box::pin(async move { connected.get_or_init(SageMaker::connect).await.call(client, call).await })
     }
+}
+
+/// Looks for executions that were left behind, and stops them when that is asked for.
+pub fn run_orphans(config: &OrphansConfig) -> Result<Report, AppError> {
+    block_on(async {
+        let kubernetes = Kubernetes::connect(config.kubeconfig.as_deref()).await?;
+        let backend = Arc::new(SageMaker::connect().await);
+        Ok(orphans::run(config, backend, Arc::new(kubernetes), wall_clock()()).await)
+    })
 }
 
 /// Runs the simulator until a signal ends it. The process must end with it.
@@ -140,8 +175,14 @@ pub struct Service {
 }
 
 impl Service {
-    /// Binds both doors and starts the actors on the current arbiter.
-    pub fn start(config: &Config, backend: SharedBackend, clock: Clock) -> Result<Self, AppError> {
+    /// Binds both doors and starts the actors on the current arbiter. Without an observer nobody is asked what has
+    /// become of a workflow.
+    pub fn start(
+        config: &Config,
+        backend: SharedBackend,
+        observer: Option<SharedObserver>,
+        clock: Clock,
+    ) -> Result<Self, AppError> {
         // First, so that no signal ends a process that already answers without its drain.
         let signals = Signals::new()?;
         let metrics = Arc::new(Metrics::new()?);
@@ -157,9 +198,9 @@ impl Service {
             .inspect_err(|error| tracing::error!(%error, "no metrics and probes; the plugin goes on"))
             .ok();
 
-        let settings = settings(config, &clock);
-        let surroundings =
-            Surroundings { backend, observer: Arc::new(NoObserver), clock, metrics: metrics.clone(), settings };
+        let settings = Settings { kubernetes: observer.is_some(), ..settings(config, &clock) };
+        let observer = observer.unwrap_or_else(|| Arc::new(NoObserver));
+        let surroundings = Surroundings { backend, observer, clock, metrics: metrics.clone(), settings };
         let (supervisor, supervisor_death) = Supervisor::launch(surroundings, config.reply_timeout);
         actix_web::rt::spawn(supervisor.clone().keep_pinging());
 
@@ -214,15 +255,16 @@ impl Service {
     }
 }
 
-/// Waits for the starts in flight and names what is left running.
+/// Waits for the runners' last work and names what is left running.
 async fn leave_running(supervisor: &SupervisorHandle, grace: Duration) -> Result<(), AppError> {
     // The runners keep the deadline themselves; twice of it would mean that one of them hangs.
     match timeout(grace + Duration::from_secs(1), supervisor.drain(grace)).await {
         Ok(Ok(live)) => {
-            for execution in &live {
-                tracing::warn!(execution.arn, execution.stopping, "left running");
+            let (stopping, left): (Vec<_>, Vec<_>) = live.iter().partition(|execution| execution.stopping);
+            for execution in &left {
+                tracing::warn!(execution.arn, "left running");
             }
-            tracing::info!(executions = live.len(), "drained");
+            tracing::info!(left = left.len(), stopping = stopping.len(), "drained");
             Ok(())
         }
         Ok(Err(_)) => Err(AppError::SupervisorDied),
@@ -243,6 +285,7 @@ fn settings(config: &Config, clock: &Clock) -> Settings {
         poll_max: config.poll_max,
         stop_wait: config.stop_wait,
         denied_grace: config.denied_grace,
+        workflow_check_interval: config.workflow_check_interval,
         max_running_per_workflow: config.max_running_per_workflow,
         pod_born: config.token_file.as_deref().and_then(modified).unwrap_or_else(|| clock()),
         ..Settings::default()

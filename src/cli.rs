@@ -3,16 +3,26 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done: drained after a signal, or help was asked for |
+//! | 1 | `orphans`: some are left; `demo`: a node did not end as expected |
 //! | 64 | bad usage (`EX_USAGE`): nothing was bound, nothing was started |
 //! | 70 | internal fault (`EX_SOFTWARE`): the kubelet starts the container again |
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
     app::{self, AppError},
-    config::{self, Config, ConfigError, LogArgs, ServeArgs},
+    config::{
+        self, Config, ConfigError, LogArgs, ServeArgs,
+        orphans::{OrphansArgs, OrphansConfig},
+    },
     demo::{self, DemoArgs, stage::Surroundings},
     simulator, telemetry,
 };
@@ -37,6 +47,11 @@ enum Command {
     /// Run a simulated SageMaker that any AWS client can be pointed at
     #[command(long_about = simulator::HELP)]
     Simulator(SimulatorArgs),
+    /// Find executions that run although their workflow is over, and stop them with --stop
+    ///
+    /// Prints one line for each. Exit code 0: there are none, or all are stopped; 1: some are left; 70: not everything
+    /// could be looked at. Never touches what is wanted, what cannot be judged, and what has `on_stop: leave`.
+    Orphans(Box<OrphansArgs>),
     /// Play one workflow from start to end, without AWS, Kubernetes or Argo
     Demo(DemoArgs),
 }
@@ -67,6 +82,7 @@ pub fn run() -> ExitCode {
         None => serve(cli.serve),
         Some(Command::Serve(args)) => serve(*args),
         Some(Command::Simulator(args)) => simulate(&args),
+        Some(Command::Orphans(args)) => find_orphans(*args),
         Some(Command::Demo(args)) => play(&args),
     }
 }
@@ -102,6 +118,25 @@ fn simulate(args: &SimulatorArgs) -> ExitCode {
             finish(app::run_simulator(listen, scenario))
         }
         _ => refuse(&ConfigError(problems)),
+    }
+}
+
+fn find_orphans(args: OrphansArgs) -> ExitCode {
+    let config = match OrphansConfig::from_args(args) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
+    telemetry::init(&config.log);
+    match app::run_orphans(&config) {
+        Ok(report) => {
+            let mut out = io::stdout().lock();
+            // Who closes the pipe has read enough; the exit code still counts.
+            let written = report.lines(config.json).iter().try_for_each(|line| writeln!(out, "{line}"));
+            drop(written);
+            report.problems.iter().for_each(|problem| eprintln!("awf-aws orphans: {problem}"));
+            ExitCode::from(report.exit_code())
+        }
+        Err(error) => finish(Err(error)),
     }
 }
 

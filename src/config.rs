@@ -14,6 +14,8 @@ use clap::Args;
 
 use crate::protocol::parse_go_duration;
 
+pub mod orphans;
+
 /// What is logged when nobody asks for more: not how the HTTP server counts its threads, nor that there is no instance
 /// metadata service where none is expected.
 const USUAL_LOG: &str = "info,actix_server=warn,aws_config::imds=error";
@@ -55,6 +57,16 @@ pub struct ServeArgs {
     /// How long a denial before the start is taken as passing
     #[arg(long, env = "AWF_AWS_DENIED_GRACE", default_value = "2m", value_name = "DURATION")]
     pub denied_grace: String,
+    /// Whether Kubernetes is asked if a workflow is over: auto (when a service account is mounted, or --kubeconfig names
+    /// a cluster) or off
+    #[arg(long, env = "AWF_AWS_KUBERNETES", default_value = "auto", value_name = "auto|off")]
+    pub kubernetes: String,
+    /// The cluster to ask, instead of the one the pod runs in
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<String>,
+    /// How often Kubernetes is asked while anything runs or waits
+    #[arg(long, env = "AWF_AWS_WORKFLOW_CHECK_INTERVAL", default_value = "60s", value_name = "DURATION")]
+    pub workflow_check_interval: String,
     /// At most so many executions of one pipeline at once from one workflow [default: no limit]
     #[arg(long, env = "AWF_AWS_MAX_RUNNING_PER_WORKFLOW", value_name = "NUMBER")]
     pub max_running_per_workflow: Option<String>,
@@ -90,8 +102,19 @@ pub struct Config {
     pub shutdown_grace: Duration,
     pub stop_wait: Duration,
     pub denied_grace: Duration,
+    pub kubernetes: KubernetesConfig,
+    pub workflow_check_interval: Duration,
     pub max_running_per_workflow: Option<usize>,
     pub log: LogConfig,
+}
+
+/// Which cluster is asked what has become of a workflow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KubernetesConfig {
+    Off,
+    /// The pod's own, when a service account is mounted.
+    InCluster,
+    Kubeconfig(PathBuf),
 }
 
 /// A valid configuration of the log.
@@ -143,6 +166,14 @@ impl Config {
         let stop_wait = duration(p, "--stop-wait (AWF_AWS_STOP_WAIT)", &args.stop_wait, secs(0), secs(86_400));
         let denied_grace =
             duration(p, "--denied-grace (AWF_AWS_DENIED_GRACE)", &args.denied_grace, secs(0), secs(86_400));
+        let kubernetes = kubernetes(p, &args.kubernetes, args.kubeconfig.as_deref());
+        let workflow_check_interval = duration(
+            p,
+            "--workflow-check-interval (AWF_AWS_WORKFLOW_CHECK_INTERVAL)",
+            &args.workflow_check_interval,
+            ms(100),
+            secs(3600),
+        );
         let max_running_per_workflow = given(args.max_running_per_workflow.as_deref())
             .and_then(|text| count(p, "--max-running-per-workflow (AWF_AWS_MAX_RUNNING_PER_WORKFLOW)", text));
         let log = args.log.validate(p);
@@ -173,6 +204,8 @@ impl Config {
                 shutdown_grace: shutdown_grace?,
                 stop_wait: stop_wait?,
                 denied_grace: denied_grace?,
+                kubernetes: kubernetes?,
+                workflow_check_interval: workflow_check_interval?,
                 max_running_per_workflow,
                 log: log?,
             })
@@ -257,6 +290,20 @@ fn count(problems: &mut Vec<String>, name: &str, text: &str) -> Option<usize> {
         problems.push(format!("{name}: {text:?} is not a whole number of at least 1"));
     }
     parsed
+}
+
+fn kubernetes(problems: &mut Vec<String>, switch: &str, kubeconfig: Option<&str>) -> Option<KubernetesConfig> {
+    match switch.trim() {
+        "off" => Some(KubernetesConfig::Off),
+        "auto" => Some(match given(kubeconfig) {
+            Some(file) => KubernetesConfig::Kubeconfig(PathBuf::from(file)),
+            None => KubernetesConfig::InCluster,
+        }),
+        other => {
+            problems.push(format!("--kubernetes (AWF_AWS_KUBERNETES): {other:?} is not one of auto, off"));
+            None
+        }
+    }
 }
 
 fn switch(problems: &mut Vec<String>, name: &str, text: &str) -> Option<bool> {

@@ -21,11 +21,12 @@ const NAMESPACE: &str = "awf_aws";
 const REQUEST_BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// The operations of [`crate::pipelines::Call`].
-const OPERATIONS: [&str; 7] = [
+const OPERATIONS: [&str; 8] = [
     "GetCallerIdentity",
     "DescribePipeline",
     "StartPipelineExecution",
     "DescribePipelineExecution",
+    "ListPipelines",
     "ListPipelineExecutions",
     "ListPipelineExecutionSteps",
     "StopPipelineExecution",

@@ -50,6 +50,10 @@ pub enum Call {
     DescribeExecution {
         arn: String,
     },
+    /// 100 a page.
+    ListPipelines {
+        next_token: Option<String>,
+    },
     /// Newest first, 100 a page.
     ListExecutions {
         pipeline: String,
@@ -74,6 +78,7 @@ impl Call {
             Self::DescribePipeline { .. } => "DescribePipeline",
             Self::StartExecution(_) => "StartPipelineExecution",
             Self::DescribeExecution { .. } => "DescribePipelineExecution",
+            Self::ListPipelines { .. } => "ListPipelines",
             Self::ListExecutions { .. } => "ListPipelineExecutions",
             Self::ListSteps { .. } => "ListPipelineExecutionSteps",
             Self::StopExecution { .. } => "StopPipelineExecution",
@@ -109,12 +114,27 @@ pub struct Selective {
 /// What a call answered.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CallReply {
-    CallerIdentity { account: String },
+    CallerIdentity {
+        account: String,
+    },
     Pipeline(PipelineDescription),
-    Started { arn: String },
+    Started {
+        arn: String,
+    },
     Execution(Execution),
-    Executions { page: Vec<Execution>, next_token: Option<String> },
-    Steps { page: Vec<Step>, next_token: Option<String> },
+    /// Names.
+    Pipelines {
+        page: Vec<String>,
+        next_token: Option<String>,
+    },
+    Executions {
+        page: Vec<Execution>,
+        next_token: Option<String>,
+    },
+    Steps {
+        page: Vec<Step>,
+        next_token: Option<String>,
+    },
     Stopping,
 }
 

@@ -10,8 +10,10 @@
 //! | `starting`, `start_outcome` | the table of [`identity`], the start [`queue`], and what a start's answer lets us know |
 //! | `polling` | rounds ([`poll_plan`]), ends, steps, executions that are gone |
 //! | `questions` | `validate` and `stop` nodes |
-//! | `ending` | time-outs, stops, the end of the workflow, drain |
 //! | [`trouble`] | the table of what a failed call leads to, which all of them consult |
+//! | `watch` | what Kubernetes says of the workflow, and when it is asked |
+//! | `ending` | time-outs, stops, the end of the workflow |
+//! | `drain` | the end of the process |
 //!
 //! Every step is *level-triggered*: `Machine::advance` looks at what is known now and does what follows, so an event
 //! that comes twice, late or not at all (a timer follows) leads to the same place.
@@ -29,6 +31,7 @@ use crate::{
 };
 
 mod definition;
+mod drain;
 mod ending;
 pub mod identity;
 mod locating;
@@ -44,8 +47,9 @@ mod sabotage;
 mod start_outcome;
 mod starting;
 pub mod trouble;
+mod watch;
 
-pub use definition::PipelineDigest;
+pub use definition::{PipelineDigest, rfc3339};
 #[doc(hidden)]
 pub use sabotage::Sabotage;
 
@@ -53,6 +57,7 @@ use identity::Key;
 use node::{Client, Family, NodeRef, Pipeline, StopNode, Tracked, Validation};
 use pace::{Outbox, Priority, Waiting};
 use queue::StartQueue;
+use watch::Watch;
 
 /// Names one parked request of the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,19 +78,24 @@ pub enum Event {
     Tick,
     /// What Kubernetes says of the workflow.
     WorkflowObserved(WorkflowState),
-    /// Start nothing more; known ends are still answered.
+    /// The process is told to end: start nothing more, and see to what the workflow's end wants stopped. Known ends
+    /// are still answered; [`Machine::drained`] says when all is done.
     Drain,
 }
 
 /// What Kubernetes says of the workflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkflowState {
-    /// Deleted, stopped, completed, or another uid under the name.
+    /// Being stopped: nothing goes on but its exit handlers.
     Over,
+    /// Completed, terminated, deleted, or another uid under the name: not even exit handlers go on.
+    Gone,
     Alive {
         started_at: Option<Time>,
         deadline: Option<Time>,
     },
+    /// There is no right to ask.
+    Forbidden,
     /// It could not be asked.
     Unknown,
 }
@@ -218,9 +228,10 @@ pub struct Machine {
     /// Why nothing more is started.
     closed: Option<Closed>,
     epoch: Option<Time>,
-    workflow_deadline: Option<Time>,
     first_event: Option<Time>,
-    asked_kubernetes: Option<Time>,
+    watch: Watch,
+    /// Stops that left and did not come back.
+    stops_in_flight: usize,
     /// AWS's clock less ours, in milliseconds.
     clock_offset: i64,
 }
@@ -231,6 +242,8 @@ struct Closed {
     text: String,
     /// Nodes of exit handlers may still start.
     except_exit_handlers: bool,
+    /// What runs is stopped, too, also what nobody asks for.
+    stops: bool,
 }
 
 /// What a call on its way is for.
@@ -287,9 +300,9 @@ impl Machine {
             draining: false,
             closed: None,
             epoch,
-            workflow_deadline: None,
             first_event: None,
-            asked_kubernetes: None,
+            watch: Watch::default(),
+            stops_in_flight: 0,
             clock_offset: 0,
         }
     }
@@ -323,7 +336,7 @@ impl Machine {
             .collect()
     }
 
-    /// Whether a Start is on its way whose outcome is awaited.
+    /// Whether a start is on its way whose outcome is awaited.
     pub fn starts_in_flight(&self) -> bool {
         self.starts_in_flight > 0
     }
@@ -342,7 +355,10 @@ impl Machine {
             Purpose::Describe(arn) => self.describe_answered(&arn, ended.result),
             Purpose::Round { pipeline } => self.round_answered(pipeline, ended.result),
             Purpose::Steps(arn) => self.steps_answered(&arn, ended.result),
-            Purpose::Stop(arn) => self.stop_answered(&arn, ended.result),
+            Purpose::Stop(arn) => {
+                self.stops_in_flight = self.stops_in_flight.saturating_sub(1);
+                self.stop_answered(&arn, ended.result);
+            }
         }
     }
 
@@ -355,8 +371,11 @@ impl Machine {
     }
 
     fn release_calls(&mut self) {
-        let (free, next) = self.outbox.release(self.now);
+        let slots = drain::STOPS_AT_ONCE.saturating_sub(self.stops_in_flight);
+        let (free, next) =
+            if self.draining { self.outbox.release_last(self.now, slots) } else { self.outbox.release(self.now) };
         for Waiting { call, client, operation } in free {
+            self.stops_in_flight += usize::from(matches!(operation, Call::StopExecution { .. }));
             self.out.push(Command::Call { call, client, operation });
         }
         if let Some(at) = next {

@@ -157,8 +157,8 @@ impl SupervisorHandle {
         }
     }
 
-    /// Starts nothing more from now on. Ends when no start is in flight any more, at the latest after `grace`, with
-    /// what still runs.
+    /// Starts nothing more from now on. Ends when no start is in flight any more and what the end of a workflow
+    /// wants stopped is stopped, at the latest after `grace`, with what still runs.
     pub async fn drain(&self, grace: Duration) -> Result<Vec<LiveExecution>, SupervisorError> {
         self.shared.draining.store(true, Ordering::Relaxed);
         self.supervisor.send(Drain { grace }).await.map_err(|_| SupervisorError::Gone)

@@ -33,7 +33,7 @@ pub struct GetRunner {
 #[rtype(result = "()")]
 pub struct Ping;
 
-/// Start nothing more; answer what still runs once no start is in flight, at the latest after `grace`.
+/// Start nothing more; answer what still runs once the machine is drained, at the latest after `grace`.
 #[derive(Clone, Message)]
 #[rtype(result = "Vec<LiveExecution>")]
 pub struct Drain {

@@ -17,7 +17,7 @@ use crate::{
     input::WorkflowId,
     metrics::{ActiveShare, Metrics},
     pipelines::{Call, CallEnded, CallError, CallErrorKind, ClientKey, Time},
-    workflow::{CallId, Command, Event, LiveExecution, Machine, Note, RequestId},
+    workflow::{CallId, Command, Event, LiveExecution, Machine, Note, RequestId, WorkflowState},
 };
 
 /// Changes of the number of active executions are gathered for this long before they are counted: counting is linear
@@ -114,7 +114,7 @@ impl WorkflowRunner {
         for command in self.machine.handle(event, self.now()) {
             self.carry_out(command, ctx);
         }
-        if !self.drains.is_empty() && !self.machine.starts_in_flight() {
+        if !self.drains.is_empty() && self.machine.drained() {
             self.drained();
         }
     }
@@ -162,10 +162,14 @@ impl WorkflowRunner {
     }
 
     fn observe(&self, ctx: &Context<Self>) {
-        let seen = self.surroundings.observer.observe(self.workflow.clone());
+        let observer = self.surroundings.observer.clone();
+        let workflow = self.workflow.clone();
         let runner = ctx.address();
         actix::spawn(async move {
-            if runner.send(WorkflowSeen(seen.await)).await.is_err() {
+            // In a task of its own: a question that panics is one without an answer.
+            let seen = tokio::spawn(async move { observer.observe(workflow).await });
+            let state = seen.await.unwrap_or(WorkflowState::Unknown);
+            if runner.send(WorkflowSeen(state)).await.is_err() {
                 tracing::debug!("a workflow's state came back to a dead runner");
             }
         });
@@ -184,9 +188,9 @@ impl WorkflowRunner {
     }
 
     fn drained(&mut self) {
-        let live = self.machine.live();
+        let left = self.machine.left_behind();
         for waiting in self.drains.drain(..) {
-            if waiting.send(live.clone()).is_err() {
+            if waiting.send(left.clone()).is_err() {
                 tracing::debug!("nobody waits for the drain any more");
             }
         }

@@ -78,7 +78,7 @@ impl Stage {
 
         let mut command = clean_command(&around.executable, directory.path());
         command
-            .args(["serve", "--listen", &api, "--ops-listen", &ops, "--token-file"])
+            .args(["serve", "--listen", &api, "--ops-listen", &ops, "--kubernetes=off", "--token-file"])
             .arg(token_file)
             // The demo's executions last seconds, not hours.
             .args(["--poll-min", "500ms", "--poll-max", "2s"])

@@ -115,6 +115,7 @@ fn input(call: &Call) -> Value {
         }
         Call::StartExecution(start) => start_input(start),
         Call::DescribeExecution { arn } => json!({"PipelineExecutionArn": arn}),
+        Call::ListPipelines { next_token } => json!({"NextToken": next_token, "MaxResults": 100}),
         Call::ListExecutions { pipeline, created_after, next_token } => json!({
             "PipelineName": pipeline, "NextToken": next_token, "MaxResults": 100,
             "SortBy": "CreationTime", "SortOrder": "Descending",
@@ -158,6 +159,10 @@ fn reply(call: &Call, output: &Value) -> CallReply {
         }),
         Call::StartExecution(_) => CallReply::Started { arn: text(output, "PipelineExecutionArn").unwrap_or_default() },
         Call::DescribeExecution { .. } => CallReply::Execution(execution(output)),
+        Call::ListPipelines { .. } => CallReply::Pipelines {
+            page: items("PipelineSummaries").iter().filter_map(|p| text(p, "PipelineName")).collect(),
+            next_token,
+        },
         Call::ListExecutions { .. } => CallReply::Executions {
             page: items("PipelineExecutionSummaries").iter().map(execution).collect(),
             next_token,

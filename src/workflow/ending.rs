@@ -1,4 +1,4 @@
-//! Time-outs, stops, the end of the workflow, and drain.
+//! Time-outs, stops, and the end of the workflow.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,16 +8,17 @@ use crate::{
 };
 
 use super::{
-    Closed, Command, EPOCH_MARGIN, EPOCH_PATIENCE, Machine, Note, Priority, Purpose, Sabotage, Timer, WorkflowState,
-    backoff,
-    identity::{Key, stop_token},
-    node::{NodeRef, Stage, StopStage, Trouble},
+    Closed, Command, EPOCH_MARGIN, Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
+    identity::{Key, WhenOver, stop_token},
+    node::{NodeRef, Stage, StopAnswer, StopStage, Trouble},
     report::{self, spoken},
     trouble::{Place, Reaction, reaction},
 };
 
 /// A stop that AWS took but that has not begun is sent again after this long.
 const STOP_AGAIN: Duration = Duration::from_secs(15);
+/// While draining, a stop that was not taken is sent again after this long.
+const AGAIN_BEFORE_THE_END: Duration = Duration::from_millis(500);
 
 impl Machine {
     /// When an attempt's time is up: it runs from the earlier of its first request and its own execution's creation.
@@ -84,7 +85,7 @@ impl Machine {
         let now = self.now;
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         if tracked.stop.is_none() && tracked.execution.status.is_live() {
-            tracked.stop = Some(StopStage { tries: 0, send_at: Some(now), accepted: false });
+            tracked.stop = Some(StopStage { tries: 0, send_at: Some(now), answer: StopAnswer::None });
             self.send_stop(arn);
         }
     }
@@ -107,13 +108,13 @@ impl Machine {
     }
 
     pub(super) fn stop_answered(&mut self, arn: &Arc<str>, result: Result<CallReply, CallError>) {
-        let now = self.now;
+        let (now, draining) = (self.now, self.draining);
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let Some(stop) = tracked.stop.as_mut() else { return };
         let ok = result.is_ok();
         let (again, look) = match &result {
             Ok(_) => {
-                stop.accepted = true;
+                stop.answer = StopAnswer::Taken;
                 tracked.stop_trouble = None;
                 (STOP_AGAIN, true)
             }
@@ -133,7 +134,12 @@ impl Machine {
                 }
             }
         };
-        stop.send_at = Some(now.plus(again));
+        if let Err(error) = &result {
+            stop.answer = StopAnswer::of(error.kind);
+        }
+        // Nobody is left to do it later.
+        let again = if draining { again.min(AGAIN_BEFORE_THE_END) } else { again };
+        stop.send_at = (!draining || stop.answer == StopAnswer::None).then(|| now.plus(again));
         let number = tracked.pipeline;
         self.timers.insert((now.plus(again), Timer::Execution(arn.clone())));
         self.out.push(Command::Note(Note::StopRequested { arn: arn.to_string(), ok }));
@@ -151,68 +157,15 @@ impl Machine {
         self.followers_look(arn);
     }
 
-    /// Asks Kubernetes whether the workflow goes on, while anything is live or queued.
-    pub(super) fn watch_workflow(&mut self) {
-        if !self.settings.kubernetes {
-            return;
-        }
-        let now = self.now;
-        let at = now.plus(self.settings.workflow_check_interval);
-        self.timers.insert((at, Timer::Workflow));
-        self.close_past_deadline();
-        let idle = self.queue.is_empty() && self.pipelines.iter().all(|p| p.live.is_empty());
-        if self.asked_kubernetes.is_none() || self.epoch.is_none() || !idle {
-            self.asked_kubernetes = Some(now);
-            self.out.push(Command::AskKubernetes);
-        }
-        let first = self.first_event.unwrap_or(now);
-        if self.epoch.is_none() && now.since(first) >= EPOCH_PATIENCE {
-            self.warn("Kubernetes does not answer; the pod's birth stands in for the start of the workflow's run");
-            self.learn_epoch(self.settings.pod_born.minus(EPOCH_MARGIN));
-        }
-    }
-
-    /// Argo does not enforce the workflow's deadline on plugin nodes that run: whether it has passed.
-    fn close_past_deadline(&mut self) -> bool {
-        let Some(deadline) = self.workflow_deadline.filter(|deadline| *deadline <= self.now) else { return false };
-        let since = super::definition::rfc3339(deadline).unwrap_or_default();
-        self.close(&format!("the workflow's activeDeadlineSeconds passed at {since}"));
-        true
-    }
-
-    fn learn_epoch(&mut self, epoch: Time) {
-        if self.epoch == Some(epoch) {
-            return;
-        }
-        self.epoch = Some(epoch);
-        for pipeline in 0..self.pipelines.len() {
-            self.pipeline_changed(pipeline);
-        }
-    }
-
-    pub(super) fn workflow_observed(&mut self, state: WorkflowState) {
-        let state = if self.sabotaged(Sabotage::StopOnAlive) { WorkflowState::Over } else { state };
-        match state {
-            WorkflowState::Over => self.close("the workflow is over (stopped, completed or deleted)"),
-            WorkflowState::Alive { started_at, deadline } => {
-                self.workflow_deadline = deadline;
-                self.learn_epoch(started_at.unwrap_or_else(|| self.settings.pod_born.minus(EPOCH_MARGIN)));
-                if !self.close_past_deadline()
-                    && let Some(deadline) = deadline
-                {
-                    self.timers.insert((deadline, Timer::Workflow));
-                }
-            }
-            WorkflowState::Unknown => {}
-        }
-    }
-
     /// Nothing more starts, what is to be stopped is stopped, and its nodes end.
-    fn close(&mut self, text: &str) {
-        if self.closed.is_some() {
+    pub(super) fn close(&mut self, text: &str, except_exit_handlers: bool) {
+        let except_exit_handlers =
+            except_exit_handlers && self.closed.as_ref().is_none_or(|closed| closed.except_exit_handlers);
+        let known = |closed: &Closed| closed.stops && closed.except_exit_handlers == except_exit_handlers;
+        if self.closed.as_ref().is_some_and(known) {
             return;
         }
-        self.closed = Some(Closed { text: text.to_owned(), except_exit_handlers: true });
+        self.closed = Some(Closed { text: text.to_owned(), except_exit_handlers, stops: true });
         if self.epoch.is_none() {
             self.learn_epoch(self.settings.pod_born.minus(EPOCH_MARGIN));
         }
@@ -222,17 +175,52 @@ impl Machine {
             if self.sabotaged(Sabotage::StartsAfterOver) {
                 continue;
             }
-            let arn = match self.families.get(&key).and_then(|f| f.attempts.get(&number)).map(|a| (&a.stage, &a.rules))
-            {
-                Some((Stage::Following(arn), rules)) if !rules.exit_handler => Some(arn.clone()),
-                Some((Stage::Queued, rules)) if !rules.exit_handler => None,
-                _ => continue,
-            };
-            match arn {
-                Some(arn) => self.stop_if_over(key, number, &arn),
-                None => self.end_attempt(key, number, Phase::Failed, text, None),
+            let Some(attempt) = self.families.get(&key).and_then(|f| f.attempts.get(&number)) else { continue };
+            match &attempt.stage {
+                Stage::Following(arn) => {
+                    let arn = arn.clone();
+                    self.stop_if_over(key, number, &arn);
+                }
+                Stage::Queued if !(except_exit_handlers && attempt.rules.exit_handler) => {
+                    self.end_attempt(key, number, Phase::Failed, text, None);
+                }
+                _ => {}
             }
         }
+        let live: Vec<Arc<str>> = self.pipelines.iter().flat_map(|p| p.live.iter().cloned()).collect();
+        for arn in live {
+            self.stop_unasked(&arn);
+        }
+    }
+
+    /// After the workflow's end: stops an execution that no node follows. After a restart nobody asks for the nodes
+    /// that Argo has ended meanwhile; their executions are found by their markers, which say what becomes of them.
+    pub(super) fn stop_unasked(&mut self, arn: &Arc<str>) {
+        let Some(closed) = self.closed.as_ref().filter(|closed| closed.stops) else { return };
+        let exempt = closed.except_exit_handlers;
+        let Some(tracked) = self.executions.get(arn) else { return };
+        let wanted = match tracked.when_over {
+            WhenOver::Stop => true,
+            WhenOver::ExitHandler => !exempt,
+            WhenOver::Leave => false,
+        };
+        if wanted && !self.is_followed(arn) {
+            self.want_stop(arn);
+        }
+    }
+
+    /// Whether an execution is stopped once not even exit handlers go on.
+    pub(super) fn stops_when_gone(&self, arn: &Arc<str>) -> bool {
+        let Some(tracked) = self.executions.get(arn) else { return false };
+        let mut rules = self
+            .families
+            .get(&tracked.key)
+            .into_iter()
+            .flat_map(|f| f.attempts.values())
+            .filter(|a| matches!(&a.stage, Stage::Following(followed) if followed == arn))
+            .map(|a| a.rules.stop_when_over)
+            .peekable();
+        if rules.peek().is_some() { rules.any(|stops| stops) } else { tracked.when_over != WhenOver::Leave }
     }
 
     /// After the workflow's end: an execution that came alive too late is stopped, its node ends.
@@ -255,21 +243,10 @@ impl Machine {
     /// A stop task for the whole workflow: nothing more starts, whoever waits ends.
     pub(super) fn stop_everything(&mut self) {
         let text = "a stop task of the workflow stopped everything";
-        self.closed = Some(Closed { text: text.to_owned(), except_exit_handlers: false });
+        self.closed = Some(Closed { text: text.to_owned(), except_exit_handlers: false, stops: false });
         let waiting: Vec<(Key, u32)> = self.queue.waiters().map(|w| (w.key, w.attempt)).collect();
         for (key, number) in waiting {
             self.end_attempt(key, number, Phase::Failed, text, None);
-        }
-    }
-
-    pub(super) fn drain(&mut self) {
-        self.draining = true;
-        // Starts that have not left yet never do; those on their way are awaited by whoever drains.
-        let unsent = self.outbox.withdraw(|waiting| matches!(waiting.operation, Call::StartExecution(_)));
-        for call in unsent {
-            if let Some(Purpose::Start { key, attempt }) = self.calls.remove(&call) {
-                self.unsend_start(key, attempt);
-            }
         }
     }
 }

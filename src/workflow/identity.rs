@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    input::Task,
+    input::{Action, OnStop, Task},
     pipelines::{Execution, Status, Time},
 };
 
@@ -115,6 +115,50 @@ pub struct Marker {
     /// The id (last ARN segment) of the execution that this one replaces.
     pub predecessor: Option<String>,
     pub args: String,
+    /// Written only when it is not the usual [`WhenOver::Stop`].
+    pub when_over: WhenOver,
+}
+
+/// What becomes of an execution when its workflow is over. It is part of the marker, so that whoever finds the
+/// execution later knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenOver {
+    Stop,
+    /// It belongs to an exit handler, which runs on after a stop of the workflow.
+    ExitHandler,
+    Leave,
+}
+
+impl WhenOver {
+    fn of(task: &Task) -> Self {
+        match &task.action {
+            Action::Execute(execute) if execute.on_stop == Some(OnStop::Leave) => Self::Leave,
+            _ if is_exit_handler(task) => Self::ExitHandler,
+            _ => Self::Stop,
+        }
+    }
+
+    fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Stop => None,
+            Self::ExitHandler => Some("exit-handler"),
+            Self::Leave => Some("leave"),
+        }
+    }
+
+    fn parse(word: Option<&str>) -> Self {
+        match word {
+            None => Self::Stop,
+            Some("exit-handler") => Self::ExitHandler,
+            // Also a word of a later version: nothing is stopped by mistake.
+            Some(_) => Self::Leave,
+        }
+    }
+}
+
+/// Whether a task is an exit handler's; Argo names such nodes so.
+pub fn is_exit_handler(task: &Task) -> bool {
+    task.execution_key.as_deref().is_some_and(|key| key.contains(".onExit"))
 }
 
 impl Marker {
@@ -128,12 +172,13 @@ impl Marker {
             attempt: task.attempt,
             predecessor: predecessor.map(|arn| execution_id(arn).to_owned()),
             args: args.to_owned(),
+            when_over: WhenOver::of(task),
         }
     }
 
     /// The user's text with the marker behind it, within SageMaker's limit; the user's text gives way.
     pub fn describe(&self, user: Option<&str>) -> String {
-        let marker = format!(
+        let mut marker = format!(
             "{MARKER}ns={} wf={} uid={} key={} attempt={} pred={} args={}",
             self.namespace,
             self.workflow,
@@ -143,6 +188,9 @@ impl Marker {
             self.predecessor.as_deref().unwrap_or("-"),
             self.args
         );
+        if let Some(word) = self.when_over.word() {
+            marker = format!("{marker} over={word}");
+        }
         let room = DESCRIPTION_MAX.saturating_sub(marker.len());
         format!("{}{marker}", cut(user.unwrap_or_default(), room))
     }
@@ -160,6 +208,7 @@ impl Marker {
             attempt: fields.get("attempt")?.parse().ok()?,
             predecessor: owned("pred").filter(|id| id != "-"),
             args: owned("args").unwrap_or_default(),
+            when_over: WhenOver::parse(fields.get("over").copied()),
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 
 use super::{
     Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
-    identity::{Key, Marker},
+    identity::{Key, Marker, WhenOver},
     node::{EndStage, Family, Listing, NodeRef, Pipeline, Tracked, Trouble},
     trouble::{Place, Reaction, reaction},
 };
@@ -313,6 +313,10 @@ impl Machine {
             self.out.push(super::Command::Note(Note::ExecutionAdopted { arn: execution.arn.clone() }));
         }
         self.track(marker.key, marker.attempt, pipeline, execution, Some(marker.args));
+        if let Some(tracked) = self.executions.get_mut(&arn) {
+            tracked.when_over = marker.when_over;
+        }
+        self.stop_unasked(&arn);
     }
 
     /// Whether a marker is this workflow's: the machine serves one uid, known from its first task.
@@ -338,6 +342,7 @@ impl Machine {
             key,
             attempt,
             pipeline,
+            when_over: WhenOver::Leave,
             execution,
             started_at: None,
             confirmed: true,

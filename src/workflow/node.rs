@@ -9,11 +9,16 @@ use std::{
 
 use crate::{
     input::{Execute, OnStop, Task},
-    pipelines::{ClientKey, Execution, StartExecution, Step, Time},
+    pipelines::{CallErrorKind, ClientKey, Execution, StartExecution, Step, Time},
     protocol::{ExecuteTemplateReply, NodeResult, Outputs, Phase, go_duration},
 };
 
-use super::{RequestId, definition::PipelineDigest, identity::Key, report};
+use super::{
+    RequestId,
+    definition::PipelineDigest,
+    identity::{self, Key, WhenOver},
+    report,
+};
 
 /// Beyond this many live executions a node's message changes at most every [`MESSAGE_REST`].
 pub const CROWD: usize = 20;
@@ -196,7 +201,7 @@ impl Rules {
             },
             accept_completed_with_failures: execute.accept_completed_with_failures,
             attached,
-            exit_handler: task.execution_key.as_deref().is_some_and(|key| key.contains(".onExit")),
+            exit_handler: identity::is_exit_handler(task),
             denied_grace,
         }
     }
@@ -258,6 +263,8 @@ pub struct Tracked {
     pub key: Key,
     pub attempt: u32,
     pub pipeline: usize,
+    /// What becomes of it at the workflow's end when no node follows it.
+    pub when_over: WhenOver,
     pub execution: Execution,
     /// When Start returned it to this process.
     pub started_at: Option<Time>,
@@ -308,7 +315,36 @@ pub struct StopStage {
     pub tries: u32,
     /// When to send it (again); `None` while a call is out or after it was taken.
     pub send_at: Option<Time>,
-    pub accepted: bool,
+    pub answer: StopAnswer,
+}
+
+/// What AWS last said to a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopAnswer {
+    /// Nothing that settles it.
+    None,
+    Taken,
+    /// It had ended already, or is not there.
+    NothingToStop,
+    /// It will be refused again.
+    Refused,
+}
+
+impl StopAnswer {
+    /// What a failed stop settles.
+    pub fn of(kind: CallErrorKind) -> Self {
+        match kind {
+            // "Only pipelines with 'Executing' status can be stopped."
+            CallErrorKind::Invalid | CallErrorKind::NotFound => Self::NothingToStop,
+            CallErrorKind::Denied | CallErrorKind::TokenMismatch => Self::Refused,
+            CallErrorKind::Conflict
+            | CallErrorKind::Throttled
+            | CallErrorKind::QuotaExceeded
+            | CallErrorKind::Credentials
+            | CallErrorKind::Unreachable
+            | CallErrorKind::OutcomeUnknown => Self::None,
+        }
+    }
 }
 
 /// A pipeline as one client calls it.

@@ -100,12 +100,27 @@ impl Outbox {
         gone.into_iter().filter_map(|k| self.waiting.remove(&k)).map(|w| w.call).collect()
     }
 
+    /// The last calls of a process: stops at once, whatever the pace, as many as `slots`; what must be known for them
+    /// as the pace allows; no polls.
+    pub fn release_last(&mut self, now: Time, slots: usize) -> (Vec<Waiting>, Option<Time>) {
+        let stops: Vec<_> =
+            self.waiting.keys().take_while(|(priority, _)| *priority == Priority::Stop).take(slots).copied().collect();
+        let mut free: Vec<_> = stops.iter().filter_map(|place| self.waiting.remove(place)).collect();
+        let (rest, next) = self.release_only(now, |priority| matches!(priority, Priority::Start | Priority::Ask));
+        free.extend(rest);
+        (free, next)
+    }
+
     /// The calls that may go now, and when to come again for the rest.
     pub fn release(&mut self, now: Time) -> (Vec<Waiting>, Option<Time>) {
+        self.release_only(now, |_| true)
+    }
+
+    fn release_only(&mut self, now: Time, may: impl Fn(Priority) -> bool) -> (Vec<Waiting>, Option<Time>) {
         let mut free = Vec::new();
         let mut next: Option<Time> = None;
         let mut empty: Vec<(ClientKey, bool)> = Vec::new();
-        let order: Vec<_> = self.waiting.keys().copied().collect();
+        let order: Vec<_> = self.waiting.keys().filter(|(priority, _)| may(*priority)).copied().collect();
         for place in order {
             let Some(waiting) = self.waiting.get(&place) else { continue };
             let lane = (waiting.client.clone(), waiting.operation.is_write());

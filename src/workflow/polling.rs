@@ -264,7 +264,7 @@ impl Machine {
         self.out.push(Command::Note(Note::ExecutionFinished { arn: arn.to_string(), status, ran }));
     }
 
-    fn is_followed(&self, arn: &Arc<str>) -> bool {
+    pub(super) fn is_followed(&self, arn: &Arc<str>) -> bool {
         let Some(family) = self.executions.get(arn).and_then(|t| self.families.get(&t.key)) else { return false };
         let follows = |stage: &Stage| matches!(stage, Stage::Following(followed) if followed == arn);
         family.attempts.values().any(|a| follows(&a.stage))

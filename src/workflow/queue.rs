@@ -87,12 +87,10 @@ impl StartQueue {
         self.full.get(client).map(|full| full.text.as_str())
     }
 
-    /// The next node that may start now, taken out of line (its place is kept until [`Self::leave`]).
-    /// `running` counts what runs or is being started of a pipeline.
-    pub fn next(&mut self, now: Time, running: impl Fn(usize) -> usize) -> Option<Waiter> {
+    /// The next node that may start now. `running` counts what runs or is being started of a pipeline.
+    pub fn head(&self, now: Time, running: impl Fn(usize) -> usize) -> Option<&Waiter> {
         let mut blocked: Vec<&ClientKey> = Vec::new();
-        let mut chosen = None;
-        for (place, waiter) in &self.line {
+        for waiter in self.line.values() {
             if blocked.contains(&&waiter.client) {
                 continue;
             }
@@ -104,10 +102,15 @@ impl StartQueue {
                 blocked.push(&waiter.client);
                 continue;
             }
-            chosen = Some(*place);
-            break;
+            return Some(waiter);
         }
-        let waiter = self.line.remove(&chosen?)?;
+        None
+    }
+
+    /// Takes a node out of line to start it; its place is kept until [`Self::leave`].
+    pub fn take(&mut self, head: &Waiter) -> Option<Waiter> {
+        let place = self.places.get(&(head.key, head.attempt))?;
+        let waiter = self.line.remove(place)?;
         if let Some(full) = self.full.get_mut(&waiter.client) {
             full.probing = true;
         }
@@ -150,7 +153,7 @@ impl StartQueue {
         self.line.values()
     }
 
-    /// When [`Self::next`] may have an answer without anything else happening.
+    /// When [`Self::head`] may have an answer without anything else happening.
     pub fn next_time(&self, now: Time) -> Option<Time> {
         self.line
             .values()

@@ -9,7 +9,7 @@ use crate::{
 
 use super::{
     Machine, Note, Sabotage, backoff,
-    identity::Key,
+    identity::{Key, Marker, WhenOver},
     node::{NodeRef, Stage, Trouble},
     queue::Waiter,
     trouble::{Place, Reaction, reaction},
@@ -48,7 +48,9 @@ impl Machine {
     }
 
     fn started(&mut self, key: Key, number: u32, pipeline: usize, arn: String) {
-        self.landed(key, number);
+        let flight = self.landed(key, number);
+        let marker = flight.and_then(|flight| Marker::parse(&flight.args.description));
+        let when_over = marker.map_or(WhenOver::Stop, |marker| marker.when_over);
         self.queue.leave(key, number);
         self.predecessors.remove(&(key, number));
         let arn: Arc<str> = arn.into();
@@ -69,6 +71,7 @@ impl Machine {
             // The token may have found an older execution: only a describe tells.
             tracked.confirmed = false;
             tracked.started_at = Some(self.now);
+            tracked.when_over = when_over;
         }
         if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
             attempt.stage = Stage::Following(arn.clone());

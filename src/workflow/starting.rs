@@ -183,7 +183,12 @@ impl Machine {
         }
         match self.executions.get(arn).map(|t| (t.gone.clone(), t.execution.status.is_live())) {
             Some((Some(text), _)) => self.end_attempt(key, number, Phase::Error, &text, None),
-            Some((None, true)) => self.check_timeout(key, number, arn),
+            Some((None, true)) => {
+                if self.closed.as_ref().is_some_and(|closed| closed.stops) {
+                    self.stop_if_over(key, number, arn);
+                }
+                self.check_timeout(key, number, arn);
+            }
             Some((None, false)) | None => {}
         }
     }
@@ -270,7 +275,11 @@ impl Machine {
         loop {
             let pipelines = &self.pipelines;
             let running = |pipeline: usize| pipelines.get(pipeline).map_or(0, |p| p.live.len() + p.starting);
-            let Some(waiter) = self.queue.next(self.now, running) else { return };
+            let Some(head) = self.queue.head(self.now, running).cloned() else { return };
+            if !self.may_start(&head) {
+                return;
+            }
+            let Some(waiter) = self.queue.take(&head) else { return };
             self.start(waiter);
         }
     }

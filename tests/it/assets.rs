@@ -7,10 +7,13 @@ use std::{
 };
 
 use awf_aws::{
-    config::ServeArgs,
+    config::{
+        ServeArgs,
+        orphans::{OrphansArgs, OrphansConfig},
+    },
     demo::template::{documents, named},
 };
-use clap::Args as _;
+use clap::{Args as _, Parser};
 use serde_json::{Value, json};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -179,6 +182,38 @@ fn the_variant_with_kubernetes_brings_everything_that_automount_needs() {
     );
     let head = text(&format!("assets/{file}"));
     assert!(head.contains("breaks EVERY agent pod"), "the danger is not told");
+}
+
+#[test]
+fn the_cron_job_stops_orphans_of_its_own_namespace_with_rights_that_suffice() {
+    let file = "orphans-cronjob.yaml";
+    let account = "awf-aws-orphans";
+    assert_eq!(kind(file, "ServiceAccount")["metadata"]["name"], account);
+    let binding = kind(file, "RoleBinding");
+    assert_eq!(binding["roleRef"]["name"], kind(file, "Role")["metadata"]["name"]);
+    assert_eq!(binding["subjects"], json!([{"kind": "ServiceAccount", "name": account}]));
+    assert_eq!(kind(file, "Role")["rules"], kind("plugin/with-kubernetes/awf-aws.yaml", "Role")["rules"]);
+
+    let pod = &kind(file, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+    assert_eq!(pod["serviceAccountName"], account);
+    let container = &pod["containers"][0];
+    let plugin = &one("plugin/plugin.yaml")["spec"]["sidecar"]["container"];
+    assert_eq!(container["image"], plugin["image"]);
+    assert_eq!(container["securityContext"], plugin["securityContext"]);
+    // The binary itself judges the arguments.
+    let args: Vec<&str> = container["args"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect();
+    assert_eq!(args[0], "orphans");
+    let line = OrphansLine::try_parse_from(&args).unwrap();
+    let config = OrphansConfig::from_args(line.orphans).unwrap();
+    assert_eq!((config.stop, config.namespaces.as_slice()), (true, ["$(NAMESPACE)".to_owned()].as_slice()));
+    assert_eq!(container["env"][0]["name"], "NAMESPACE");
+    assert_eq!(container["env"][0]["valueFrom"], json!({"fieldRef": {"fieldPath": "metadata.namespace"}}));
+}
+
+#[derive(Debug, Parser)]
+struct OrphansLine {
+    #[command(flatten)]
+    orphans: OrphansArgs,
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use awf_aws::config::{Config, ConfigError, LogFormat, ServeArgs};
+use awf_aws::config::{Config, ConfigError, KubernetesConfig, LogFormat, ServeArgs};
 use clap::Parser;
 
 #[derive(Debug, Parser)]
@@ -42,6 +42,8 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.shutdown_grace, Duration::from_secs(25));
     assert_eq!(config.stop_wait, Duration::from_secs(600));
     assert_eq!(config.denied_grace, Duration::from_secs(120));
+    assert_eq!(config.kubernetes, KubernetesConfig::InCluster);
+    assert_eq!(config.workflow_check_interval, Duration::from_secs(60));
     assert_eq!(config.max_running_per_workflow, None);
     assert_eq!(config.log.format, LogFormat::Text);
 }
@@ -62,6 +64,9 @@ fn every_flag_is_taken() {
         "--stop-wait=1h",
         "--denied-grace=1s",
         "--max-running-per-workflow=7",
+        "--kubernetes=auto",
+        "--kubeconfig=/k",
+        "--workflow-check-interval=5s",
         "--log-filter=",
     ])
     .unwrap();
@@ -75,6 +80,9 @@ fn every_flag_is_taken() {
     assert_eq!(config.stop_wait, Duration::from_secs(3600));
     assert_eq!(config.denied_grace, Duration::from_secs(1));
     assert_eq!(config.max_running_per_workflow, Some(7));
+    assert_eq!(config.kubernetes, KubernetesConfig::Kubeconfig(PathBuf::from("/k")));
+    assert_eq!(parse(&["--kubernetes=off", "--kubeconfig=/k"]).unwrap().kubernetes, KubernetesConfig::Off);
+    assert_eq!(config.workflow_check_interval, Duration::from_secs(5));
     assert_eq!(config.log.format, LogFormat::Json);
     assert!(config.log.filter.ends_with(",awf_aws=debug"), "{}", config.log.filter);
     assert_eq!(parse(&["--token-file=/t"]).unwrap().token_file, Some(PathBuf::from("/t")));
@@ -97,6 +105,8 @@ fn every_bad_value_is_named_at_once() {
         "--stop-wait=48h",
         "--denied-grace=",
         "--max-running-per-workflow=0",
+        "--kubernetes=on",
+        "--workflow-check-interval=0s",
         "--log-filter=[[",
     ])
     .unwrap_err();
@@ -113,6 +123,8 @@ fn every_bad_value_is_named_at_once() {
         "--stop-wait",
         "--denied-grace",
         "--max-running-per-workflow",
+        "--kubernetes",
+        "--workflow-check-interval",
         "--debug",
         "--log-format",
         "--log-filter",

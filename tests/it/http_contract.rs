@@ -15,7 +15,7 @@ use actix_web::{
 };
 use awf_aws::{
     app,
-    config::{Config, LogConfig, LogFormat},
+    config::{Config, KubernetesConfig, LogConfig, LogFormat},
     http::{self, Doors, EXECUTE_PATH, auth::Token},
 };
 use proptest::{
@@ -392,14 +392,17 @@ async fn both_doors_answer_on_real_sockets_and_a_taken_ops_port_does_not_matter(
         shutdown_grace: Duration::from_secs(1),
         stop_wait: Duration::from_secs(600),
         denied_grace: Duration::from_secs(120),
+        kubernetes: KubernetesConfig::Off,
+        workflow_check_interval: Duration::from_secs(60),
         max_running_per_workflow: None,
         log: LogConfig { filter: "info".to_owned(), format: LogFormat::Text },
     };
-    let mut service = app::Service::start(&config, Scripted::new(Script::Hangs), app::wall_clock()).unwrap();
+    let mut service = app::Service::start(&config, Scripted::new(Script::Hangs), None, app::wall_clock()).unwrap();
     assert_eq!(service.ops_address, None);
     service = app::Service::start(
         &Config { ops_listen: "127.0.0.1:0".parse().unwrap(), ..config },
         Scripted::new(Script::Hangs),
+        None,
         app::wall_clock(),
     )
     .unwrap();

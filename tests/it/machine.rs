@@ -1,8 +1,10 @@
 //! The machine of a workflow against a scripted AWS under a virtual clock.
 
+mod drain;
 mod ends;
 mod properties;
 mod starts;
+mod watch;
 mod world;
 
 pub use world::{key_of, task, with};

@@ -16,7 +16,7 @@ use awf_aws::{
     actors::{NoObserver, Supervisor, SupervisorError, SupervisorHandle, Surroundings},
     app,
     backend::Backend,
-    config::{Config, LogConfig, LogFormat},
+    config::{Config, KubernetesConfig, LogConfig, LogFormat},
     input::{self, Action, MockState, Task, WorkflowId},
     metrics::Metrics,
     pipelines::{Call, CallEnded, CallReply, ClientKey, Execution, Status},
@@ -341,10 +341,12 @@ async fn a_dead_supervisor_ends_the_app_by_a_fault() {
         shutdown_grace: Duration::from_secs(25),
         stop_wait: Duration::from_secs(600),
         denied_grace: Duration::from_secs(120),
+        kubernetes: KubernetesConfig::Off,
+        workflow_check_interval: Duration::from_secs(60),
         max_running_per_workflow: None,
         log: LogConfig { filter: "info".to_owned(), format: LogFormat::Text },
     };
-    let service = app::Service::start(&config, Scripted::new(Script::Hangs), app::wall_clock()).unwrap();
+    let service = app::Service::start(&config, Scripted::new(Script::Hangs), None, app::wall_clock()).unwrap();
     assert!(service.supervisor.crash_supervisor_for_test());
     let ended = service.until_signal(config.shutdown_grace).await;
     assert!(matches!(ended, Err(app::AppError::SupervisorDied)), "{ended:?}");

@@ -13,7 +13,7 @@ use awf_aws::{
         StartExecution, Status, Step, Time,
     },
     protocol::{ExecuteTemplateReply, Phase},
-    workflow::{CallId, Command, Event, Machine, Note, RequestId, Settings, identity::Key},
+    workflow::{CallId, Command, Event, Machine, Note, RequestId, Settings, WorkflowState, identity::Key},
 };
 
 pub const ACCOUNT: &str = "100000000002";
@@ -79,6 +79,11 @@ pub struct World {
     pub definition: String,
     pub calls: Vec<Call>,
     pub unanswered: Vec<(CallId, Call)>,
+    /// What Kubernetes answers; nothing: the question stays open.
+    pub workflow: Option<WorkflowState>,
+    /// When it was asked.
+    pub asked: Vec<Time>,
+    settings: Settings,
     alarm: Option<Time>,
     requests: u64,
 }
@@ -92,7 +97,8 @@ impl World {
 
     pub fn with(settings: Settings) -> Self {
         Self {
-            machine: Machine::new(settings),
+            machine: Machine::new(settings.clone()),
+            settings,
             now: Self::START,
             replies: BTreeMap::new(),
             notes: vec![],
@@ -108,6 +114,8 @@ impl World {
                     .into(),
             calls: vec![],
             unanswered: vec![],
+            workflow: None,
+            asked: vec![],
             alarm: None,
             requests: 0,
         }
@@ -115,7 +123,7 @@ impl World {
 
     /// A new process with the same AWS.
     pub fn restart(&mut self) {
-        self.machine = Machine::new(Settings { pod_born: self.now, ..Settings::default() });
+        self.machine = Machine::new(Settings { pod_born: self.now, ..self.settings.clone() });
         self.alarm = None;
         self.unanswered.clear();
     }
@@ -148,7 +156,10 @@ impl World {
                         });
                     }
                     Command::WakeAt(at) => self.alarm = Some(at),
-                    Command::AskKubernetes => {}
+                    Command::AskKubernetes => {
+                        self.asked.push(self.now);
+                        events.extend(self.workflow.map(Event::WorkflowObserved));
+                    }
                     Command::Note(note) => self.notes.push(note),
                 }
             }
@@ -182,6 +193,7 @@ impl World {
                 Some(execution) => CallReply::Execution(execution.clone()),
                 None => return Err(error(CallErrorKind::NotFound)),
             },
+            Call::ListPipelines { .. } => CallReply::Pipelines { page: vec!["MyPipeline".into()], next_token: None },
             Call::ListExecutions { next_token, created_after, .. } => {
                 let from: usize = next_token.as_deref().map_or(0, |t| t.parse().unwrap());
                 let mut all: Vec<Execution> = self.executions.iter().rev().cloned().collect();
@@ -258,6 +270,13 @@ impl World {
             self.handle(Event::Tick);
         }
         self.now = end;
+    }
+
+    /// Answers a call that was left without an answer.
+    pub fn answer_open(&mut self, number: usize) {
+        let (call, operation) = self.unanswered.remove(number);
+        let result = self.answer(&operation);
+        self.handle(Event::CallEnded { call, ended: CallEnded { result, server_time: Some(self.now) } });
     }
 
     /// How often an operation was called.

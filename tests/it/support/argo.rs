@@ -113,6 +113,11 @@ impl Plugin {
     /// Kills it with SIGKILL and starts it anew: all that it knew is lost.
     pub async fn kill_and_restart(&mut self) {
         self.process.kill();
+        self.restart().await;
+    }
+
+    /// Starts it anew after its end.
+    pub async fn restart(&mut self) {
         (self.process, self.api, self.ops) = self.how.start().await;
     }
 

@@ -2,6 +2,7 @@
 
 pub mod argo;
 pub mod gate;
+pub mod kubernetes;
 pub mod process;
 pub mod python;
 pub mod simulator;

@@ -1,6 +1,10 @@
 //! `awf-aws simulator` as a child process, and a look at its book with plain AWS calls.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -10,6 +14,7 @@ use super::process::{LOOK, PATIENCE, Process, TempDir, binary, client, free_port
 /// The simulated AWS.
 pub struct Simulator {
     pub endpoint: String,
+    started: AtomicUsize,
     _process: Process,
     _directory: TempDir,
 }
@@ -27,7 +32,7 @@ impl Simulator {
             let mut process = Process::start("awf-aws simulator", &mut command);
             let endpoint = format!("http://{address}");
             if process.answers(&endpoint).await {
-                return Self { endpoint, _process: process, _directory: directory };
+                return Self { endpoint, started: AtomicUsize::new(0), _process: process, _directory: directory };
             }
             eprintln!("awf-aws simulator ended before it answered:\n{}", process.log());
         }
@@ -82,6 +87,18 @@ impl Simulator {
             }),
         )
         .await;
+    }
+
+    /// Starts an execution of `MyPipeline` as an earlier process would have, with this description.
+    pub async fn start_described(&self, description: &str) -> String {
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let input = json!({
+            "PipelineName": "MyPipeline",
+            "ClientRequestToken": format!("an-earlier-process-{number:0>32}"),
+            "PipelineExecutionDescription": description,
+        });
+        let reply = self.expect("StartPipelineExecution", input).await;
+        reply["PipelineExecutionArn"].as_str().expect("an ARN").to_owned()
     }
 
     /// The simulator's own book: no fault hides anything in it.

@@ -1,0 +1,310 @@
+//! The one question to Kubernetes: what has become of a workflow?
+//!
+//! | what is read | what it tells |
+//! |---|---|
+//! | the Workflow | its end (absent, another uid, being deleted, labelled completed, `spec.shutdown`), its start, its deadline |
+//! | the metadata of its WorkflowTaskSet | its end, a moment earlier: Argo labels it before it writes the Workflow |
+//!
+//! Both are read from the API server's cache (`resourceVersion=0`), which costs etcd nothing. A cache may lag: right
+//! after `argo retry` it still shows the run that ended. So an end is only believed once the store itself has said it.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::join;
+use kube::{
+    Client, Config,
+    api::GetParams,
+    config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+    core::Request,
+};
+use serde::Deserialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{actors::WorkflowObserver, input::WorkflowId, pipelines::Time, workflow::WorkflowState};
+
+/// How long one request may take, connecting included. The last question of a drain comes 12 s after the signal and
+/// takes two requests, one after the other, at the most: both fit the usual grace.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Argo's label of a Workflow and of its WorkflowTaskSet (argo-workflows, workflow/common/common.go).
+const COMPLETED: &str = "workflows.argoproj.io/completed";
+
+/// Why Kubernetes cannot be asked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The usual case: Argo mounts no service account unless the plugin's manifest says so.
+    #[error("no service account is mounted: {0}")]
+    NoServiceAccount(#[from] InClusterError),
+    #[error("the kubeconfig cannot be used: {0}")]
+    Kubeconfig(#[from] KubeconfigError),
+    #[error("no client can be built: {0}")]
+    Client(Box<kube::Error>),
+}
+
+/// A connection to the API server, by the pod's service account or a kubeconfig.
+#[derive(Clone)]
+pub struct Kubernetes(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    /// Said once per process: that there is no right to ask.
+    denied: AtomicBool,
+    /// Said once per outage.
+    failing: AtomicBool,
+}
+
+impl Kubernetes {
+    /// Reads the files; sends nothing yet. Never looks for `~/.kube/config`: whoever runs the plugin on a workstation
+    /// must not have his executions judged by a cluster that has never heard of them.
+    pub async fn connect(kubeconfig: Option<&Path>) -> Result<Self, ConnectError> {
+        let mut config = match kubeconfig {
+            None => Config::incluster()?,
+            Some(file) => {
+                Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &KubeConfigOptions::default()).await?
+            }
+        };
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        // Who asks repeats the question anyway.
+        config.default_retry = false;
+        let client = Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
+        Ok(Self(Arc::new(Inner { client, denied: AtomicBool::new(false), failing: AtomicBool::new(false) })))
+    }
+}
+
+impl WorkflowObserver for Kubernetes {
+    fn observe(&self, workflow: WorkflowId) -> Pin<Box<dyn Future<Output = WorkflowState> + Send>> {
+        let inner = self.0.clone();
+        Box::pin(async move { inner.observe(&workflow).await })
+    }
+}
+
+impl Inner {
+    async fn observe(&self, workflow: &WorkflowId) -> WorkflowState {
+        let state = self.look(workflow, &GetParams::any()).await;
+        if matches!(state, WorkflowState::Over | WorkflowState::Gone) {
+            return self.look(workflow, &GetParams::default()).await;
+        }
+        state
+    }
+
+    async fn look(&self, workflow: &WorkflowId, version: &GetParams) -> WorkflowState {
+        let (whole, tasks) = join(
+            self.read(workflow, "workflows", false, version),
+            // It can be a megabyte; its metadata is enough.
+            self.read(workflow, "workflowtasksets", true, version),
+        )
+        .await;
+        let state = judge(&workflow.uid, &whole, &tasks);
+        self.tell(workflow, state, &whole);
+        state
+    }
+
+    async fn read(&self, workflow: &WorkflowId, resource: &str, metadata: bool, version: &GetParams) -> Seen {
+        let WorkflowId { namespace, name, .. } = workflow;
+        // They come from outside and become part of a path.
+        if !is_name(namespace) || !is_name(name) {
+            return Seen::Failed(format!("{namespace:?}/{name:?} is not the name of a workflow"));
+        }
+        let path = Request::new(format!("/apis/argoproj.io/v1alpha1/namespaces/{namespace}/{resource}"));
+        let request = if metadata { path.get_metadata(name, version) } else { path.get(name, version) };
+        let Ok(request) = request else { return Seen::Failed("the request cannot be built".to_owned()) };
+        match tokio::time::timeout(REQUEST_TIMEOUT, self.client.request_text(request)).await {
+            Err(_) => Seen::Failed(format!("no answer within {REQUEST_TIMEOUT:?}")),
+            Ok(Ok(text)) => Seen::of_json(&text),
+            Ok(Err(kube::Error::Api(status))) => {
+                let named = status.details.as_ref().is_some_and(|details| details.name == *name);
+                Seen::of_refusal(status.code, named, &status.message)
+            }
+            Ok(Err(error)) => Seen::Failed(sentence(&error)),
+        }
+    }
+
+    /// What an operator should know, and not every minute.
+    fn tell(&self, workflow: &WorkflowId, state: WorkflowState, whole: &Seen) {
+        match (state, whole) {
+            (WorkflowState::Forbidden, Seen::Forbidden(text)) => {
+                if !self.denied.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        workflow.name = workflow.name,
+                        workflow.namespace = workflow.namespace,
+                        error = text,
+                        "not allowed to ask Kubernetes whether the workflow is over: executions of stopped workflows \
+                         are not stopped; allow `get` on workflows.argoproj.io (assets/plugin/with-kubernetes)"
+                    );
+                }
+            }
+            (WorkflowState::Unknown, Seen::Failed(text)) => {
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(workflow.name = workflow.name, error = text, "Kubernetes cannot be asked");
+                }
+            }
+            _ => {
+                if self.failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!(workflow.name = workflow.name, "Kubernetes answers again");
+                }
+            }
+        }
+    }
+}
+
+/// The error with its causes: the outermost only says that there is one.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// Whether a text can be a name in Kubernetes (RFC 1123), and hence nothing else in a path.
+fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.len() <= 253 && text.chars().all(plain)
+}
+
+/// What one request let us know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    Here(Box<Object>),
+    /// There is no such object; said by somebody who knows its kind.
+    NotThere,
+    /// No right to read it.
+    Forbidden(String),
+    Failed(String),
+}
+
+impl Seen {
+    /// Reads a Workflow, or a WorkflowTaskSet's metadata.
+    pub fn of_json(text: &str) -> Self {
+        match serde_json::from_str(text) {
+            Ok(object) => Self::Here(object),
+            Err(error) => Self::Failed(format!("the answer is not what Argo writes: {error}")),
+        }
+    }
+
+    /// Reads an answer that is none. `names_it`: the refusal names the object that was asked for; a 404 without that
+    /// comes from a cluster without Argo, or from something in between, and says nothing about the workflow.
+    pub fn of_refusal(code: u16, names_it: bool, message: &str) -> Self {
+        match code {
+            401 | 403 => Self::Forbidden(message.to_owned()),
+            404 if names_it => Self::NotThere,
+            _ => Self::Failed(format!("status {code}: {message}")),
+        }
+    }
+}
+
+/// The part of a Workflow or WorkflowTaskSet that matters; the rest is skipped while parsing.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub struct Object {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+struct Metadata {
+    uid: String,
+    deletion_timestamp: Option<String>,
+    labels: Option<HashMap<String, String>>,
+    owner_references: Vec<Owner>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+struct Owner {
+    uid: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    /// `Stop` or `Terminate`.
+    shutdown: Option<String>,
+    active_deadline_seconds: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    started_at: Option<String>,
+}
+
+impl Object {
+    /// Whether it is over for good, whoever's it is.
+    fn has_ended(&self) -> bool {
+        let completed = self.metadata.labels.as_ref().and_then(|labels| labels.get(COMPLETED));
+        self.metadata.deletion_timestamp.is_some() || completed.is_some_and(|value| value == "true")
+    }
+
+    /// As a Workflow.
+    fn state(&self) -> WorkflowState {
+        match self.spec.shutdown.as_deref() {
+            None | Some("") => {}
+            // Exit handlers run after a stop, not after a termination.
+            Some("Terminate") => return WorkflowState::Gone,
+            Some(_) => return WorkflowState::Over,
+        }
+        let started_at = self.status.started_at.as_deref().and_then(time_of);
+        let seconds = self.spec.active_deadline_seconds.map(Duration::from_secs);
+        WorkflowState::Alive { started_at, deadline: started_at.zip(seconds).map(|(start, limit)| start.plus(limit)) }
+    }
+}
+
+fn time_of(text: &str) -> Option<Time> {
+    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok().map(Time)
+}
+
+/// What both answers say of the workflow with this uid (empty: Argo before 3.4.2 does not tell it). Where only one of
+/// the two may be read, that one decides.
+pub fn judge(uid: &str, workflow: &Seen, task_set: &Seen) -> WorkflowState {
+    let other = |found: &str| !uid.is_empty() && found != uid;
+    let by_task_set = match task_set {
+        Seen::Here(tasks) => {
+            // Its owner is the workflow; another's tasks lie under the name of one that is gone.
+            let anothers = tasks.metadata.owner_references.first().is_some_and(|owner| other(&owner.uid));
+            if anothers || tasks.has_ended() {
+                WorkflowState::Gone
+            } else {
+                WorkflowState::Alive { started_at: None, deadline: None }
+            }
+        }
+        // It lives as long as its workflow does.
+        Seen::NotThere => WorkflowState::Gone,
+        Seen::Forbidden(_) => WorkflowState::Forbidden,
+        Seen::Failed(_) => WorkflowState::Unknown,
+    };
+    match workflow {
+        Seen::NotThere => WorkflowState::Gone,
+        Seen::Here(workflow) if other(&workflow.metadata.uid) || workflow.has_ended() => WorkflowState::Gone,
+        Seen::Here(workflow) => match workflow.state() {
+            // Labelled before the Workflow itself is written.
+            WorkflowState::Alive { .. } if matches!(task_set, Seen::Here(_)) && by_task_set == WorkflowState::Gone => {
+                WorkflowState::Gone
+            }
+            state => state,
+        },
+        Seen::Forbidden(_) => by_task_set,
+        Seen::Failed(_) => match task_set {
+            Seen::Here(_) if by_task_set == WorkflowState::Gone => WorkflowState::Gone,
+            _ => WorkflowState::Unknown,
+        },
+    }
+}
