@@ -197,8 +197,9 @@ impl World {
     /// An end is what SageMaker's book says.
     fn check_end(&mut self, workflow: usize, node: NodeId, end: &Ended) {
         let name = self.workflows[workflow].nodes[node].plan.name.clone();
-        let is_over = self.workflow_state(workflow) == WorkflowState::Over;
-        if (end.message.contains("workflow is over") && !is_over)
+        let goes_on = matches!(self.workflow_state(workflow), WorkflowState::Alive { .. });
+        let blames = ["workflow is over", "workflow was stopped"].iter().any(|text| end.message.contains(text));
+        if (blames && goes_on)
             || (end.message.contains("activeDeadlineSeconds")
                 && !self.is_past_deadline(workflow, self.now.plus(CLOCKS)))
         {
@@ -288,12 +289,26 @@ impl World {
                     *known = node;
                 }
             }
+            broken.extend(self.left_running(number));
             for (name, node) in newest {
                 broken.extend(self.retried_wrongly(number, name, node));
                 broken.extend(self.ended_wrongly(number, name, node));
             }
         }
         if broken.is_empty() { Ok(()) } else { Err(broken.join("; ")) }
+    }
+
+    /// When a workflow is over, whatever was started is stopped, where Kubernetes can be asked and nothing disturbs.
+    fn left_running(&self, number: usize) -> Option<String> {
+        let undisturbed = self.is_undisturbed(number)
+            && self.plan.workflows[number].kubernetes == Kubernetes::Works
+            && self.plan.kill_every.is_none()
+            && self.plan.odds.death + self.plan.odds.conflict == 0.0;
+        let leaves = |marker: &Marker| self.node_of(marker).is_some_and(|(w, n)| self.workflows[w].nodes[n].plan.leave);
+        let runs = self.checks.markers.iter().zip(self.book.executions());
+        let mut runs =
+            runs.filter(|(m, e)| e.status == Status::Executing && m.uid == self.workflows[number].uid && !leaves(m));
+        runs.next().filter(|_| undisturbed).map(|(marker, _)| format!("left running: {marker:?}"))
     }
 
     /// After `argo retry` a node that had failed is tried again, where Kubernetes says when the new run began.

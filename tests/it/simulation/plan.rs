@@ -11,13 +11,15 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 /// What Kubernetes answers to the plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kubernetes {
-    /// The plugin has no right to ask and knows it.
+    /// The plugin is told not to ask.
     Off,
     Works,
     /// Answers come late, and some never.
     Slow,
     /// Every question fails.
     Fails,
+    /// The plugin has no right to ask.
+    Forbids,
 }
 
 /// One plugin node of a workflow.
@@ -161,7 +163,8 @@ fn workflow(r: &mut Rng) -> WorkflowPlan {
     WorkflowPlan {
         nodes,
         kubernetes: match r.u8(0..8) {
-            0..=1 => Kubernetes::Off,
+            0 => Kubernetes::Off,
+            1 => Kubernetes::Forbids,
             2..=5 => Kubernetes::Works,
             6 => Kubernetes::Slow,
             _ => Kubernetes::Fails,

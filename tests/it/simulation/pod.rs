@@ -176,7 +176,7 @@ impl World {
             return;
         }
         if let Some(running) = self.pod(id).plugin.as_mut() {
-            running.knows_over |= state == WorkflowState::Over;
+            running.knows_over |= matches!(state, WorkflowState::Over | WorkflowState::Gone);
             self.step(id, Event::WorkflowObserved(state));
         }
     }
@@ -210,6 +210,9 @@ impl World {
                 return;
             }
             self.carry_out(id, command);
+        }
+        if self.pod(id).plugin.as_ref().is_some_and(|plugin| plugin.machine.drained()) {
+            self.end_pod(id);
         }
     }
 
@@ -255,6 +258,7 @@ impl World {
             Kubernetes::Works => (state, self.ms(5, 300)),
             Kubernetes::Slow if self.rng.bool() => (state, self.ms(300, 20_000)),
             Kubernetes::Slow | Kubernetes::Fails => (WorkflowState::Unknown, self.ms(5, 10_000)),
+            Kubernetes::Forbids => (WorkflowState::Forbidden, self.ms(5, 300)),
         };
         self.after(wait, Happening::Kubernetes(id, plugin, state));
     }
