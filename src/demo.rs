@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     fs,
     io::{self, IsTerminal},
     path::PathBuf,
@@ -17,14 +18,17 @@ use std::{
 use clap::Args;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{Instant, sleep, timeout},
+};
 
 use self::{
     agent::{Agent, AgentSettings, Tally},
     controller::{Controller, Identity, NodeEnd},
     stage::{ACCOUNT, PIPELINE, REGION, STEPS, Stage, StageError, Surroundings},
     template::{Definition, TemplateError},
-    view::{View, summary},
+    view::{View, print_line, summary},
 };
 use crate::protocol::Phase;
 
@@ -50,15 +54,21 @@ const PATIENCE_PER_NODE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, Default, Args)]
 pub struct DemoArgs {
     /// Run the execute step as N nodes, each with an execution of its own
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", value_parser = node_count)]
     pub fan_out: Option<u16>,
     /// Let this step of the pipeline fail once (PrepareData, TrainModel, EvaluateModel or RegisterModel)
     #[arg(long, value_name = "STEP", conflicts_with = "fan_out",
           value_parser = clap::builder::PossibleValuesParser::new(STEPS.map(|(name, _)| name)))]
     pub fail: Option<String>,
-    /// Play this WorkflowTemplate instead of the one built in
+    /// Play this Workflow or WorkflowTemplate instead of the template built in
     #[arg(long, value_name = "FILE")]
     pub template: Option<PathBuf>,
+}
+
+/// As many nodes as one workflow can well have.
+fn node_count(text: &str) -> Result<u16, String> {
+    let parsed = text.trim().parse().ok().filter(|n| (1..=1000).contains(n));
+    parsed.ok_or_else(|| "how many nodes to run is a whole number from 1 to 1000, such as 20".to_owned())
 }
 
 /// Why the demo could not be played to its end.
@@ -75,7 +85,7 @@ enum DemoError {
 }
 
 /// Plays the demo. 0: every node ended as expected; 1: one did not; 64: the template cannot be read or played; 70: a process
-/// does not start; 130: interrupted.
+/// does not start; 130 or 143: interrupted.
 pub fn run(args: &DemoArgs, around: &Surroundings) -> ExitCode {
     let played =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DemoError::Runtime).and_then(
@@ -83,7 +93,7 @@ pub fn run(args: &DemoArgs, around: &Surroundings) -> ExitCode {
                 tokio::task::LocalSet::new().block_on(&runtime, async {
                     tokio::select! {
                         played = play(args, around) => played.map(u8::from).map(|ok| 1 - ok),
-                        _ = tokio::signal::ctrl_c() => Ok(130),
+                        number = interrupted() => Ok(128 + number),
                     }
                 })
             },
@@ -95,6 +105,15 @@ pub fn run(args: &DemoArgs, around: &Surroundings) -> ExitCode {
         },
         ExitCode::from,
     )
+}
+
+/// Ends with the number of the signal that ends the demo: SIGINT or SIGTERM. The two processes must not outlive it.
+async fn interrupted() -> u8 {
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminated.recv() => 15,
+        _ = tokio::signal::ctrl_c() => 2,
+    }
 }
 
 /// Whether everything ended as expected.
@@ -120,11 +139,17 @@ async fn play(args: &DemoArgs, around: &Surroundings) -> Result<bool, DemoError>
     stage.create_pipeline().await?;
 
     let terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
-    let view = Rc::new(View::new(terminal, &identity.name, nodes));
+    let view = Rc::new(View::new(terminal, &identity.name, STEPS.len(), nodes));
     let steps = STEPS.map(|(name, _)| name).join(" -> ");
-    view.say(&format!("SageMaker (simulated)  {}  pipeline {PIPELINE}: {steps}", stage.simulator_url));
+    view.say(&format!("SageMaker (simulated)  {}", stage.simulator_url));
+    view.say(&format!("  pipeline             {PIPELINE}: {steps}"));
     view.say(&format!("plugin                 {}", stage.plugin_url));
-    view.say(&format!("Argo (played)          workflow {} from {path}", identity.name));
+    view.say(&format!("Argo (played)          workflow {}", identity.name));
+    view.say(&format!("  from                 {path}"));
+    if let Some(n) = args.fan_out {
+        let seconds = u32::from(n) * 11 / 20 + 5;
+        view.say(&format!("  {n} executions, 20 at a time as SageMaker's quota allows: about {seconds} s"));
+    }
     view.say("");
 
     let agent = Rc::new(Agent::new(AgentSettings::new(&stage.plugin_url, &stage.token)));
@@ -136,9 +161,13 @@ async fn play(args: &DemoArgs, around: &Surroundings) -> Result<bool, DemoError>
         observer: view.clone(),
     };
     let patience = PATIENCE + PATIENCE_PER_NODE * u32::try_from(nodes).unwrap_or(u32::MAX);
-    let Ok(ended) = timeout(patience, controller.play()).await else {
+    let played = tokio::select! {
+        played = timeout(patience, controller.play()) => played,
+        never = move_bars(&stage, &view) => match never {},
+    };
+    let Ok(ended) = played else {
         view.close();
-        println!("UNEXPECTED: not ended after {} s\n{}", patience.as_secs(), stage.logs());
+        print_line(&format!("UNEXPECTED: not ended after {} s\n{}", patience.as_secs(), stage.logs()));
         return Ok(false);
     };
     let ended = ended.map_err(wrong)?;
@@ -149,12 +178,27 @@ async fn play(args: &DemoArgs, around: &Surroundings) -> Result<bool, DemoError>
     let problems = problems(args, &ended, executions, &agent.tally());
     print_figures(&ended, executions, &agent.tally(), began.elapsed());
     for problem in &problems {
-        println!("UNEXPECTED: {problem}");
+        print_line(&format!("UNEXPECTED: {problem}"));
     }
     if !problems.is_empty() {
-        println!("{}", stage.logs());
+        print_line(&stage.logs());
     }
     Ok(problems.is_empty())
+}
+
+/// Moves the bars by SageMaker's own count of steps. The plugin's messages have it too, but it asks for the steps of a running
+/// execution every 30 s at most, and the demo's are over by then.
+async fn move_bars(stage: &Stage, view: &View) -> Infallible {
+    loop {
+        sleep(Duration::from_millis(250)).await;
+        for execution in view.running() {
+            let of = json!({"PipelineExecutionArn": execution, "MaxResults": 100});
+            // An answer that does not come leaves the bar where it is; whether all is well is for the plugin to say.
+            let steps = stage.sagemaker("ListPipelineExecutionSteps", &of).await.unwrap_or_default();
+            let steps = steps["PipelineExecutionSteps"].as_array().into_iter().flatten();
+            view.steps_done(&execution, steps.filter(|step| step["StepStatus"] == "Succeeded").count());
+        }
+    }
 }
 
 /// The template to play and where it comes from.
@@ -166,20 +210,26 @@ fn definition(args: &DemoArgs) -> Result<(String, Definition), DemoError> {
             (path.display().to_string(), text)
         }
     };
-    match Definition::parse(&text) {
-        Ok(definition) => Ok((path, definition)),
-        Err(source) => Err(DemoError::Template { path, source }),
-    }
+    let parsed = Definition::parse(&text).and_then(|own| match &own.template_ref {
+        None => Ok(own),
+        Some(name) => {
+            let built_in = Definition::parse(TEMPLATE)?;
+            let is_it = *name == built_in.name;
+            is_it.then(|| own.clone().over(&built_in)).ok_or_else(|| TemplateError::UnknownReference(name.clone()))
+        }
+    });
+    parsed.map(|definition| (path.clone(), definition)).map_err(|source| DemoError::Template { path, source })
 }
 
-/// How the simulator behaves: steps of a second, and what is to fail.
+/// How the simulator behaves: steps long enough to be seen, and what is to fail.
 fn scenario(args: &DemoArgs) -> Value {
     let steps: BTreeMap<&String, Value> = args
         .fail
         .iter()
         .map(|step| (step, json!({"fail": 1, "reason": "AlgorithmError: ran out of memory, exit code: 137"})))
         .collect();
-    json!({"faults": {"step_seconds": 1.0, "steps": steps}})
+    let step_seconds = if args.fan_out.is_some() { 1.0 } else { 1.5 };
+    json!({"faults": {"step_seconds": step_seconds, "steps": steps}})
 }
 
 /// A workflow that there never was before.
@@ -206,34 +256,35 @@ fn hex(text: &str, digits: usize) -> String {
 /// Each node with its outputs; of many alike only the first, and a count.
 fn report(workflow: &str, ended: &[NodeEnd]) {
     let mut alike: BTreeMap<(&str, String), usize> = BTreeMap::new();
-    println!();
+    print_line("");
     for end in ended {
         let kind = (end.template.as_str(), format!("{:?}", end.attempts.iter().map(|a| a.phase).collect::<Vec<_>>()));
         let seen = alike.entry(kind).or_default();
         *seen += 1;
         if *seen == 1 {
-            println!("{}\n", summary(workflow, end));
+            print_line(&format!("{}\n", summary(workflow, end)));
         }
     }
     for ((template, phases), count) in alike.iter().filter(|(_, count)| **count > 1) {
-        println!("and {} more of {template} that ended {phases}", count - 1);
+        print_line(&format!("and {} more of {template} that ended {phases}\n", count - 1));
     }
 }
 
 fn print_figures(ended: &[NodeEnd], executions: usize, tally: &Tally, took: Duration) {
     let succeeded = ended.iter().filter(|end| end.phase() == Phase::Succeeded).count();
-    println!(
-        "{succeeded} of {} nodes Succeeded in {:.1} s; {executions} executions in SageMaker's book",
+    print_line(&format!(
+        "{succeeded} of {} nodes Succeeded in {:.1} s; SageMaker's book holds {executions} execution{}",
         ended.len(),
         took.as_secs_f32(),
-    );
-    println!(
+        if executions == 1 { "" } else { "s" },
+    ));
+    print_line(&format!(
         "the agent called {} times: {} reports, {} free polls, slowest answer {} ms",
         tally.calls,
         tally.reports,
         tally.free_polls,
         tally.slowest.as_millis(),
-    );
+    ));
 }
 
 /// Everything that did not end as this run of the demo should.

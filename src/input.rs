@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::pipelines::{ClientKey, Time};
 
+pub use fields::{IGNORED, KNOWN};
 pub use parse::read_task;
 
 /// The workflow a task belongs to.

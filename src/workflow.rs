@@ -13,6 +13,7 @@
 //! | `watch` | what Kubernetes says of the workflow, and when it is asked |
 //! | `ending` | time-outs, stops, the end of the workflow |
 //! | `drain` | the end of the process |
+//! | [`trouble`] | the table of what a failed call leads to, which all of them consult |
 //!
 //! Every step is *level-triggered*: `Machine::advance` looks at what is known now and does what follows, so an event
 //! that comes twice, late or not at all (a timer follows) leads to the same place.
@@ -42,11 +43,15 @@ mod questions;
 pub mod queue;
 pub mod report;
 mod requests;
+mod sabotage;
 mod start_outcome;
 mod starting;
+pub mod trouble;
 mod watch;
 
 pub use definition::{PipelineDigest, rfc3339};
+#[doc(hidden)]
+pub use sabotage::Sabotage;
 
 use identity::Key;
 use node::{Client, Family, NodeRef, Pipeline, StopNode, Tracked, Validation};
@@ -168,6 +173,9 @@ pub struct Settings {
     /// Whether [`Command::AskKubernetes`] is answered at all.
     pub kubernetes: bool,
     pub workflow_check_interval: Duration,
+    /// Breaks the machine on purpose, in debug builds only.
+    #[doc(hidden)]
+    pub sabotage: Option<Sabotage>,
 }
 
 impl Default for Settings {
@@ -183,6 +191,7 @@ impl Default for Settings {
             pod_born: Time(0),
             kubernetes: false,
             workflow_check_interval: Duration::from_secs(60),
+            sabotage: None,
         }
     }
 }

@@ -254,6 +254,10 @@ fn not_loaded(error: &CredentialsError, web: &WebIdentity) -> CallError {
     let io = chain(error).any(|e| e.is::<std::io::Error>());
     let sentences = match (error, &web.token_file) {
         (CredentialsError::CredentialsNotLoaded(_), _) => vec![NOT_ANNOTATED.to_owned()],
+        // The chain ends at the node's metadata service, which pods are not let in to: what is missing is what comes before.
+        (_, None) if web.role_arn.is_none() && chain(error).any(|e| e.to_string().contains("IMDS")) => {
+            vec![NOT_ANNOTATED.to_owned()]
+        }
         (_, Some(file)) if io => vec![
             format!(
                 "cannot read the web identity token {}: {cause}; a non-root container may need securityContext.fsGroup",

@@ -250,7 +250,8 @@ fn looks_transient(text: &str) -> bool {
     SIGNS.iter().any(|sign| text.contains(sign))
 }
 
-/// Which of Argo's rules a reply breaks. Each of them costs somebody a node: reference in the project's design, section 3.
+/// Which of Argo's rules a reply breaks; each of them costs somebody a node. The limits of sizes are this project's own: what
+/// one batch of the agent, which carries many nodes, can bear.
 pub fn broken_rules(reply: &Value) -> impl Iterator<Item = String> + use<> {
     let mut broken: Vec<String> = Vec::new();
     let requeue = reply.get("requeue").filter(|r| !r.is_null());

@@ -128,8 +128,11 @@ impl Controller {
             } else if template.get("dag").is_some() {
                 Err(TemplateError::Unsupported { template: label.to_owned(), what: "a dag".to_owned() })
             } else {
-                let done =
-                    NodeStatus { phase: Phase::Succeeded, message: "not a plugin's".to_owned(), ..Default::default() };
+                let done = NodeStatus {
+                    phase: Phase::Succeeded,
+                    message: "no plugin node: taken as done".to_owned(),
+                    ..Default::default()
+                };
                 let end = NodeEnd { name, template: label.to_owned(), plugin: false, inputs, attempts: vec![done] };
                 self.observer.event(&end.name, NodeEvent::Ended(&end));
                 Ok((Ended::of(&end), vec![end]))

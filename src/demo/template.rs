@@ -16,6 +16,8 @@ pub enum TemplateError {
     Yaml(String),
     #[error("no Workflow or WorkflowTemplate in it")]
     NoWorkflow,
+    #[error("it refers to WorkflowTemplate {0:?}; the demo has only its own, sagemaker-pipelines")]
+    UnknownReference(String),
     #[error("template {0:?} is not defined")]
     UnknownTemplate(String),
     #[error("{template}: no value for input parameter {parameter:?}")]

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    io::{self, Write as _},
     time::Duration,
 };
 
@@ -18,6 +19,9 @@ use crate::protocol::Phase;
 /// Above so many nodes of one step there is one bar for all of them.
 pub const SINGLE_NODES: usize = 8;
 
+/// Without a terminal, many nodes: a line at least this often while anything happens.
+const LONGEST_SILENCE: Duration = Duration::from_secs(5);
+
 /// The demo's screen.
 pub struct View {
     began: Instant,
@@ -26,10 +30,15 @@ pub struct View {
     total: Option<u64>,
     /// The workflow's name, which every node's name begins with.
     workflow: String,
+    /// How many steps the pipeline has: the length of a node's bar.
+    steps: u64,
     bars: MultiProgress,
     nodes: RefCell<BTreeMap<String, Shown>>,
     all: ProgressBar,
-    ended: Cell<u64>,
+    /// Nodes that had ended when a line was last printed, and when that was.
+    printed: Cell<(u64, Instant)>,
+    /// Why a node waits has been said; of many nodes only once.
+    waiting_said: Cell<bool>,
 }
 
 /// A node as it was last shown.
@@ -37,11 +46,13 @@ struct Shown {
     bar: ProgressBar,
     line: String,
     phase: Phase,
+    /// The execution's ARN, while the node runs.
+    execution: Option<String>,
 }
 
 impl View {
-    /// `nodes` is how many are expected; many share one bar.
-    pub fn new(terminal: bool, workflow: &str, nodes: usize) -> Self {
+    /// `steps` is how many the pipeline has, `nodes` how many are expected; many share one bar.
+    pub fn new(terminal: bool, workflow: &str, steps: usize, nodes: usize) -> Self {
         let bars = MultiProgress::new();
         let many = nodes > SINGLE_NODES;
         let total = many.then(|| u64::try_from(nodes).unwrap_or(u64::MAX));
@@ -59,10 +70,12 @@ impl View {
             terminal,
             total,
             workflow: workflow.to_owned(),
+            steps: u64::try_from(steps).unwrap_or(u64::MAX),
             bars,
             nodes: RefCell::default(),
             all,
-            ended: Cell::new(0),
+            printed: Cell::new((0, Instant::now())),
+            waiting_said: Cell::new(false),
         }
     }
 
@@ -72,7 +85,7 @@ impl View {
             // A terminal that is gone does not stop the demo.
             self.bars.println(text).unwrap_or_default();
         } else {
-            println!("{text}");
+            print_line(text);
         }
     }
 
@@ -88,6 +101,7 @@ impl View {
             bar: if self.terminal && self.total.is_none() { self.node_bar(&name) } else { ProgressBar::hidden() },
             line: String::new(),
             phase,
+            execution: None,
         });
         shown.phase = phase;
         let line = format!("{phase:?}  {message}");
@@ -97,11 +111,15 @@ impl View {
         shown.line = line;
         if self.total.is_some() {
             drop(nodes);
+            if message.starts_with("waiting for") && !self.waiting_said.replace(true) {
+                self.say(&format!("{:>6.1}s  {name}: {message}", self.began.elapsed().as_secs_f32()));
+            }
             self.count();
         } else if self.terminal {
-            if let Some((done, of)) = fraction(message) {
-                shown.bar.set_length(of);
-                shown.bar.set_position(done);
+            if phase == Phase::Pending {
+                // Another attempt begins with none of its steps done.
+                shown.bar.set_position(0);
+                shown.execution = None;
             }
             shown.bar.set_message(shown.line.clone());
             if phase.is_terminal() {
@@ -109,16 +127,31 @@ impl View {
                 shown.bar.finish();
             }
         } else {
-            println!("{:>6.1}s  {name:<24}  {}", self.began.elapsed().as_secs_f32(), shown.line);
+            print_line(&format!("{:>6.1}s  {name:<24}  {}", self.began.elapsed().as_secs_f32(), shown.line));
         }
     }
 
     fn node_bar(&self, name: &str) -> ProgressBar {
-        let bar = self.bars.add(ProgressBar::new(1));
+        let bar = self.bars.add(ProgressBar::new(self.steps));
         bar.set_style(style("{spinner} {prefix:<24} {bar:16} {elapsed:>4}  {wide_msg}"));
         bar.set_prefix(name.to_owned());
         bar.enable_steady_tick(Duration::from_millis(120));
         bar
+    }
+
+    /// The executions whose nodes have a bar of their own and run.
+    pub fn running(&self) -> Vec<String> {
+        let nodes = self.nodes.borrow();
+        let running = nodes.values().filter(|n| n.phase == Phase::Running && !n.bar.is_hidden());
+        running.filter_map(|n| n.execution.clone()).collect()
+    }
+
+    /// Moves the bar of an execution's node.
+    pub fn steps_done(&self, execution: &str, done: usize) {
+        let nodes = self.nodes.borrow();
+        for shown in nodes.values().filter(|n| n.phase == Phase::Running && n.execution.as_deref() == Some(execution)) {
+            shown.bar.set_position(u64::try_from(done).unwrap_or(u64::MAX).min(self.steps));
+        }
     }
 
     /// Many nodes: how many are where.
@@ -135,10 +168,13 @@ impl View {
         );
         self.all.set_position(ended);
         self.all.set_message(text.clone());
-        // Without a terminal: a line for every tenth of the nodes, not for every node.
+        // Without a terminal: a line for every tenth of the nodes and every few seconds, not for every node.
         let tenth = self.total.map_or(1, |total| (total / 10).max(1));
-        if !self.terminal && ended != self.ended.replace(ended) && ended.is_multiple_of(tenth) {
-            println!("{:>6.1}s  {text}", self.began.elapsed().as_secs_f32());
+        let (then, at) = self.printed.get();
+        let is_new_tenth = ended > then && ended.is_multiple_of(tenth);
+        if !self.terminal && (is_new_tenth || at.elapsed() >= LONGEST_SILENCE) {
+            self.printed.set((ended, Instant::now()));
+            print_line(&format!("{:>6.1}s  {text}", self.began.elapsed().as_secs_f32()));
         }
     }
 }
@@ -148,11 +184,12 @@ impl Observer for View {
         match event {
             NodeEvent::Started { attempt: 0 } => self.show(node, Phase::Pending, "asking the plugin"),
             NodeEvent::Started { attempt } => self.show(node, Phase::Pending, &format!("attempt {attempt}")),
-            NodeEvent::Reported(NodeStatus { phase, message, .. }) => {
-                // A failed attempt is not the node's end; whether it is, comes with `Ended`.
-                let phase = if *phase == Phase::Succeeded { Phase::Running } else { *phase };
-                if !phase.is_terminal() {
-                    self.show(node, phase, message);
+            // The end of an attempt is not always the node's; whether it is, comes with `Ended` or `Retrying`.
+            NodeEvent::Reported(NodeStatus { phase, .. }) if phase.is_terminal() => {}
+            NodeEvent::Reported(status) => {
+                self.show(node, status.phase, &status.message);
+                if let Some(shown) = self.nodes.borrow_mut().get_mut(&short_name(&self.workflow, node)) {
+                    shown.execution = status.output("execution-arn").map(str::to_owned);
                 }
             }
             NodeEvent::Retrying { next, wait, last } => {
@@ -181,14 +218,9 @@ pub fn short_name(workflow: &str, node: &str) -> String {
     rest.split_once("].").map_or(rest, |(_, name)| name).trim_start_matches('.').to_owned()
 }
 
-/// `2/4` or `2 of 4` in a message, for the bar.
-fn fraction(message: &str) -> Option<(u64, u64)> {
-    let words: Vec<&str> = message.split(|c: char| c.is_whitespace() || ",;:()".contains(c)).collect();
-    let pair = |done: &str, of: &str| Some((done.parse().ok()?, of.parse().ok().filter(|of| *of > 0)?));
-    words
-        .iter()
-        .find_map(|word| word.split_once('/').and_then(|(done, of)| pair(done, of)))
-        .or_else(|| words.windows(3).filter(|w| w[1] == "of").find_map(|w| pair(w[0], w[2])))
+/// A line to standard output. A reader that has gone (`demo | head`) does not stop the demo.
+pub fn print_line(text: &str) {
+    writeln!(io::stdout(), "{text}").unwrap_or_default();
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -75,7 +75,8 @@ fn unreadable(file: &Path, error: &io::Error) -> Refusal {
     // The owner of /proc/self is the process's effective uid.
     let uid = fs::metadata("/proc/self").map_or_else(|_| "unknown".to_owned(), |meta| meta.uid().to_string());
     Refusal::Unreadable(format!(
-        "the plugin cannot read Argo's token file {} as uid {uid}: {error}; its container must run with runAsUser: 8737",
+        "the plugin cannot read Argo's token file {} as uid {uid}: {error}; Argo writes it for a container \
+         with runAsUser: 8737, and outside a pod --token-file names another",
         file.display()
     ))
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Number, Value};
 use super::InputError;
 
 /// The fields that mean something, in the order of the documentation; also what an unknown field is compared with.
-pub(super) const KNOWN: [&str; 24] = [
+pub const KNOWN: [&str; 24] = [
     "action",
     "service",
     "account_id",
@@ -33,7 +33,7 @@ pub(super) const KNOWN: [&str; 24] = [
 ];
 
 /// Fields of the original plugin that are accepted and mean nothing here.
-pub(super) const IGNORED: [&str; 2] = ["kind", "resource_arn"];
+pub const IGNORED: [&str; 2] = ["kind", "resource_arn"];
 
 /// How much of a refused value an error shows: enough to recognise it in a message of 250 bytes.
 const SHOWN_CHARS: usize = 60;

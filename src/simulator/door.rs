@@ -1,4 +1,4 @@
-//! The backend door: the book as a [`Backend`], for simulations under a virtual clock.
+//! The backend door: the book as a [`Backend`], and as a plain function for simulations that keep their own time.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Clock, SharedBook,
-    book::{Caller, Delivery},
+    book::{Book, Caller, Delivery},
     locked,
     refusal::Refusal,
 };
@@ -21,11 +21,53 @@ use crate::{
 /// How long a call that is never answered takes to fail, as the SDK's time-out would.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What becomes of one call.
+pub struct Outcome {
+    /// What the caller learns in the end.
+    pub result: Result<CallReply, CallError>,
+    /// Whether it learns it from AWS, whose clock then comes with it.
+    pub answered: bool,
+    /// How long that takes.
+    pub after: Duration,
+}
+
+/// Carries a call to the book at `now`. The effect happens at once; only the answer takes time. The access key stands
+/// for the pod's own credentials.
+pub fn ask(book: &mut Book, access_key: &str, client: &ClientKey, call: &Call, now: Time) -> Outcome {
+    let mut caller = book.caller(access_key, &client.region);
+    if let Some(role) = &client.role_arn {
+        match assumed(book, &caller, client, role, now) {
+            Ok(assumed) => caller = assumed,
+            Err(error) => return Outcome { result: Err(error), answered: true, after: Duration::ZERO },
+        }
+    }
+    let answer = book.call(&caller, call.operation(), &input(call), now);
+    let latency = Duration::from_millis(answer.latency_ms);
+    let unknown = |message: &str| {
+        let message = message.to_owned();
+        Err(CallError { kind: CallErrorKind::OutcomeUnknown, code: None, message, request_id: None })
+    };
+    match answer.delivery {
+        Delivery::Sent => {
+            let result = match answer.result {
+                Ok(output) => Ok(reply(call, &output)),
+                Err(refusal) => Err(error(&refusal, Some(answer.request_id))),
+            };
+            Outcome { result, answered: true, after: latency }
+        }
+        Delivery::Lost => {
+            Outcome { result: unknown("connection closed before the answer"), answered: false, after: latency }
+        }
+        Delivery::Never => {
+            Outcome { result: unknown("no answer within 10 s"), answered: false, after: latency + TIMEOUT }
+        }
+    }
+}
+
 /// The simulated service in the same process.
 pub struct SimulatedBackend {
     book: SharedBook,
     clock: Clock,
-    /// The access key of the pod's own credentials.
     access_key: String,
 }
 
@@ -33,64 +75,24 @@ impl SimulatedBackend {
     pub fn new(book: SharedBook, clock: Clock, access_key: impl Into<String>) -> Self {
         Self { book, clock, access_key: access_key.into() }
     }
-
-    /// The call and its delivery, latency included in neither.
-    fn ask(&self, client: &ClientKey, call: &Call) -> (Result<CallReply, CallError>, Delivery, u64) {
-        let now = (self.clock)();
-        let mut book = locked(&self.book);
-        let mut caller = book.caller(&self.access_key, &client.region);
-        if let Some(role) = &client.role_arn {
-            match assumed(&mut book, &caller, client, role, now) {
-                Ok(assumed) => caller = assumed,
-                Err(error) => return (Err(error), Delivery::Sent, 0),
-            }
-        }
-        let answer = book.call(&caller, call.operation(), &input(call), now);
-        let result = match answer.result {
-            Ok(output) => Ok(reply(call, &output)),
-            Err(refusal) => Err(error(&refusal, Some(answer.request_id))),
-        };
-        (result, answer.delivery, answer.latency_ms)
-    }
 }
 
 impl Backend for SimulatedBackend {
     fn call(&self, client: ClientKey, call: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
-        // The effect happens when the call is made; only the answer takes time.
-        let (result, delivery, latency_ms) = self.ask(&client, &call);
+        let Outcome { result, answered, after } =
+            ask(&mut locked(&self.book), &self.access_key, &client, &call, (self.clock)());
         let clock = self.clock.clone();
         Box::pin(async move {
-            if latency_ms > 0 {
-                tokio::time::sleep(Duration::from_millis(latency_ms)).await;
+            if !after.is_zero() {
+                tokio::time::sleep(after).await;
             }
-            let unknown = |message: &str| CallError {
-                kind: CallErrorKind::OutcomeUnknown,
-                code: None,
-                message: message.to_owned(),
-                request_id: None,
-            };
-            match delivery {
-                Delivery::Sent => CallEnded { result, server_time: Some(clock()) },
-                Delivery::Lost => {
-                    CallEnded { result: Err(unknown("connection closed before the answer")), server_time: None }
-                }
-                Delivery::Never => {
-                    tokio::time::sleep(TIMEOUT).await;
-                    CallEnded { result: Err(unknown("no answer within 10 s")), server_time: None }
-                }
-            }
+            CallEnded { result, server_time: answered.then(|| clock()) }
         })
     }
 }
 
 /// The role's caller. Its credentials are cached as the SDK would, by being derived once per call without a fault's count.
-fn assumed(
-    book: &mut super::book::Book,
-    caller: &Caller,
-    client: &ClientKey,
-    role: &str,
-    now: Time,
-) -> Result<Caller, CallError> {
+fn assumed(book: &mut Book, caller: &Caller, client: &ClientKey, role: &str, now: Time) -> Result<Caller, CallError> {
     let mut form = json!({"RoleArn": role, "RoleSessionName": "awf-aws"});
     if let Some(id) = &client.external_id {
         form["ExternalId"] = id.as_str().into();

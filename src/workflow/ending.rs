@@ -10,8 +10,9 @@ use crate::{
 use super::{
     Closed, Command, EPOCH_MARGIN, Machine, Note, Priority, Purpose, Timer, backoff,
     identity::{Key, WhenOver, stop_token},
-    node::{NodeRef, Stage, StopAnswer, StopStage},
-    report::spoken,
+    node::{NodeRef, Stage, StopAnswer, StopStage, Trouble},
+    report::{self, spoken},
+    trouble::{Place, Reaction, reaction},
 };
 
 /// A stop that AWS took but that has not begun is sent again after this long.
@@ -66,8 +67,10 @@ impl Machine {
         self.want_stop(arn);
         let until = since.plus(self.settings.stop_wait);
         if now >= until {
+            let trouble = self.executions.get(arn).and_then(|t| t.stop_trouble.as_ref());
+            let why = trouble.map_or("a Callback step blocks it".to_owned(), |t| report::fit(&t.text, 150));
             let text = format!(
-                "timed out after {}; its stop has not ended within {} (a Callback step blocks it)",
+                "timed out after {}; its stop has not ended within {} ({why})",
                 spoken(timeout),
                 spoken(self.settings.stop_wait)
             );
@@ -112,23 +115,30 @@ impl Machine {
         let (again, look) = match &result {
             Ok(_) => {
                 stop.answer = StopAnswer::Taken;
+                tracked.stop_trouble = None;
                 (STOP_AGAIN, true)
             }
-            Err(error) => match error.kind {
-                // Transient while the pipeline moves between steps (Airflow retries it after 0.3 s).
-                CallErrorKind::Conflict => (Duration::from_secs(1), false),
-                // "Only pipelines with 'Executing' status can be stopped": a describe tells which.
-                CallErrorKind::Invalid | CallErrorKind::NotFound | CallErrorKind::TokenMismatch => (STOP_AGAIN, true),
-                CallErrorKind::Denied | CallErrorKind::Credentials => (Duration::from_secs(30), true),
-                CallErrorKind::Throttled
-                | CallErrorKind::QuotaExceeded
-                | CallErrorKind::Unreachable
-                | CallErrorKind::OutcomeUnknown => (backoff(stop.tries - 1, Duration::from_secs(15)), false),
-            },
+            Err(error) => {
+                let reaction = reaction(error.kind, Place::Stop);
+                if matches!(reaction, Reaction::Again | Reaction::Mend) {
+                    let text = format!("it cannot be stopped: {}", error.message);
+                    Trouble::extend(&mut tracked.stop_trouble, &text, reaction == Reaction::Mend, now);
+                }
+                stop.answer = match reaction {
+                    Reaction::Look => StopAnswer::NothingToStop,
+                    Reaction::Mend if error.kind == CallErrorKind::Denied => StopAnswer::Refused,
+                    _ => StopAnswer::None,
+                };
+                match reaction {
+                    // Transient while the pipeline moves between steps (Airflow retries it after 0.3 s).
+                    Reaction::Soon => (Duration::from_secs(1), false),
+                    // "Only pipelines with 'Executing' status can be stopped": a describe tells which.
+                    Reaction::Look => (STOP_AGAIN, true),
+                    Reaction::Mend => (Duration::from_secs(10), true),
+                    _ => (backoff(stop.tries - 1, Duration::from_secs(15)), false),
+                }
+            }
         };
-        if let Err(error) = &result {
-            stop.answer = StopAnswer::of(error.kind);
-        }
         // Nobody is left to do it later.
         let again = if draining { again.min(AGAIN_BEFORE_THE_END) } else { again };
         stop.send_at = (!draining || stop.answer == StopAnswer::None).then(|| now.plus(again));
@@ -146,6 +156,7 @@ impl Machine {
         if look {
             self.look_at(arn, now.plus(Duration::from_secs(1)));
         }
+        self.followers_look(arn);
     }
 
     /// Nothing more starts, what is to be stopped is stopped, and its nodes end.

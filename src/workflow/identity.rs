@@ -230,15 +230,16 @@ pub struct Known {
 }
 
 impl Known {
-    /// The table's view of an execution that this marker or start belongs to.
-    pub fn new(attempt: u32, execution: &Execution, now: Time) -> Self {
+    /// The table's view of an execution that this marker or start belongs to. One whose stop was seen to begin at
+    /// `stop_began` belongs to the run of the workflow that stopped it, whenever it ends.
+    pub fn new(attempt: u32, execution: &Execution, stop_began: Option<Time>, now: Time) -> Self {
         let created = execution.created.unwrap_or(now);
         Self {
             arn: execution.arn.clone(),
             attempt,
             status: execution.status.clone(),
             created,
-            modified: execution.modified.unwrap_or(created),
+            modified: stop_began.or(execution.modified).unwrap_or(created),
         }
     }
 }
@@ -269,12 +270,11 @@ pub enum Decision {
 /// `epoch` is when this run of the workflow began; `newest_asked` the highest attempt anybody asked for.
 pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, epoch: Time) -> Decision {
     let before_epoch = |k: &Known| k.modified < epoch.minus(EPOCH_SLACK);
+    // Whatever this attempt has started before is replaced, else the token would be that one's again. It need not have
+    // ended before the epoch: what lived on into this run counts too.
     let predecessor = || {
-        known
-            .iter()
-            .filter(|k| k.attempt == attempt && !k.status.is_live() && before_epoch(k))
-            .max_by_key(|k| k.created)
-            .map(|k| k.arn.clone())
+        let own = known.iter().filter(|k| k.attempt == attempt && !k.status.is_live());
+        own.max_by_key(|k| k.created).map(|k| k.arn.clone())
     };
     let own_end = || {
         known
@@ -319,8 +319,10 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, epoch: Time) -> 
     if before_epoch(newest) {
         return Decision::Start { predecessor: predecessor() };
     }
-    if newest.attempt == attempt {
-        return Decision::Report(newest.arn.clone());
+    // Of this run and this attempt: it is the node's end, also when a late pod started an earlier attempt after it.
+    let of_this_run = |k: &&Known| k.created >= epoch.minus(EPOCH_SLACK);
+    if let Some(own) = own_end().filter(|own| own.arn == newest.arn || of_this_run(own)) {
+        return Decision::Report(own.arn.clone());
     }
     Decision::RecheckThenStart { arn: newest.arn.clone(), predecessor: predecessor() }
 }

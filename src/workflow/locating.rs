@@ -8,13 +8,14 @@ use std::{
 
 use crate::{
     input::{Action, Task},
-    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Execution, Time},
+    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Execution, Status, Time},
 };
 
 use super::{
-    Machine, Note, Priority, Purpose, Timer, backoff,
+    Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
     identity::{Key, Marker, WhenOver},
     node::{EndStage, Family, Listing, NodeRef, Pipeline, Tracked, Trouble},
+    trouble::{Place, Reaction, reaction},
 };
 
 /// SageMaker ends executions after 28 days (672 h), so nothing older can be live.
@@ -56,7 +57,11 @@ impl Machine {
             account: task.account_id.clone(),
             name: task.pipeline_name.clone(),
             arn: task.pipeline_arn(),
-            listing: Listing::Wanted { at: self.now, tries: 0 },
+            listing: if self.sabotaged(Sabotage::NoListing) {
+                Listing::Complete
+            } else {
+                Listing::Wanted { at: self.now, tries: 0 }
+            },
             workflow_created: created,
             due: BTreeSet::new(),
             live: HashSet::new(),
@@ -107,8 +112,7 @@ impl Machine {
             }
             Ok(_) => {}
             Err(error) => {
-                let denied =
-                    matches!(error.kind, CallErrorKind::Denied | CallErrorKind::Credentials | CallErrorKind::Invalid);
+                let denied = reaction(error.kind, Place::Account) == Reaction::Mend;
                 Trouble::extend(&mut state.trouble, &error.message, denied, now);
                 let at = now.plus(backoff(state.tries, RETRY_MOST));
                 state.tries += 1;
@@ -187,6 +191,17 @@ impl Machine {
         self.list_page(pipeline, None, 0, tries);
     }
 
+    /// Wants another complete listing: something may have started unheard, or be gone.
+    pub(super) fn list_anew(&mut self, pipeline: usize) {
+        let now = self.now;
+        if let Some(p) = self.pipelines.get_mut(pipeline)
+            && matches!(p.listing, Listing::Complete | Listing::Refused { .. })
+        {
+            p.listing = Listing::Wanted { at: now, tries: 0 };
+        }
+        self.list_next(pipeline);
+    }
+
     fn list_page(&mut self, pipeline: usize, next_token: Option<String>, pages: usize, tries: u32) {
         let Some(spelling) = self.spelling(pipeline) else { return };
         let furthest = self.server_now().minus(FURTHEST);
@@ -214,7 +229,10 @@ impl Machine {
                 }
                 match next_token.filter(|_| !truncated) {
                     Some(token) => self.list_page(pipeline, Some(token), pages, tries),
-                    None => self.listed(pipeline, Listing::Complete),
+                    None => {
+                        self.settle_missing(pipeline, false);
+                        self.listed(pipeline, Listing::Complete);
+                    }
                 }
             }
             Ok(_) => self.listed(pipeline, Listing::Complete),
@@ -225,8 +243,8 @@ impl Machine {
     fn listing_failed(&mut self, pipeline: usize, tries: u32, error: CallError) {
         let now = self.now;
         let Some(client) = self.pipelines.get(pipeline).map(|p| p.client.clone()) else { return };
-        match error.kind {
-            CallErrorKind::Denied => {
+        match reaction(error.kind, Place::Listing) {
+            Reaction::Without => {
                 self.warn(format!(
                     "ListPipelineExecutions is denied, only the client request token protects against a second start: {}",
                     error.message
@@ -236,26 +254,22 @@ impl Machine {
                 }
                 self.listed(pipeline, Listing::Denied);
             }
-            CallErrorKind::NotFound
-            | CallErrorKind::Invalid
-            | CallErrorKind::Conflict
-            | CallErrorKind::TokenMismatch => {
+            Reaction::Refuse => {
                 let arn = self.pipelines.get(pipeline).map(|p| p.arn.clone()).unwrap_or_default();
                 let text = match error.kind {
                     CallErrorKind::NotFound => format!("pipeline {arn} does not exist: {}", error.message),
                     _ => format!("SageMaker refuses to list pipeline {arn}: {}", error.message),
                 };
+                if error.kind == CallErrorKind::NotFound {
+                    self.settle_missing(pipeline, true);
+                }
                 self.listed(pipeline, Listing::Refused { text, at: now });
             }
-            CallErrorKind::Throttled
-            | CallErrorKind::QuotaExceeded
-            | CallErrorKind::Credentials
-            | CallErrorKind::Unreachable
-            | CallErrorKind::OutcomeUnknown => {
+            otherwise => {
                 if error.kind == CallErrorKind::Throttled {
                     self.note_throttle(&client, false);
                 }
-                let denied = error.kind == CallErrorKind::Credentials;
+                let denied = otherwise == Reaction::Mend;
                 if let Some(state) = self.clients.get_mut(&client) {
                     Trouble::extend(&mut state.trouble, &error.message, denied, now);
                 }
@@ -292,6 +306,9 @@ impl Machine {
         if !self.is_ours(&marker) {
             return;
         }
+        if !execution.status.is_live() && self.sabotaged(Sabotage::AdoptsOnlyTheLiving) {
+            return;
+        }
         if execution.status.is_live() {
             self.out.push(super::Command::Note(Note::ExecutionAdopted { arn: execution.arn.clone() }));
         }
@@ -319,6 +336,7 @@ impl Machine {
         let arn: Arc<str> = execution.arn.as_str().into();
         execution.description = None;
         let live = execution.status.is_live();
+        let stop_began = execution.modified.filter(|_| execution.status == Status::Stopping);
         execution.created.get_or_insert(Time(self.now.0 + self.clock_offset));
         let tracked = Tracked {
             key,
@@ -336,9 +354,11 @@ impl Machine {
             steps_page: None,
             steps_tries: 0,
             trouble: None,
+            stop_trouble: None,
             missing: None,
             gone: None,
             stop: None,
+            stop_began,
         };
         self.executions.insert(arn.clone(), tracked);
         let family = self.families.entry(key).or_insert_with(|| Family {

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     input::{Execute, OnStop, Task},
-    pipelines::{CallErrorKind, ClientKey, Execution, StartExecution, Step, Time},
+    pipelines::{ClientKey, Execution, StartExecution, Step, Time},
     protocol::{ExecuteTemplateReply, NodeResult, Outputs, Phase, go_duration},
 };
 
@@ -278,10 +278,14 @@ pub struct Tracked {
     pub steps_page: Option<Vec<Step>>,
     pub steps_tries: u32,
     pub trouble: Option<Trouble>,
+    /// Why its stop is not taken.
+    pub stop_trouble: Option<Trouble>,
     pub missing: Option<Missing>,
     /// It is gone for good; the sentence says so.
     pub gone: Option<String>,
     pub stop: Option<StopStage>,
+    /// When it was first seen to be stopping.
+    pub stop_began: Option<Time>,
 }
 
 /// What of an ended execution is known.
@@ -296,10 +300,12 @@ pub enum EndStage {
 }
 
 /// Answers of "not found" in a row.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Missing {
     pub since: Time,
     pub answers: u32,
+    /// The node's end, should it be gone.
+    pub text: String,
 }
 
 /// A stop that is wanted.
@@ -321,23 +327,6 @@ pub enum StopAnswer {
     NothingToStop,
     /// It will be refused again.
     Refused,
-}
-
-impl StopAnswer {
-    /// What a failed stop settles.
-    pub fn of(kind: CallErrorKind) -> Self {
-        match kind {
-            // "Only pipelines with 'Executing' status can be stopped."
-            CallErrorKind::Invalid | CallErrorKind::NotFound => Self::NothingToStop,
-            CallErrorKind::Denied | CallErrorKind::TokenMismatch => Self::Refused,
-            CallErrorKind::Conflict
-            | CallErrorKind::Throttled
-            | CallErrorKind::QuotaExceeded
-            | CallErrorKind::Credentials
-            | CallErrorKind::Unreachable
-            | CallErrorKind::OutcomeUnknown => Self::None,
-        }
-    }
 }
 
 /// A pipeline as one client calls it.

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use crate::pipelines::{Call, CallError, CallErrorKind, CallReply, Execution, Status, Time};
 
 use super::{
-    Command, Machine, Note, Priority, Purpose, Timer, backoff,
+    Command, Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
     identity::Key,
     node::{EndStage, Listing, Missing, Round, Stage, Trouble},
     poll_plan::{self, Plan},
     report,
+    trouble::{Place, Reaction, reaction},
 };
 
 /// SageMaker may not find an execution that it has just started.
@@ -22,6 +23,12 @@ const STEPS_EVERY: Duration = Duration::from_secs(30);
 const STEPS_FOR: usize = 20;
 /// An end is told without its steps after so many failed listings.
 const STEPS_TRIES: u32 = 4;
+
+impl Missing {
+    fn is_long(&self, now: Time) -> bool {
+        self.answers >= MISSING_ANSWERS && now.since(self.since) >= MISSING_FOR
+    }
+}
 
 impl Machine {
     /// Looks at a live execution at this time.
@@ -49,14 +56,10 @@ impl Machine {
 
     /// Describes one execution, unless that is under way.
     pub(super) fn describe(&mut self, arn: &Arc<str>) {
+        let Some(pipeline) = self.executions.get(arn).map(|t| t.pipeline) else { return };
+        // Also when a describe is under way: its answer sets the next time, and a due time that stays would spin the rounds.
+        self.take_from_due(pipeline, arn);
         let Some(tracked) = self.executions.get_mut(arn) else { return };
-        let pipeline = tracked.pipeline;
-        // Also while one is under way, whose answer says when to look again: what stayed due would be polled for ever.
-        if let Some(due) = tracked.due.take()
-            && let Some(p) = self.pipelines.get_mut(pipeline)
-        {
-            p.due.remove(&(due, arn.clone()));
-        }
         if std::mem::replace(&mut tracked.describing, true) {
             return;
         }
@@ -138,11 +141,11 @@ impl Machine {
             }
             Ok(_) => {}
             Err(error) => {
-                if error.kind == CallErrorKind::Denied {
+                if reaction(error.kind, Place::Round) == Reaction::Without {
                     if let Some(p) = self.pipelines.get_mut(number) {
-                        p.list_denied = true;
+                        p.list_denied |= error.kind == CallErrorKind::Denied;
                     }
-                } else if error.kind != CallErrorKind::NotFound {
+                } else {
                     self.call_trouble(number, &error);
                     for arn in std::mem::take(&mut round.remaining) {
                         self.in_trouble(&arn, &error);
@@ -168,7 +171,7 @@ impl Machine {
     /// A poll failed: the execution goes on, its node says so.
     fn in_trouble(&mut self, arn: &Arc<str>, error: &CallError) {
         let now = self.now;
-        let denied = matches!(error.kind, CallErrorKind::Denied | CallErrorKind::Credentials);
+        let denied = reaction(error.kind, Place::Poll) == Reaction::Mend;
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let text = format!("AWS cannot be asked: {}", report::fit(&error.message, 120));
         Trouble::extend(&mut tracked.trouble, &text, denied, now);
@@ -182,7 +185,7 @@ impl Machine {
         match result {
             Ok(CallReply::Execution(execution)) => self.observe(arn, execution, true),
             Ok(_) => self.look_later(arn),
-            Err(error) if error.kind == CallErrorKind::NotFound => self.not_found(arn, &error),
+            Err(error) if reaction(error.kind, Place::Poll) == Reaction::Missing => self.not_found(arn, &error),
             Err(error) => {
                 self.call_trouble(number, &error);
                 self.in_trouble(arn, &error);
@@ -203,6 +206,12 @@ impl Machine {
         tracked.execution.status = execution.status;
         tracked.execution.created = execution.created.or(tracked.execution.created);
         tracked.execution.modified = execution.modified.or(tracked.execution.modified);
+        match &tracked.execution.status {
+            Status::Stopping => tracked.stop_began = tracked.stop_began.or(tracked.execution.modified),
+            // Revived in the console: that stop is history.
+            Status::Executing => tracked.stop_began = None,
+            _ => {}
+        }
         if execution.failure_reason.is_some() {
             tracked.execution.failure_reason = execution.failure_reason;
         }
@@ -226,6 +235,9 @@ impl Machine {
                 (true, Some(EndStage::Seen)) => self.list_end_steps(arn),
                 (false, Some(EndStage::Seen)) if self.is_followed(arn) => self.describe(arn),
                 _ => {}
+            }
+            if self.sabotaged(Sabotage::PollsOn) {
+                self.look_later(arn);
             }
         }
         if !was_confirmed || was_live != live || !live {
@@ -260,7 +272,7 @@ impl Machine {
     }
 
     /// Nodes that follow this execution look at it again.
-    fn followers_look(&mut self, arn: &Arc<str>) {
+    pub(super) fn followers_look(&mut self, arn: &Arc<str>) {
         let Some(key) = self.executions.get(arn).map(|t| t.key) else { return };
         let Some(family) = self.families.get(&key) else { return };
         let numbers: Vec<u32> = family
@@ -296,27 +308,42 @@ impl Machine {
             self.look_at(arn, now.plus(Duration::from_secs(2)));
             return;
         }
-        let missing = tracked.missing.get_or_insert(Missing { since: now, answers: 0 });
+        let text = format!(
+            "the execution or its pipeline was deleted ({}): {}",
+            Self::short(arn),
+            report::fit(&error.message, 120)
+        );
+        let missing = tracked.missing.get_or_insert(Missing { since: now, answers: 0, text });
         missing.answers += 1;
-        let long = missing.answers >= MISSING_ANSWERS && now.since(missing.since) >= MISSING_FOR;
-        let listing = self.pipelines.get(number).map(|p| &p.listing);
-        let list_says_so = matches!(listing, Some(Listing::Refused { .. }));
-        if list_says_so || long {
-            let text = format!(
-                "the execution or its pipeline was deleted ({}): {}",
-                Self::short(arn),
-                report::fit(&error.message, 120)
-            );
-            self.is_gone(arn, &text);
-            return;
-        }
+        let (first, long) = (missing.answers == 1, missing.is_long(now));
         self.in_trouble(arn, error);
         self.look_at(arn, now.plus(Duration::from_secs(30)));
+        if long && self.pipelines.get(number).is_some_and(|p| matches!(p.listing, Listing::Denied)) {
+            // Nobody may list: the answers alone have to do.
+            self.is_gone(arn);
+        } else if first || long {
+            self.list_anew(number);
+        }
     }
 
-    fn is_gone(&mut self, arn: &Arc<str>, text: &str) {
+    /// A complete listing, or the word that there is no such pipeline, settles which missing executions are gone.
+    pub(super) fn settle_missing(&mut self, number: usize, no_such_pipeline: bool) {
+        let now = self.now;
+        let gone: Vec<Arc<str>> = self
+            .executions
+            .iter()
+            .filter(|(_, t)| t.pipeline == number && t.gone.is_none())
+            .filter(|(_, t)| t.missing.as_ref().is_some_and(|missing| no_such_pipeline || missing.is_long(now)))
+            .map(|(arn, _)| arn.clone())
+            .collect();
+        for arn in gone {
+            self.is_gone(&arn);
+        }
+    }
+
+    fn is_gone(&mut self, arn: &Arc<str>) {
         let Some(tracked) = self.executions.get_mut(arn) else { return };
-        tracked.gone = Some(text.to_owned());
+        tracked.gone = tracked.missing.take().map(|missing| missing.text);
         let number = tracked.pipeline;
         self.take_from_due(number, arn);
         if let Some(p) = self.pipelines.get_mut(number) {
@@ -340,6 +367,8 @@ impl Machine {
             tracked.end = EndStage::Listing;
             tracked.steps_tries = 0;
             tracked.steps_page = None;
+            // What was listed while it ran is no longer true.
+            tracked.steps = None;
         }
         self.list_steps(arn, None);
     }
@@ -380,8 +409,7 @@ impl Machine {
             Err(error) => {
                 tracked.steps_page = None;
                 tracked.steps_tries += 1;
-                let hopeless =
-                    matches!(error.kind, CallErrorKind::Denied | CallErrorKind::Invalid | CallErrorKind::NotFound);
+                let hopeless = reaction(error.kind, Place::Steps) == Reaction::Without;
                 if tracked.end == EndStage::Listing {
                     if hopeless || tracked.steps_tries >= STEPS_TRIES {
                         tracked.end = EndStage::Known;

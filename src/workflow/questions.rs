@@ -15,6 +15,7 @@ use super::{
     node::{DigestSlot, NodeRef, Stage, Trouble, View},
     report::{self, spoken},
     requests::{due, ended, told},
+    trouble::{Place, Reaction, reaction},
 };
 
 /// A digest, also a refusal, is shared by all that ask within this time.
@@ -83,7 +84,7 @@ impl Machine {
         }
         let Action::Validate { version, .. } = &v.task.action else { return View::default() };
         match self.validation_trouble(v.pipeline, *version) {
-            Some(trouble) => View::settled(Phase::Pending, told(trouble), None),
+            Some(trouble) => View::settled(Phase::Pending, told(trouble, 0), None),
             None => View::passing(None, "describing the pipeline"),
         }
     }
@@ -143,21 +144,16 @@ impl Machine {
                 DigestSlot::Known { at: now, digest: PipelineDigest::of(&description) }
             }
             Ok(_) => DigestSlot::Refused { at: now, text: format!("pipeline {arn} cannot be read") },
-            Err(error) => match error.kind {
-                CallErrorKind::NotFound => {
-                    let text = format!("pipeline {arn} does not exist: {}", error.message);
+            Err(error) => match reaction(error.kind, Place::Validate) {
+                Reaction::Refuse => {
+                    let text = match error.kind {
+                        CallErrorKind::NotFound => format!("pipeline {arn} does not exist: {}", error.message),
+                        _ => error.message,
+                    };
                     DigestSlot::Refused { at: now, text }
                 }
-                CallErrorKind::Invalid | CallErrorKind::Conflict | CallErrorKind::TokenMismatch => {
-                    DigestSlot::Refused { at: now, text: error.message }
-                }
-                CallErrorKind::Denied
-                | CallErrorKind::Credentials
-                | CallErrorKind::Throttled
-                | CallErrorKind::QuotaExceeded
-                | CallErrorKind::Unreachable
-                | CallErrorKind::OutcomeUnknown => {
-                    let denied = matches!(error.kind, CallErrorKind::Denied | CallErrorKind::Credentials);
+                otherwise => {
+                    let denied = otherwise == Reaction::Mend;
                     let mut trouble = old;
                     Trouble::extend(&mut trouble, &error.message, denied, now);
                     let at = now.plus(backoff(tries, Duration::from_secs(15)));
@@ -321,15 +317,15 @@ impl Machine {
         }
         let Some(targets) = &stop.targets else {
             return match self.locating_trouble(stop.pipeline) {
-                Some(trouble) => View::settled(Phase::Running, told(trouble), None),
+                Some(trouble) => View::settled(Phase::Running, told(trouble, 0), None),
                 None => View::passing(Some(Phase::Running), "looking for what is to be stopped"),
             };
         };
         let tracked = || targets.iter().filter_map(|arn| self.executions.get(arn));
         let live = tracked().filter(|t| t.gone.is_none() && t.execution.status.is_live()).count();
         let mut text = format!("stopping {live} of {} executions", targets.len());
-        if let Some(trouble) = tracked().find_map(|t| t.trouble.as_ref()) {
-            text = format!("{text}; {}", told(trouble));
+        if let Some(trouble) = tracked().find_map(|t| t.stop_trouble.as_ref().or(t.trouble.as_ref())) {
+            text = format!("{text}; {}", told(trouble, text.len() + 2));
         }
         View { phase: Some(Phase::Running), message: text, outputs: None, settled: tracked().all(|t| t.confirmed) }
     }

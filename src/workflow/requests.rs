@@ -141,6 +141,9 @@ impl Machine {
             }
         }
         let ended = self.view(node).phase.is_some_and(Phase::is_terminal);
+        if ended && self.sabotaged(super::Sabotage::EndNotRepeated) {
+            return Some(ExecuteTemplateReply::free_poll(REST));
+        }
         (self.draining && !ended).then(|| ExecuteTemplateReply::free_poll(REST))
     }
 
@@ -239,8 +242,7 @@ impl Machine {
             Stage::Following(arn) => self.view_followed(arn),
             Stage::Locating => self.view_locating(family.pipeline, attempt),
             Stage::Queued => self.view_queued(key, number, attempt),
-            Stage::Starting(flight) if flight.uncertain => self
-                .view_unknown(attempt, "it is not known whether the start was done; repeating it with the same token"),
+            Stage::Starting(flight) if flight.uncertain => self.view_uncertain(attempt),
             Stage::Starting(_) => View::passing(Some(Phase::Pending), "starting"),
             Stage::Searching { text, .. } => {
                 self.view_unknown(attempt, &format!("looking for an execution that may have started: {text}"))
@@ -261,8 +263,9 @@ impl Machine {
             return view;
         }
         let mut text = report::running_message(status, tracked.steps.as_deref());
-        if let Some(trouble) = &tracked.trouble {
-            text = format!("{text}; the execution goes on, but {}", told(trouble));
+        if let Some(trouble) = tracked.stop_trouble.as_ref().or(tracked.trouble.as_ref()) {
+            text = format!("{}; the execution goes on, but ", report::fit(&text, 80));
+            text.push_str(&told(trouble, text.len()));
         }
         View {
             phase: Some(Phase::Running),
@@ -283,12 +286,21 @@ impl Machine {
         }
     }
 
+    fn view_uncertain(&self, attempt: &Attempt) -> View {
+        let mut text = "it is not known whether it started; repeating the start with the same token".to_owned();
+        if let Some(trouble) = &attempt.trouble {
+            text = format!("{text}: {}", told(trouble, text.len() + 2));
+        }
+        self.view_unknown(attempt, &text)
+    }
+
     fn view_locating(&self, pipeline: usize, attempt: &Attempt) -> View {
         match self.locating_trouble(pipeline).or(attempt.trouble.as_ref()) {
             // A denial is for the user to mend: it is shown at once.
-            Some(trouble) if trouble.denied => View::settled(Phase::Running, told(trouble), None),
+            Some(trouble) if trouble.denied => View::settled(Phase::Running, told(trouble, 0), None),
             Some(trouble) => {
-                self.view_unknown(attempt, &format!("looking for an earlier execution: {}", told(trouble)))
+                let text = "looking for an earlier execution: ";
+                self.view_unknown(attempt, &format!("{text}{}", told(trouble, text.len())))
             }
             None => self.view_unknown(attempt, "looking for an earlier execution of this node"),
         }
@@ -296,7 +308,7 @@ impl Machine {
 
     fn view_queued(&self, key: Key, number: u32, attempt: &Attempt) -> View {
         if let Some(trouble) = &attempt.trouble {
-            return View::settled(Phase::Pending, told(trouble), None);
+            return View::settled(Phase::Pending, told(trouble, 0), None);
         }
         let Some(task) = &attempt.task else { return View::default() };
         let ahead = self.queue.ahead(key, number);
@@ -360,12 +372,11 @@ impl Machine {
     }
 }
 
-/// A trouble's sentence: what, and since when.
-pub(super) fn told(trouble: &Trouble) -> String {
-    match super::definition::rfc3339(trouble.since) {
-        Some(since) => format!("{} (since {since})", trouble.text),
-        None => trouble.text.clone(),
-    }
+/// A trouble's sentence: what, and since when. `before` bytes of the message are taken already; the text gives way.
+pub(super) fn told(trouble: &Trouble, before: usize) -> String {
+    let since = super::definition::rfc3339(trouble.since).unwrap_or_default();
+    let since = format!(" (since {since})");
+    format!("{}{since}", report::fit(&trouble.text, report::MESSAGE_MAX.saturating_sub(before + since.len())))
 }
 
 pub(super) fn ended(reply: &ExecuteTemplateReply) -> View {

@@ -8,11 +8,11 @@ use crate::{
 };
 
 use super::{
-    Machine, Note, backoff,
+    Machine, Note, Sabotage, backoff,
     identity::{Key, Marker, WhenOver},
     node::{NodeRef, Stage, Trouble},
     queue::Waiter,
-    report,
+    trouble::{Place, Reaction, reaction},
 };
 
 const RETRY_MOST: Duration = Duration::from_secs(15);
@@ -33,6 +33,9 @@ impl Machine {
             Err(error) => {
                 if error.kind != CallErrorKind::QuotaExceeded {
                     self.queue.answered(&client, false, self.now);
+                }
+                if error.kind == CallErrorKind::Throttled {
+                    self.note_throttle(&client, true);
                 }
                 self.out.push(super::Command::Note(Note::StartFailed {
                     kind: error.kind.as_str(),
@@ -86,15 +89,13 @@ impl Machine {
             Some(Stage::Starting(flight)) => flight.uncertain,
             _ => return,
         };
-        match error.kind {
-            CallErrorKind::OutcomeUnknown => self.start_uncertain(key, number, &error.message),
-            CallErrorKind::Conflict | CallErrorKind::TokenMismatch => {
+        match reaction(error.kind, if uncertain { Place::Repeat } else { Place::Start }) {
+            Reaction::SameBytes => self.start_uncertain(key, number, &error.message),
+            Reaction::Search => {
                 self.landed(key, number);
                 self.search(key, number, &error.message);
             }
-            // Refused this time; an earlier try may have been done all the same.
-            _ if uncertain => self.start_uncertain(key, number, &error.message),
-            CallErrorKind::NotFound | CallErrorKind::Invalid => {
+            Reaction::Refuse => {
                 self.landed(key, number);
                 let text = match error.kind {
                     CallErrorKind::NotFound => format!("cannot start, the pipeline does not exist: {}", error.message),
@@ -102,16 +103,12 @@ impl Machine {
                 };
                 self.end_attempt(key, number, Phase::Error, &text, None);
             }
-            CallErrorKind::Throttled
-            | CallErrorKind::Unreachable
-            | CallErrorKind::QuotaExceeded
-            | CallErrorKind::Denied
-            | CallErrorKind::Credentials => self.requeue_start(key, number, error),
+            otherwise => self.requeue_start(key, number, error, otherwise),
         }
     }
 
     /// Certainly not started: back to its place in the queue.
-    fn requeue_start(&mut self, key: Key, number: u32, error: CallError) {
+    fn requeue_start(&mut self, key: Key, number: u32, error: CallError, reaction: Reaction) {
         let Some(flight) = self.landed(key, number) else { return };
         let now = self.now;
         let Some(family) = self.families.get_mut(&key) else { return };
@@ -123,22 +120,22 @@ impl Machine {
         let max_running = self.max_running(&task);
         let mut waiter =
             Waiter { key, attempt: number, client: task.client.clone(), pipeline, max_running, not_before: now };
-        if error.kind == CallErrorKind::QuotaExceeded {
+        if reaction == Reaction::Queue {
+            if self.sabotaged(Sabotage::LosesItsPlace) {
+                self.queue.leave(key, number);
+            }
             self.queue.refused(waiter, &error.message, now);
             self.tell_waiters(&task.client);
             return;
         }
-        let denied = matches!(error.kind, CallErrorKind::Denied | CallErrorKind::Credentials);
+        let denied = reaction == Reaction::Mend;
         let text = match error.kind {
             CallErrorKind::Throttled => format!("AWS throttles the start, it is repeated: {}", error.message),
             CallErrorKind::Unreachable => format!("AWS cannot be reached, the start is repeated: {}", error.message),
             _ => error.message.clone(),
         };
-        if error.kind == CallErrorKind::Throttled {
-            self.note_throttle(&task.client, true);
-        }
         if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
-            Trouble::extend(&mut attempt.trouble, &report::fit(&text, 200), denied, now);
+            Trouble::extend(&mut attempt.trouble, &text, denied, now);
         }
         // The queue waits a moment as a whole: whoever is next would meet the same.
         waiter.not_before = now.plus(if denied { Duration::from_secs(10) } else { backoff(1, RETRY_MOST) });
@@ -156,6 +153,11 @@ impl Machine {
     }
 
     fn start_uncertain(&mut self, key: Key, number: u32, text: &str) {
+        if self.sabotaged(Sabotage::UnknownIsFailure) {
+            self.landed(key, number);
+            self.end_attempt(key, number, Phase::Error, text, None);
+            return;
+        }
         let now = self.now;
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
         Trouble::extend(&mut attempt.trouble, text, false, now);

@@ -4,15 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     input::{Action, Task},
-    pipelines::{Call, Execution, Selective, StartExecution, Status},
+    pipelines::{Call, Execution, Selective, StartExecution, Status, Time},
     protocol::Phase,
 };
 
 use super::{
-    Machine, Priority, Purpose, backoff,
+    Machine, Priority, Purpose, Sabotage, backoff,
     identity::{self, Decision, Key, Known, Marker},
     locating::Located,
-    node::{EndStage, Flight, Listing, NodeRef, Stage, Trouble},
+    node::{EndStage, Flight, NodeRef, Stage, Trouble},
     queue::Waiter,
     report::spoken,
 };
@@ -120,7 +120,9 @@ impl Machine {
     }
 
     fn decide(&mut self, key: Key, number: u32) {
-        let Some(epoch) = self.epoch else { return };
+        let Some(epoch) = self.epoch.map(|e| if self.sabotaged(Sabotage::NoEpoch) { Time(0) } else { e }) else {
+            return;
+        };
         let Some(family) = self.families.get(&key) else { return };
         let other_start = family
             .attempts
@@ -141,7 +143,8 @@ impl Machine {
             .iter()
             .filter_map(|arn| self.executions.get(arn))
             .filter(|t| t.gone.is_none())
-            .map(|t| Known::new(t.attempt, &t.execution, self.now))
+            .filter(|t| t.attempt == number || !self.sabotaged(Sabotage::FollowsOnlyItsOwnAttempt))
+            .map(|t| Known::new(t.attempt, &t.execution, t.stop_began, self.now))
             .collect();
         let gone = family
             .executions
@@ -228,7 +231,8 @@ impl Machine {
             return;
         };
         let exit_handler = attempt.rules.exit_handler;
-        if let Some(closed) = self.closed.clone().filter(|closed| !(closed.except_exit_handlers && exit_handler)) {
+        let closed = self.closed.clone().filter(|closed| !(closed.except_exit_handlers && exit_handler));
+        if let Some(closed) = closed.filter(|_| !self.sabotaged(Sabotage::StartsAfterOver)) {
             self.end_attempt(key, number, Phase::Failed, &closed.text, None);
             return;
         }
@@ -292,16 +296,18 @@ impl Machine {
         let (key, number) = (waiter.key, waiter.attempt);
         let predecessor = self.predecessors.get(&(key, number)).cloned().flatten();
         let Some(spelling) = self.spelling(waiter.pipeline) else {
-            self.queue.join(waiter);
+            let not_before = self.now.plus(Duration::from_secs(1));
+            self.queue.join(Waiter { not_before, ..waiter });
             return;
         };
-        let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
-        let Some(task) = attempt.task.clone() else { return };
+        let attempt = self.families.get(&key).and_then(|f| f.attempts.get(&number));
+        let Some(task) = attempt.and_then(|a| a.task.clone()) else { return };
         let Action::Execute(execute) = &task.action else { return };
+        let token = self.start_token(&task, &key, predecessor.as_deref());
         let marker = Marker::of(&task, &key, predecessor.as_deref(), &execute.args_digest);
         let args = StartExecution {
             pipeline: spelling,
-            token: identity::start_token(&task, &key, predecessor.as_deref()),
+            token,
             display_name: execute.display_name.clone().unwrap_or_else(|| identity::display_name(&task, &key)),
             description: marker.describe(execute.description.as_deref()),
             parameters: execute.parameters.clone(),
@@ -314,6 +320,7 @@ impl Machine {
                 }
             }),
         };
+        let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
         attempt.stage = Stage::Starting(Box::new(Flight {
             args,
             predecessor,
@@ -330,6 +337,7 @@ impl Machine {
     }
 
     fn send_start(&mut self, key: Key, number: u32) {
+        let broken = self.sabotaged(Sabotage::TokenNewAfterLoss);
         let Some(pipeline) = self.families.get(&key).map(|f| f.pipeline) else { return };
         let Some(Stage::Starting(flight)) =
             self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)).map(|a| &mut a.stage)
@@ -338,6 +346,9 @@ impl Machine {
         };
         flight.retry_at = None;
         flight.tries += 1;
+        if broken && flight.uncertain {
+            flight.args.token = format!("{:064}", flight.tries);
+        }
         let call = Call::StartExecution(Box::new(flight.args.clone()));
         self.call_for(Priority::Start, pipeline, call, Purpose::Start { key, attempt: number });
     }
@@ -395,12 +406,7 @@ impl Machine {
             *next = now.plus(backoff(*tries + 1, Duration::from_secs(60)));
             *tries += 1;
             let at = *next;
-            if let Some(p) = self.pipelines.get_mut(pipeline)
-                && matches!(p.listing, Listing::Complete)
-            {
-                p.listing = Listing::Wanted { at: now, tries: 0 };
-            }
-            self.list_next(pipeline);
+            self.list_anew(pipeline);
             self.wake_node(NodeRef::Execute(key, number), at);
         }
     }

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use crate::pipelines::Time;
 
-use super::{Command, EPOCH_MARGIN, EPOCH_PATIENCE, Machine, Timer, WorkflowState, node::Listing, queue::Waiter};
+use super::{
+    Command, EPOCH_MARGIN, EPOCH_PATIENCE, Machine, Sabotage, Timer, WorkflowState, node::Listing, queue::Waiter,
+};
 
 /// Until the beginning of the run is known, nothing starts: that is worth a question every few seconds.
 const EPOCH_AGAIN: Duration = Duration::from_secs(5);
@@ -124,6 +126,7 @@ impl Machine {
     }
 
     pub(super) fn workflow_observed(&mut self, state: WorkflowState) {
+        let state = if self.sabotaged(Sabotage::StopOnAlive) { WorkflowState::Over } else { state };
         self.watch.open = self.watch.open.saturating_sub(1);
         self.watch.answered = Some(self.now);
         self.watch.forbidden = state == WorkflowState::Forbidden;

@@ -7,10 +7,13 @@ use std::{
 };
 
 use awf_aws::{
-    config::orphans::{OrphansArgs, OrphansConfig},
+    config::{
+        ServeArgs,
+        orphans::{OrphansArgs, OrphansConfig},
+    },
     demo::template::{documents, named},
 };
-use clap::Parser;
+use clap::{Args as _, Parser};
 use serde_json::{Value, json};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -38,7 +41,7 @@ fn kind(path: &str, kind: &str) -> Value {
 }
 
 /// Paths of all YAML files, below `assets/`.
-fn files() -> Vec<String> {
+pub fn files() -> Vec<String> {
     fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
@@ -377,6 +380,10 @@ fn the_longer_grace_period_is_longer_than_what_the_plugin_takes() {
     assert_eq!(container["name"], one("plugin/plugin.yaml")["spec"]["sidecar"]["container"]["name"]);
     let variable = &container["env"][0];
     assert_eq!(variable["name"], "AWF_AWS_SHUTDOWN_GRACE");
+    let serve = ServeArgs::augment_args(clap::Command::new("serve"));
+    assert!(
+        serve.get_arguments().any(|flag| flag.get_env().is_some_and(|env| variable["name"] == env.to_str().unwrap()))
+    );
     let own = awf_aws::protocol::parse_go_duration(variable["value"].as_str().unwrap()).unwrap();
     assert!(own.as_secs() < grace && grace > 30);
 }

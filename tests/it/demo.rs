@@ -23,6 +23,7 @@ use self::plugin::Plugin;
 use crate::assets::workflows;
 
 mod plugin;
+mod program;
 
 /// Answers each call with the next of these, the last one for ever.
 fn in_turn<const N: usize>(replies: [(u16, &'static str); N]) -> impl Fn(&Value) -> (u16, String) + Send + Sync {

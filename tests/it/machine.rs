@@ -7,4 +7,4 @@ mod starts;
 mod watch;
 mod world;
 
-pub use world::{key_of, task};
+pub use world::{key_of, task, with};

@@ -203,3 +203,20 @@ async fn keys_that_aws_does_not_accept_are_a_credentials_matter() {
         assert!(failed.message.contains(part), "{failed:?}");
     }
 }
+
+#[actix_rt::test]
+async fn a_pod_without_an_identity_is_told_to_get_one_when_the_metadata_service_turns_it_away() {
+    let stub = Stub::always(answer(403, "")).await;
+    let told = in_a_pod(
+        "no-identity",
+        &stub,
+        &[
+            ("AWS_ROLE_ARN", ""),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", ""),
+            ("AWS_EC2_METADATA_DISABLED", ""),
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &stub.url),
+        ],
+    )
+    .await;
+    assert!(told.contains("annotate the workflow's service account"), "{told}");
+}

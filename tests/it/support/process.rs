@@ -28,6 +28,8 @@ pub struct Process {
     name: &'static str,
     child: Child,
     log: Arc<Mutex<String>>,
+    /// They end when the process has closed its output.
+    collectors: Vec<thread::JoinHandle<()>>,
 }
 
 impl Process {
@@ -40,9 +42,9 @@ impl Process {
             .spawn()
             .unwrap_or_else(|e| panic!("{name} does not start: {e}"));
         let log = Arc::default();
-        collect(child.stdout.take(), &log);
-        collect(child.stderr.take(), &log);
-        Self { name, child, log }
+        let collectors =
+            [collect(child.stdout.take(), &log), collect(child.stderr.take(), &log)].into_iter().flatten().collect();
+        Self { name, child, log, collectors }
     }
 
     /// What it has printed so far.
@@ -63,11 +65,11 @@ impl Process {
         assert!(sent.is_ok_and(|s| s.success()), "cannot signal {}", self.name);
     }
 
-    /// Waits for its end.
+    /// Waits for its end, until all that it printed is in the log.
     pub async fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = self.exited() {
+            if let Some(status) = self.exited().filter(|_| self.collectors.iter().all(|c| c.is_finished())) {
                 return status;
             }
             assert!(Instant::now() < deadline, "{} does not end", self.name);
@@ -104,16 +106,16 @@ impl Drop for Process {
     }
 }
 
-fn collect(stream: Option<impl Read + Send + 'static>, log: &Arc<Mutex<String>>) {
-    let (Some(stream), log) = (stream, Arc::clone(log)) else { return };
-    thread::spawn(move || {
+fn collect(stream: Option<impl Read + Send + 'static>, log: &Arc<Mutex<String>>) -> Option<thread::JoinHandle<()>> {
+    let (stream, log) = (stream?, Arc::clone(log));
+    Some(thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             if let Ok(mut log) = log.lock() {
                 log.push_str(&line);
                 log.push('\n');
             }
         }
-    });
+    }))
 }
 
 /// A directory under `target/` that is this test's alone; removed when dropped.

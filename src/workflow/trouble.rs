@@ -1,0 +1,85 @@
+//! What a failed call leads to: one table, from what is known after the failure and where it struck.
+//!
+//! Two rules stand behind it. Before a start a node may end by AWS's word, when the same call would be refused again or
+//! nobody mends a denial in time. Once an execution is known, no failed call ends its node: only its own end, its time-out, or
+//! its proven absence do. Every failure that is waited out shows in the node's message: what, and since when.
+
+use crate::pipelines::CallErrorKind;
+
+/// What a call that failed was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Whose account the credentials are, before anything else.
+    Account,
+    /// The complete listing before the first start.
+    Listing,
+    /// DescribePipeline of a `validate` node.
+    Validate,
+    /// A start, of which no earlier try is in doubt.
+    Start,
+    /// A repeated start: an earlier try of it may have been carried out.
+    Repeat,
+    /// DescribePipelineExecution of a known execution.
+    Poll,
+    /// A list that was to stand for many polls.
+    Round,
+    /// The steps that explain an end.
+    Steps,
+    Stop,
+}
+
+/// What happens next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// Nothing is decided: asked again with back-off, for as long as it takes.
+    Again,
+    /// The same, shown to the user at once; before a start it is the node's `Error` when it outlasts `--denied-grace`.
+    Mend,
+    /// The same call would be refused again: the node's `Error` at once.
+    Refuse,
+    /// Not started for want of capacity: back to its place in the start queue.
+    Queue,
+    /// It may have been carried out: the same bytes with the same token again.
+    SameBytes,
+    /// It may have been carried out and the token cannot tell: looked for by its marker.
+    Search,
+    /// Done without: the token alone protects, a describe each replaces the list, the end is told without steps.
+    Without,
+    /// Perhaps gone for good: believed only when that is proven.
+    Missing,
+    /// Perhaps no longer in a state to be stopped: a describe tells, and the stop is repeated if not.
+    Look,
+    /// In between two steps: the stop is repeated after a second.
+    Soon,
+}
+
+/// The table.
+pub fn reaction(kind: CallErrorKind, place: Place) -> Reaction {
+    use CallErrorKind as K;
+    use Reaction::{Again, Look, Mend, Missing, Queue, Refuse, SameBytes, Search, Soon, Without};
+    #[rustfmt::skip]
+    let [account, listing, validate, start, repeat, poll, round, steps, stop] = match kind {
+        //                   account  listing  validate start      repeat     poll     round    steps    stop
+        K::Throttled      => [Again,  Again,   Again,   Again,     SameBytes, Again,   Again,   Again,   Again],
+        K::Unreachable    => [Again,  Again,   Again,   Again,     SameBytes, Again,   Again,   Again,   Again],
+        K::OutcomeUnknown => [Again,  Again,   Again,   SameBytes, SameBytes, Again,   Again,   Again,   Again],
+        K::QuotaExceeded  => [Again,  Again,   Again,   Queue,     SameBytes, Again,   Again,   Again,   Again],
+        K::Credentials    => [Mend,   Mend,    Mend,    Mend,      SameBytes, Mend,    Mend,    Again,   Mend],
+        K::Denied         => [Mend,   Without, Mend,    Mend,      SameBytes, Mend,    Without, Without, Mend],
+        K::NotFound       => [Again,  Refuse,  Refuse,  Refuse,    SameBytes, Missing, Without, Without, Look],
+        K::Invalid        => [Mend,   Refuse,  Refuse,  Refuse,    SameBytes, Again,   Without, Without, Look],
+        K::Conflict       => [Again,  Again,   Again,   Search,    Search,    Again,   Without, Again,   Soon],
+        K::TokenMismatch  => [Again,  Again,   Again,   Search,    Search,    Again,   Without, Again,   Look],
+    };
+    match place {
+        Place::Account => account,
+        Place::Listing => listing,
+        Place::Validate => validate,
+        Place::Start => start,
+        Place::Repeat => repeat,
+        Place::Poll => poll,
+        Place::Round => round,
+        Place::Steps => steps,
+        Place::Stop => stop,
+    }
+}

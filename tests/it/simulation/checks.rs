@@ -1,0 +1,317 @@
+//! What must hold after every step, and in the end.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
+
+use awf_aws::{
+    pipelines::{Call, CallError, CallReply, Status, Time},
+    protocol::{ExecuteTemplateReply, Phase},
+    simulator::execution::Execution,
+    workflow::identity::{Key, Marker, execution_id},
+};
+
+use super::{
+    argo::{Ended, Node, NodeId, ended},
+    plan::{Kubernetes, SECOND},
+    pod::PodId,
+    world::World,
+};
+
+/// A pod's clock may be ahead by so much.
+const CLOCKS: Duration = Duration::from_secs(10);
+
+/// A process of the plugin.
+type Process = (PodId, u32);
+
+#[derive(Default)]
+pub struct Checks {
+    /// The first promise that was broken.
+    pub broken: Option<String>,
+    /// Markers of the book's executions, in its order.
+    markers: Vec<Marker>,
+    /// How often a process was told that an execution has ended.
+    ends_seen: HashMap<(Process, String), usize>,
+    /// What a process told of a node's end.
+    told: HashMap<(Process, NodeId), ExecuteTemplateReply>,
+    /// What any process told of a node's end.
+    ends: HashMap<(usize, NodeId), Ended>,
+    /// Nodes in the order in which a process was first asked for them.
+    asked: HashMap<Process, Vec<(NodeId, Time)>>,
+    /// Starts that a process has sent.
+    started: HashMap<Process, HashSet<NodeId>>,
+}
+
+impl Checks {
+    pub fn broke(&mut self, promise: impl Into<String>) {
+        self.broken.get_or_insert(promise.into());
+    }
+}
+
+impl World {
+    fn process(&mut self, id: PodId) -> Process {
+        (id, self.pod(id).plugins)
+    }
+
+    /// The attempt of this run that a marker names.
+    fn node_of(&self, marker: &Marker) -> Option<(usize, NodeId)> {
+        let number = self.workflows.iter().position(|w| w.uid == marker.uid)?;
+        let workflow = &self.workflows[number];
+        let is_it = |n: &Node| n.attempt == marker.attempt && Key::named(&workflow.uid, &n.plan.name) == marker.key;
+        Some((number, workflow.nodes.iter().rposition(is_it)?))
+    }
+
+    fn executions_of(&self, workflow: usize, name: &str) -> Vec<&Execution> {
+        let key = Key::named(&self.workflows[workflow].uid, name);
+        let of_key = self.checks.markers.iter().zip(self.book.executions()).filter(|(marker, _)| marker.key == key);
+        of_key.map(|(_, execution)| execution).collect()
+    }
+
+    /// After a call had its effect.
+    pub fn check_call(
+        &mut self,
+        id: PodId,
+        call: &Call,
+        result: &Result<CallReply, CallError>,
+        known: usize,
+        knew_over: bool,
+    ) {
+        match (call, result) {
+            (Call::StartExecution(_), _) if self.book.executions().len() > known => self.check_started(knew_over),
+            (Call::StopExecution { arn, .. }, Ok(_)) => self.check_stop(&arn.clone()),
+            (Call::DescribeExecution { arn }, Ok(CallReply::Execution(execution))) if !execution.status.is_live() => {
+                let process = self.process(id);
+                let times = self.checks.ends_seen.entry((process, arn.clone())).or_default();
+                *times += 1;
+                // Once to know it, once more before each further attempt, and what was under way meanwhile.
+                let times = *times;
+                if times > 6 {
+                    self.checks.broke(format!("{} was described {times} times after its end", execution_id(arn)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// One execution per (uid, key, attempt, predecessor); never two live ones of a key.
+    fn check_started(&mut self, knew_over: bool) {
+        let Some(execution) = self.book.executions().last() else { return };
+        let Some(marker) = execution.description.as_deref().and_then(Marker::parse) else {
+            self.checks.broke("an execution without a marker");
+            return;
+        };
+        self.checks.markers.push(marker.clone());
+        if self.plan.may_start_twice() {
+            return;
+        }
+        let what = (&marker.uid, &marker.key, marker.attempt, &marker.predecessor);
+        let same = self.checks.markers.iter().filter(|m| (&m.uid, &m.key, m.attempt, &m.predecessor) == what).count();
+        if same > 1 {
+            self.checks.broke(format!("{same} executions of one attempt: {marker:?}"));
+        }
+        let live = self.checks.markers.iter().zip(self.book.executions());
+        let live = live.filter(|(m, e)| m.key == marker.key && e.status.is_live()).count();
+        if live > 1 {
+            self.checks.broke(format!("{live} live executions of one node: {marker:?}"));
+        }
+        let exit_handler = self.node_of(&marker).is_some_and(|(w, n)| self.workflows[w].nodes[n].is_exit_handler());
+        if knew_over && !exit_handler {
+            self.checks.broke(format!("started although the workflow was known to be over: {marker:?}"));
+        }
+    }
+
+    /// Nothing is stopped that should live.
+    fn check_stop(&mut self, arn: &str) {
+        let found = self.book.executions().iter().position(|e| e.arn == arn);
+        let Some(marker) = found.and_then(|i| self.checks.markers.get(i).cloned()) else { return };
+        let Some((number, node)) = self.node_of(&marker) else { return };
+        let (workflow, now) = (&self.workflows[number], self.now);
+        let over = workflow.stopped_at.is_some()
+            || workflow.completed_at.is_some()
+            || self.is_past_deadline(number, now.plus(CLOCKS));
+        let created = found.and_then(|i| self.book.executions().get(i)).map_or(now, |e| e.created);
+        // Any attempt of the node that follows the execution may have run into its time-out.
+        let timed_out = workflow.nodes.iter().filter(|n| n.plan.name == workflow.nodes[node].plan.name).any(|n| {
+            let since = n.first_asked.map_or(created, |asked| asked.min(created));
+            n.plan.timeout.is_some_and(|timeout| now >= since.plus(timeout).minus(CLOCKS))
+        });
+        let wanted = timed_out || (over && !workflow.nodes[node].plan.leave);
+        if !wanted {
+            let name = workflow.nodes[node].plan.name.clone();
+            self.checks.broke(format!("{} of {name} was stopped, and nobody wanted that", execution_id(arn)));
+        }
+    }
+
+    /// Every reply keeps Argo's rules, ends repeat, and say what the book says.
+    pub fn check_reply(&mut self, id: PodId, node: NodeId, reply: &ExecuteTemplateReply) {
+        let process = self.process(id);
+        let Some(result) = &reply.node else {
+            self.checks.broke("our task was answered as not ours");
+            return;
+        };
+        let end = ended(reply);
+        if reply.requeue.is_some() == end.is_some() {
+            self.checks.broke(format!("requeue and phase contradict each other: {reply:?}"));
+        }
+        if result.phase.is_some() && result.message.is_empty() {
+            self.checks.broke(format!("a phase without a message: {reply:?}"));
+        }
+        match self.checks.told.get(&(process, node)) {
+            Some(told) if told != reply => {
+                self.checks.broken.get_or_insert(format!("an end was not repeated: {told:?}, then {reply:?}"));
+            }
+            Some(_) => {}
+            None if end.is_some() => {
+                self.checks.told.insert((process, node), reply.clone());
+            }
+            None => {}
+        }
+        if result.phase == Some(Phase::Pending) {
+            self.check_pending(id, node, result.message.clone());
+        }
+        if let Some(end) = end {
+            self.check_end(id.0, node, &end);
+        }
+    }
+
+    /// Pending is only said of a node that is proven not started.
+    fn check_pending(&mut self, id: PodId, node: NodeId, message: String) {
+        let name = self.workflows[id.0].nodes[node].plan.name.clone();
+        let lag = Duration::from_secs_f64(self.plan.list_lag) + 20 * SECOND;
+        let before = self.now.minus(lag);
+        let live = self.executions_of(id.0, &name).iter().any(|e| e.status.is_live() && e.created < before);
+        if live && !self.plan.list_denied {
+            self.checks.broke(format!("Pending ({message}) is said of {name}, which runs"));
+        }
+    }
+
+    /// An end is what SageMaker's book says.
+    fn check_end(&mut self, workflow: usize, node: NodeId, end: &Ended) {
+        let name = self.workflows[workflow].nodes[node].plan.name.clone();
+        if let Some(arn) = &end.arn {
+            let executions = self.executions_of(workflow, &name);
+            let Some(execution) = executions.iter().find(|e| e.arn == *arn) else {
+                self.checks.broke(format!("{name} was told of another node's execution: {end:?}"));
+                return;
+            };
+            let status = execution.status.clone();
+            let broken = match end.phase {
+                Phase::Succeeded => status != Status::Succeeded,
+                // Over or timed out, it may live on: its stop is on the way, or it is to be left.
+                Phase::Failed => status == Status::Succeeded && !end.message.contains("workflow"),
+                _ => true,
+            };
+            if broken {
+                self.checks.broke(format!("{name} ended {end:?}, the book says {status:?}"));
+            }
+        } else if end.phase == Phase::Succeeded {
+            self.checks.broke(format!("{name} succeeded without an execution"));
+        }
+        let before = self.checks.ends.entry((workflow, node)).or_insert_with(|| end.clone());
+        if before.phase != end.phase && before.arn == end.arn && !self.plan.list_denied {
+            let text = format!("{name} ended as {before:?} and as {end:?}");
+            self.checks.broken.get_or_insert(text);
+        }
+    }
+
+    /// First in, first out: whoever asked clearly earlier starts first. Only told apart where nothing but the quota
+    /// holds a start up.
+    pub fn check_start_sent(&mut self, id: PodId, call: &Call) {
+        let Call::StartExecution(start) = call else { return };
+        let Some((_, node)) = Marker::parse(&start.description).and_then(|m| self.node_of(&m)) else { return };
+        let process = self.process(id);
+        self.checks.started.entry(process).or_default().insert(node);
+        if !self.is_undisturbed(id.0) {
+            return;
+        }
+        let asked = self.checks.asked.get(&process).cloned().unwrap_or_default();
+        let Some((_, when)) = asked.iter().find(|(n, _)| *n == node) else { return };
+        let nodes = &self.workflows[id.0].nodes;
+        let overtaken = asked.iter().find(|(other, earlier)| {
+            let waits = !self.checks.started.get(&process).is_some_and(|s| s.contains(other))
+                && !self.checks.told.contains_key(&(process, *other))
+                && self.executions_of(id.0, &nodes[*other].plan.name).is_empty();
+            *other != node && waits && nodes[*other].plan.max_running.is_none() && earlier.plus(15 * SECOND) < *when
+        });
+        if let Some((other, _)) = overtaken {
+            let text = format!("{} started before {}", nodes[node].plan.name, nodes[*other].plan.name);
+            self.checks.broke(text);
+        }
+    }
+
+    /// A process was asked for a node.
+    pub fn note_asked(&mut self, id: PodId, node: NodeId) {
+        let process = self.process(id);
+        let now = self.now;
+        let asked = self.checks.asked.entry(process).or_default();
+        if !asked.iter().any(|(known, _)| *known == node) {
+            asked.push((node, now));
+        }
+    }
+
+    fn is_undisturbed(&self, workflow: usize) -> bool {
+        let odds = self.plan.odds;
+        let plan = &self.plan.workflows[workflow];
+        odds.throttle + odds.server_error + odds.lost_reply + odds.hang + odds.unreachable == 0.0
+            && self.plan.credentials_gap.is_none()
+            && !self.plan.list_denied
+            && self.plan.stall_every.is_none()
+            && matches!(plan.kubernetes, Kubernetes::Off | Kubernetes::Works)
+    }
+
+    /// When all is over: whatever Argo still wanted has ended as the book says.
+    pub fn final_checks(&mut self) -> Result<(), String> {
+        let mut broken = Vec::new();
+        for number in 0..self.workflows.len() {
+            let workflow = &self.workflows[number];
+            if !workflow.is_gone() {
+                let open: Vec<_> = workflow.nodes.iter().filter(|n| n.ended.is_none() && !n.unwanted).collect();
+                broken.push(format!("workflow {number} never ends; open: {open:?}"));
+            }
+            let mut newest: BTreeMap<&str, &Node> = BTreeMap::new();
+            for node in workflow.nodes.iter().filter(|n| !n.unwanted) {
+                let known = newest.entry(&node.plan.name).or_insert(node);
+                if (node.run, node.attempt) > (known.run, known.attempt) {
+                    *known = node;
+                }
+            }
+            for (name, node) in newest {
+                broken.extend(self.retried_wrongly(number, name, node));
+                broken.extend(self.ended_wrongly(number, name, node));
+            }
+        }
+        if broken.is_empty() { Ok(()) } else { Err(broken.join("; ")) }
+    }
+
+    /// After `argo retry` a node that had failed is tried again, where Kubernetes says when the new run began.
+    fn retried_wrongly(&self, number: usize, name: &str, node: &Node) -> Option<String> {
+        let workflow = &self.workflows[number];
+        let knows = self.plan.workflows[number].kubernetes == Kubernetes::Works && self.plan.quiet();
+        let end = node.ended.as_ref().filter(|end| end.phase == Phase::Failed && !end.message.contains("workflow"))?;
+        let arn = end.arn.as_ref()?;
+        let execution = self.book.executions().iter().find(|e| e.arn == *arn)?;
+        let old = execution.modified < workflow.started_at.minus(40 * SECOND);
+        (knows && node.run > 0 && old).then(|| format!("{name} was told the end of the workflow's earlier run"))
+    }
+
+    fn ended_wrongly(&self, number: usize, name: &str, node: &Node) -> Option<String> {
+        let end = node.ended.as_ref()?;
+        let executions = self.executions_of(number, name);
+        let newest = executions.iter().max_by_key(|e| e.created);
+        let wrong = match (end.phase, newest) {
+            (Phase::Succeeded, _) => !executions.iter().any(|e| e.status == Status::Succeeded),
+            (Phase::Failed, Some(execution)) => {
+                execution.status == Status::Succeeded
+                    && !end.message.contains("workflow")
+                    && !end.message.contains("timed out")
+            }
+            (Phase::Failed, None) => !end.message.contains("timed out") && !end.message.contains("workflow"),
+            (Phase::Error, _) => !self.plan.may_lose_sight() && !self.plan.may_start_twice(),
+            _ => true,
+        };
+        wrong.then(|| {
+            format!("{name} attempt {} ended {end:?}, the book says {:?}", node.attempt, newest.map(|e| &e.status))
+        })
+    }
+}

@@ -1,0 +1,197 @@
+//! What a seed decides before anything happens: who runs what, and which troubles there will be.
+
+use std::time::Duration;
+
+use awf_aws::simulator::faults::TokenSemantics;
+use fastrand::Rng;
+
+pub const SECOND: Duration = Duration::from_secs(1);
+pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// What Kubernetes answers to the plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kubernetes {
+    /// The plugin has no right to ask and knows it.
+    Off,
+    Works,
+    /// Answers come late, and some never.
+    Slow,
+    /// Every question fails.
+    Fails,
+}
+
+/// One plugin node of a workflow.
+#[derive(Clone, Debug)]
+pub struct NodePlan {
+    pub name: String,
+    pub pipeline: &'static str,
+    /// `limit` of its retryStrategy.
+    pub retries: u32,
+    pub timeout: Option<Duration>,
+    pub leave: bool,
+    pub max_running: Option<usize>,
+    /// When the controller creates it, after the workflow's start.
+    pub after: Duration,
+}
+
+/// One workflow.
+#[derive(Clone, Debug)]
+pub struct WorkflowPlan {
+    pub nodes: Vec<NodePlan>,
+    pub kubernetes: Kubernetes,
+    /// The user stops it.
+    pub stopped_after: Option<Duration>,
+    /// It has an exit handler that runs a pipeline.
+    pub exit_handler: bool,
+    /// So long after a failed end the user says `argo retry`.
+    pub retried_after: Option<Duration>,
+    /// `activeDeadlineSeconds`, which Argo does not enforce on running plugin nodes.
+    pub deadline: Option<Duration>,
+    /// The node dies silently: another pod runs beside the first for a while.
+    pub second_pod_after: Option<Duration>,
+    pub clock_skew_ms: i64,
+}
+
+/// How often what goes wrong, until it is calm.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Odds {
+    pub throttle: f64,
+    pub server_error: f64,
+    pub lost_reply: f64,
+    pub hang: f64,
+    pub unreachable: f64,
+    pub conflict: f64,
+    pub duplicate_request: f64,
+    pub lost_answer: f64,
+    /// The plugin dies between two commands.
+    pub death: f64,
+}
+
+/// The plan of one seed.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub workflows: Vec<WorkflowPlan>,
+    pub odds: Odds,
+    /// Nothing goes wrong after this.
+    pub calm_after: Duration,
+    pub token_semantics: TokenSemantics,
+    pub list_lag: f64,
+    /// ListPipelineExecutions is denied for good.
+    pub list_denied: bool,
+    pub quota: usize,
+    /// The templates render to other arguments at each reconcile (`{{=sprig.now()}}`).
+    pub rerendered: bool,
+    /// Mean time between kills of a plugin, agent restarts and stalls.
+    pub kill_every: Option<Duration>,
+    pub agent_restart_every: Option<Duration>,
+    pub stall_every: Option<Duration>,
+    pub credentials_gap: Option<(Duration, Duration)>,
+}
+
+/// Pipelines of the simulated account: name, and how it runs.
+pub const PIPELINES: [&str; 5] = ["Quick", "Slow", "FailsOnce", "FailsAlways", "Blocked"];
+
+impl Plan {
+    pub fn of(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let r = &mut rng;
+        let workflows = (0..if r.f64() < 0.2 { 2 } else { 1 }).map(|_| workflow(r)).collect();
+        let rough = [0.0, 0.02, 0.1][r.usize(0..3)];
+        let odds = Odds {
+            throttle: rough * r.f64(),
+            server_error: rough * r.f64(),
+            lost_reply: rough * 2.0 * r.f64(),
+            hang: rough * 0.5 * r.f64(),
+            unreachable: rough * r.f64(),
+            conflict: rough * 0.5 * r.f64(),
+            duplicate_request: 0.1 * r.f64(),
+            lost_answer: 0.1 * r.f64(),
+            death: if r.bool() { 0.0 } else { 0.02 * r.f64() },
+        };
+        let token_semantics = match r.u8(0..4) {
+            0 => TokenSemantics::SameArn,
+            1 => TokenSemantics::Conflict,
+            2 => TokenSemantics::MismatchError,
+            // Longer than a start is repeated with its token.
+            _ => TokenSemantics::ForgottenAfterSeconds(360.0 + r.f64() * 600.0),
+        };
+        let some = |r: &mut Rng, chance: f64, from: u64, to: u64| {
+            (r.f64() < chance).then(|| Duration::from_secs(r.u64(from..to)))
+        };
+        let gap_at = some(r, 0.15, 0, 900);
+        Self {
+            seed,
+            workflows,
+            odds,
+            calm_after: Duration::from_secs(r.u64(300..2400)),
+            token_semantics,
+            list_lag: if r.bool() { 0.0 } else { r.f64() * 40.0 },
+            list_denied: r.f64() < 0.08,
+            quota: if r.f64() < 0.3 { r.usize(1..4) } else { 20 },
+            rerendered: r.f64() < 0.2,
+            kill_every: some(r, 0.5, 20, 600),
+            agent_restart_every: some(r, 0.4, 30, 900),
+            stall_every: some(r, 0.2, 60, 900),
+            credentials_gap: gap_at.map(|at| (at, at + Duration::from_secs(r.u64(10..110)))),
+        }
+    }
+
+    /// Whether Kubernetes is always asked in time: nothing stands still.
+    pub fn quiet(&self) -> bool {
+        self.stall_every.is_none()
+    }
+
+    /// Where no promise can be kept, as the README says: a token that AWS no longer recognises, and no list to look into.
+    pub fn may_start_twice(&self) -> bool {
+        self.list_denied && matches!(self.token_semantics, TokenSemantics::ForgottenAfterSeconds(_))
+    }
+
+    /// Where an execution that runs may not be found again: AWS refuses the token instead of naming the execution, and
+    /// there is no list to look into.
+    pub fn may_lose_sight(&self) -> bool {
+        self.list_denied && matches!(self.token_semantics, TokenSemantics::Conflict | TokenSemantics::MismatchError)
+    }
+}
+
+fn workflow(r: &mut Rng) -> WorkflowPlan {
+    let nodes = (0..r.usize(1..7)).map(|number| node(r, number)).collect();
+    let some =
+        |r: &mut Rng, chance: f64, from: u64, to: u64| (r.f64() < chance).then(|| Duration::from_secs(r.u64(from..to)));
+    WorkflowPlan {
+        nodes,
+        kubernetes: match r.u8(0..8) {
+            0..=1 => Kubernetes::Off,
+            2..=5 => Kubernetes::Works,
+            6 => Kubernetes::Slow,
+            _ => Kubernetes::Fails,
+        },
+        stopped_after: some(r, 0.2, 1, 900),
+        exit_handler: r.f64() < 0.3,
+        retried_after: some(r, 0.5, 90, 4000),
+        deadline: some(r, 0.1, 60, 1200),
+        second_pod_after: some(r, 0.25, 1, 900),
+        clock_skew_ms: r.i64(-8000..8000),
+    }
+}
+
+fn node(r: &mut Rng, number: usize) -> NodePlan {
+    let pipeline = match r.u8(0..10) {
+        0..=3 => "Quick",
+        4..=5 => "Slow",
+        6..=7 => "FailsOnce",
+        8 => "FailsAlways",
+        _ => "Blocked",
+    };
+    let timeout = Duration::from_secs(r.u64(60..1800));
+    NodePlan {
+        name: format!("main[{number}].train({number}:a b)"),
+        pipeline,
+        retries: r.u32(0..3),
+        // Nothing but its time-out ever ends a Callback step.
+        timeout: (pipeline == "Blocked" || r.f64() < 0.2).then_some(timeout),
+        leave: r.f64() < 0.1,
+        max_running: (r.f64() < 0.15).then(|| r.usize(1..3)),
+        after: if r.bool() { Duration::ZERO } else { Duration::from_secs(r.u64(0..600)) },
+    }
+}

@@ -1,0 +1,262 @@
+//! The plugin's process: its machine, and what carries the machine's commands out. It can die between two of them.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use awf_aws::{
+    input::Task,
+    pipelines::{Call, CallEnded, Time},
+    workflow::{CallId, Command, Event, Machine, RequestId, Settings, WorkflowState},
+};
+
+use super::{
+    argo::{Agent, NodeId},
+    plan::{Kubernetes, MINUTE, SECOND},
+    world::{Happening, World},
+};
+
+/// Workflow and pod, by number.
+pub type PodId = (usize, usize);
+
+pub struct Pod {
+    pub born: Time,
+    pub agent: Agent,
+    pub plugin: Option<Plugin>,
+    /// Counts the plugin's processes: what was meant for an earlier one is lost.
+    pub plugins: u32,
+    pub ended: bool,
+    /// The process gets no CPU until then.
+    stalled_until: Time,
+}
+
+impl Pod {
+    pub fn new(born: Time) -> Self {
+        Self { born, agent: Agent::default(), plugin: None, plugins: 0, ended: false, stalled_until: born }
+    }
+}
+
+pub struct Plugin {
+    machine: Machine,
+    alarm: Option<Time>,
+    /// Exchanges that wait for the machine's answer.
+    parked: HashMap<RequestId, (u64, NodeId)>,
+    last_request: u64,
+    pub knows_over: bool,
+    draining: bool,
+}
+
+impl World {
+    pub fn pod(&mut self, (workflow, pod): PodId) -> &mut Pod {
+        &mut self.workflows[workflow].pods[pod]
+    }
+
+    fn skew(&self, (workflow, _): PodId) -> i64 {
+        self.plan.workflows[workflow].clock_skew_ms
+    }
+
+    /// The pod's own clock.
+    fn pod_now(&self, id: PodId) -> Time {
+        Time(self.now.0 + self.skew(id))
+    }
+
+    pub fn start_plugin(&mut self, id: PodId) {
+        let born = self.pod(id).born;
+        let kubernetes = self.plan.workflows[id.0].kubernetes != Kubernetes::Off;
+        let settings = Settings {
+            pod_born: Time(born.0 + self.skew(id)),
+            kubernetes,
+            sabotage: self.sabotage,
+            ..Settings::default()
+        };
+        let pod = self.pod(id);
+        if pod.ended || pod.plugin.is_some() {
+            return;
+        }
+        pod.plugins += 1;
+        pod.plugin = Some(Plugin {
+            machine: Machine::new(settings),
+            alarm: None,
+            parked: HashMap::new(),
+            last_request: 0,
+            knows_over: false,
+            draining: false,
+        });
+        self.tell(|_| format!("{id:?} plugin starts"));
+    }
+
+    /// SIGKILL. Its connections break, the kubelet starts it again.
+    pub fn kill_plugin(&mut self, id: PodId) {
+        let pod = self.pod(id);
+        if pod.plugin.take().is_none() {
+            return;
+        }
+        let (agent, ended) = (pod.agent.generation, pod.ended);
+        let waiting = pod.agent.exchanges();
+        for (exchange, node) in waiting {
+            self.after(Duration::from_millis(1), Happening::Reply { pod: id, agent, exchange, node, reply: None });
+        }
+        self.tell(|_| format!("{id:?} plugin dies"));
+        if !ended {
+            let wait = self.ms(100, 6000);
+            self.after(wait, Happening::StartPlugin(id));
+        }
+    }
+
+    pub fn kill_plugin_now_and_again(&mut self, id: PodId) {
+        if self.is_calm() || self.pod(id).ended {
+            return;
+        }
+        self.kill_plugin(id);
+        if let Some(mean) = self.plan.kill_every {
+            let wait = self.wait_about(mean);
+            self.after(wait, Happening::KillPlugin(id));
+        }
+    }
+
+    /// The process stands still for a while, as under a CPU limit, and its clock seems to jump.
+    pub fn stall(&mut self, id: PodId) {
+        if self.is_calm() || self.pod(id).ended {
+            return;
+        }
+        let until = self.now.plus(self.ms(500, 55_000));
+        self.pod(id).stalled_until = until;
+        self.tell(|_| format!("{id:?} stalls"));
+        if let Some(mean) = self.plan.stall_every {
+            let wait = self.wait_about(mean) + MINUTE;
+            self.after(wait, Happening::Stall(id));
+        }
+    }
+
+    pub fn request(&mut self, id: PodId, exchange: u64, node: NodeId, task: Arc<Task>) {
+        if let Some(until) = self.stalled(id) {
+            self.at(until, Happening::Request { pod: id, exchange, node, task });
+            return;
+        }
+        let agent = self.pod(id).agent.generation;
+        let Some(plugin) = self.pod(id).plugin.as_mut() else {
+            self.after(Duration::from_millis(1), Happening::Reply { pod: id, agent, exchange, node, reply: None });
+            return;
+        };
+        plugin.last_request += 1;
+        let request = RequestId(plugin.last_request);
+        plugin.parked.insert(request, (exchange, node));
+        self.note_asked(id, node);
+        self.step(id, Event::Requested { request, task });
+    }
+
+    fn stalled(&mut self, id: PodId) -> Option<Time> {
+        let now = self.now;
+        Some(self.pod(id).stalled_until).filter(|until| *until > now)
+    }
+
+    pub fn alarm(&mut self, id: PodId, plugin: u32, at: Time) {
+        if let Some(until) = self.stalled(id) {
+            self.at(until, Happening::Alarm(id, plugin, at));
+            return;
+        }
+        let pod = self.pod(id);
+        let current = pod.plugins == plugin;
+        let Some(running) = pod.plugin.as_mut().filter(|p| current && p.alarm == Some(at)) else { return };
+        running.alarm = None;
+        self.step(id, Event::Tick);
+    }
+
+    pub fn call_came_back(&mut self, id: PodId, plugin: u32, call: CallId, ended: CallEnded) {
+        if let Some(until) = self.stalled(id) {
+            self.at(until, Happening::FromAws { pod: id, plugin, call, ended });
+        } else if self.pod(id).plugins == plugin && self.pod(id).plugin.is_some() {
+            self.step(id, Event::CallEnded { call, ended });
+        }
+    }
+
+    pub fn kubernetes_answers(&mut self, id: PodId, plugin: u32, state: WorkflowState) {
+        if let Some(until) = self.stalled(id) {
+            self.at(until, Happening::Kubernetes(id, plugin, state));
+            return;
+        }
+        if self.pod(id).plugins != plugin {
+            return;
+        }
+        if let Some(running) = self.pod(id).plugin.as_mut() {
+            running.knows_over |= state == WorkflowState::Over;
+            self.step(id, Event::WorkflowObserved(state));
+        }
+    }
+
+    /// SIGTERM: no new starts; what is on its way comes back or not; after the grace the process is gone.
+    pub fn end_pod(&mut self, id: PodId) {
+        let pod = self.pod(id);
+        if pod.ended {
+            return;
+        }
+        match pod.plugin.as_mut() {
+            Some(plugin) if !plugin.draining => {
+                plugin.draining = true;
+                self.step(id, Event::Drain);
+                self.after(25 * SECOND, Happening::EndPod(id));
+            }
+            _ => {
+                pod.ended = true;
+                self.kill_plugin(id);
+            }
+        }
+    }
+
+    fn step(&mut self, id: PodId, event: Event) {
+        let now = self.pod_now(id);
+        let Some(plugin) = self.pod(id).plugin.as_mut() else { return };
+        let commands = plugin.machine.handle(event, now);
+        for command in commands {
+            if self.strikes(self.plan.odds.death) {
+                self.kill_plugin(id);
+                return;
+            }
+            self.carry_out(id, command);
+        }
+    }
+
+    fn carry_out(&mut self, id: PodId, command: Command) {
+        let skew = self.skew(id);
+        let generation = self.pod(id).plugins;
+        let Some(plugin) = self.pod(id).plugin.as_mut() else { return };
+        match command {
+            Command::Answer { request, reply, .. } => {
+                let Some((exchange, node)) = plugin.parked.remove(&request) else {
+                    self.checks.broke("a request was answered twice");
+                    return;
+                };
+                self.check_reply(id, node, &reply);
+                let agent = self.pod(id).agent.generation;
+                let lost = self.strikes(self.plan.odds.lost_answer);
+                let wait = self.ms(1, 20);
+                let reply = (!lost).then_some(reply);
+                self.after(wait, Happening::Reply { pod: id, agent, exchange, node, reply });
+            }
+            Command::Call { call, client, operation } => {
+                let knew_over = plugin.knows_over;
+                if matches!(operation, Call::StartExecution(_)) {
+                    self.check_start_sent(id, &operation);
+                }
+                // Most calls are quick, some hang in the network and have their effect late.
+                let wait = if self.strikes(0.02) { self.ms(200, 12_000) } else { self.ms(5, 100) };
+                self.after(wait, Happening::ToAws { pod: id, plugin: generation, call, client, operation, knew_over });
+            }
+            Command::WakeAt(at) => {
+                plugin.alarm = Some(at);
+                self.at(Time(at.0 - skew), Happening::Alarm(id, generation, at));
+            }
+            Command::AskKubernetes => self.ask_kubernetes(id, generation),
+            Command::Note(_) => {}
+        }
+    }
+
+    fn ask_kubernetes(&mut self, id: PodId, plugin: u32) {
+        let state = self.workflow_state(id.0);
+        let (state, wait) = match self.plan.workflows[id.0].kubernetes {
+            Kubernetes::Off => return,
+            Kubernetes::Works => (state, self.ms(5, 300)),
+            Kubernetes::Slow if self.rng.bool() => (state, self.ms(300, 20_000)),
+            Kubernetes::Slow | Kubernetes::Fails => (WorkflowState::Unknown, self.ms(5, 10_000)),
+        };
+        self.after(wait, Happening::Kubernetes(id, plugin, state));
+    }
+}
