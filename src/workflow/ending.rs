@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    Closed, Command, EPOCH_MARGIN, Machine, Note, Priority, Purpose, Timer, backoff,
+    Closed, Command, EPOCH_MARGIN, Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
     identity::{Key, WhenOver, stop_token},
     node::{NodeRef, Stage, StopAnswer, StopStage, Trouble},
     report::{self, spoken},
@@ -170,6 +170,9 @@ impl Machine {
         self.closed = Some(Closed { text: text.to_owned(), except_exit_handlers, stops: true });
         if self.epoch.is_none() {
             self.learn_epoch(self.settings.pod_born.minus(EPOCH_MARGIN));
+        }
+        if self.sabotaged(Sabotage::StartsAfterOver) {
+            return;
         }
         let nodes: Vec<(Key, u32)> =
             self.families.iter().flat_map(|(key, f)| f.attempts.keys().map(|n| (*key, *n))).collect();

@@ -237,6 +237,7 @@ pub enum Stage {
         since: Time,
         next: Time,
         tries: u32,
+        token_used: bool,
         text: String,
     },
     Following(Arc<str>),

@@ -93,7 +93,7 @@ impl Machine {
             Reaction::SameBytes => self.start_uncertain(key, number, &error.message),
             Reaction::Search => {
                 self.landed(key, number);
-                self.search(key, number, &error.message);
+                self.search(key, number, true, &error.message);
             }
             Reaction::Refuse => {
                 self.landed(key, number);

@@ -12,7 +12,7 @@ use super::{
     Machine, Priority, Purpose, Sabotage, backoff,
     identity::{self, Decision, Key, Known, Marker},
     locating::Located,
-    node::{EndStage, Flight, NodeRef, Stage, Trouble},
+    node::{EndStage, Flight, Listing, NodeRef, Stage, Trouble},
     queue::Waiter,
     report::spoken,
 };
@@ -213,18 +213,10 @@ impl Machine {
     }
 
     fn want_start(&mut self, key: Key, number: u32, predecessor: Option<String>) {
-        let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
-        if let Stage::Searching { since, next, text, .. } = &attempt.stage {
-            let (since, next, text) = (*since, *next, text.clone());
-            if self.now >= since.plus(SEARCH_FOR) {
-                let text = format!("it is not known whether the execution started, and none is listed: {text}");
-                self.end_attempt(key, number, Phase::Error, &text, None);
-            } else {
-                self.wake_node(NodeRef::Execute(key, number), next);
-                self.search_again(key, number);
-            }
+        if self.still_searching(key, number) {
             return;
         }
+        let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
         // Followed before, and now to be started: what it followed was not its own. The task comes with the next request.
         let Some(task) = attempt.task.clone() else {
             attempt.stage = Stage::Locating;
@@ -364,7 +356,7 @@ impl Machine {
             self.send_start(key, number);
         } else {
             self.landed(key, number);
-            self.search(key, number, "the start's outcome stayed unknown");
+            self.search(key, number, false, "the start's outcome stayed unknown");
         }
     }
 
@@ -386,12 +378,35 @@ impl Machine {
         self.landed(key, number);
     }
 
-    pub(super) fn search(&mut self, key: Key, number: u32, text: &str) {
+    /// Looks for what may have started. `token_used`: AWS says that the token was used, so something did.
+    pub(super) fn search(&mut self, key: Key, number: u32, token_used: bool, text: &str) {
         let now = self.now;
         if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
-            attempt.stage = Stage::Searching { since: now, next: now, tries: 0, text: text.to_owned() };
+            attempt.stage = Stage::Searching { since: now, next: now, tries: 0, token_used, text: text.to_owned() };
         }
         self.search_again(key, number);
+    }
+
+    /// Whether an execution that may have started is still looked for. None found for so long is the node's end when
+    /// nothing can prove that none exists; else it is wanted again, under the same token.
+    fn still_searching(&mut self, key: Key, number: u32) -> bool {
+        let Some(family) = self.families.get_mut(&key) else { return false };
+        let listing = self.pipelines.get(family.pipeline).map(|p| &p.listing);
+        let Some(attempt) = family.attempts.get_mut(&number) else { return false };
+        let Stage::Searching { since, next, token_used, text, .. } = &attempt.stage else { return false };
+        let next = *next;
+        if self.now < since.plus(SEARCH_FOR) {
+            self.wake_node(NodeRef::Execute(key, number), next);
+            self.search_again(key, number);
+            return true;
+        }
+        if !token_used && matches!(listing, Some(Listing::Complete)) {
+            attempt.stage = Stage::Locating;
+            return false;
+        }
+        let text = format!("it is not known whether the execution started, and none is listed: {text}");
+        self.end_attempt(key, number, Phase::Error, &text, None);
+        true
     }
 
     /// Wants another complete listing when the search's time for one has come.

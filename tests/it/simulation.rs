@@ -13,7 +13,16 @@ mod plan;
 mod pod;
 mod world;
 
-use std::{env, ops::Range};
+use std::{
+    env,
+    num::NonZero,
+    ops::Range,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
 
 use awf_aws::workflow::Sabotage;
 
@@ -31,21 +40,24 @@ fn number(variable: &str) -> Option<u64> {
 
 /// What goes wrong first among these seeds.
 fn first_failure(seeds: Range<u64>, sabotage: Option<Sabotage>) -> Option<(u64, String)> {
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let failures = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|worker| {
-                let seeds = seeds.clone();
-                scope.spawn(move || {
-                    seeds.skip(worker as usize).step_by(threads as usize).find_map(|seed| {
-                        World::new(Plan::of(seed), sabotage, false).run().err().map(|broken| (seed, broken))
-                    })
-                })
-            })
-            .collect();
-        workers.into_iter().filter_map(|worker| worker.join().expect("no seed panics")).collect::<Vec<_>>()
-    });
-    failures.into_iter().min()
+    let next = AtomicU64::new(seeds.start);
+    let failures = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            if let Err(broken) = World::new(Plan::of(seed), sabotage, false).run() {
+                // Nobody begins another seed.
+                next.store(seeds.end, Ordering::Relaxed);
+                failures.lock().expect("no seed panics").push((seed, broken));
+            }
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    failures.into_inner().expect("no seed panics").into_iter().min()
 }
 
 #[test]
@@ -80,9 +92,10 @@ fn every_deliberate_break_is_caught() {
     if !cfg!(debug_assertions) {
         return; // Release builds cannot be broken.
     }
-    let missed: Vec<_> = Sabotage::ALL
-        .into_iter()
-        .filter(|sabotage| first_failure(0..SEEDS_TO_CATCH, Some(*sabotage)).is_none())
-        .collect();
-    assert!(missed.is_empty(), "not caught within {SEEDS_TO_CATCH} seeds: {missed:?}");
+    for sabotage in Sabotage::ALL {
+        match first_failure(0..SEEDS_TO_CATCH, Some(sabotage)) {
+            Some((seed, broken)) => eprintln!("{sabotage:?}: seed {seed}: {broken}"),
+            None => panic!("{sabotage:?} is not noticed within {SEEDS_TO_CATCH} seeds"),
+        }
+    }
 }

@@ -6,7 +6,10 @@ use awf_aws::{
     input::Action,
     pipelines::{CallErrorKind, Status, Step},
     protocol::Phase,
-    workflow::{Event, Settings, WorkflowState},
+    workflow::{
+        Event, Settings, WorkflowState,
+        trouble::{Place, Reaction, reaction},
+    },
 };
 
 use super::world::{World, message, output, phase, task, with};
@@ -136,6 +139,43 @@ fn no_trouble_ends_a_node_whose_execution_lives_and_the_message_tells_of_it() {
 }
 
 #[test]
+fn a_list_that_fails_for_its_own_reasons_is_replaced_by_describes_and_other_trouble_is_waited_out() {
+    for kind in [
+        CallErrorKind::Throttled,
+        CallErrorKind::OutcomeUnknown,
+        CallErrorKind::Unreachable,
+        CallErrorKind::QuotaExceeded,
+        CallErrorKind::Credentials,
+        CallErrorKind::Denied,
+        CallErrorKind::NotFound,
+        CallErrorKind::Invalid,
+        CallErrorKind::Conflict,
+        CallErrorKind::TokenMismatch,
+    ] {
+        let mut w = World::new();
+        for n in 0..15 {
+            w.ask(&task(&format!("n{n}"), 0));
+        }
+        w.pass(5 * MINUTE);
+        w.fail("ListPipelineExecutions", &[kind; 5000]);
+        for n in 0..15 {
+            w.end(n, Status::Succeeded);
+        }
+        w.pass(2 * MINUTE);
+        let reply = w.ask(&task("n7", 0));
+        if reaction(kind, Place::Round) == Reaction::Without {
+            assert_eq!(phase(&reply), Some(Phase::Succeeded), "{kind:?}: {}", message(&reply));
+            continue;
+        }
+        assert_eq!(phase(&reply), Some(Phase::Running), "{kind:?}: {}", message(&reply));
+        assert!(message(&reply).contains("the execution goes on, but AWS cannot be asked"), "{}", message(&reply));
+        w.failures.clear();
+        w.pass(10 * MINUTE);
+        assert_eq!(phase(&w.ask(&task("n7", 0))), Some(Phase::Succeeded), "{kind:?}");
+    }
+}
+
+#[test]
 fn a_deleted_execution_is_an_error_only_after_three_answers_over_two_minutes() {
     let mut w = World::new();
     w.ask(&task("a", 0));
@@ -147,6 +187,77 @@ fn a_deleted_execution_is_an_error_only_after_three_answers_over_two_minutes() {
     let reply = w.ask(&task("a", 0));
     assert_eq!(phase(&reply), Some(Phase::Error));
     assert!(message(&reply).contains("deleted"));
+}
+
+#[test]
+fn an_execution_that_is_still_listed_is_not_gone_however_often_it_is_not_found() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.fail("DescribePipelineExecution", &[CallErrorKind::NotFound; 5000]);
+    w.pass(60 * MINUTE);
+    w.ask(&task("a", 0));
+    let resent = w.ask(&task("a", 0));
+    assert_eq!(phase(&resent), Some(Phase::Running), "{}", message(&resent));
+    w.failures.clear();
+    w.end(0, Status::Succeeded);
+    w.pass(MINUTE);
+    assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Succeeded));
+}
+
+#[test]
+fn a_list_that_knows_no_such_pipeline_proves_at_once_that_an_execution_is_gone() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.pass(5 * MINUTE);
+    w.executions.clear();
+    w.fail("ListPipelineExecutions", &[CallErrorKind::NotFound]);
+    w.pass(31 * SECOND);
+    let reply = w.ask(&task("a", 0));
+    assert_eq!(phase(&reply), Some(Phase::Error), "{}", message(&reply));
+    assert!(message(&reply).contains("deleted"));
+}
+
+#[test]
+fn where_nobody_may_list_the_answers_alone_prove_that_an_execution_is_gone() {
+    let mut w = World::new();
+    w.fail("ListPipelineExecutions", &[CallErrorKind::Denied]);
+    w.ask(&task("a", 0));
+    w.pass(5 * MINUTE);
+    w.executions.clear();
+    w.pass(4 * MINUTE);
+    assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Error));
+}
+
+#[test]
+fn a_stop_that_is_denied_says_so_at_its_time_out_and_when_it_is_given_up() {
+    let mut w = World::new();
+    let node = with(task("a", 0), |e| e.timeout = Some(10 * MINUTE));
+    w.fail("StopPipelineExecution", &[CallErrorKind::Denied; 5000]);
+    w.ask(&node);
+    w.pass(11 * MINUTE);
+    let reply = w.ask(&node);
+    assert_eq!(phase(&reply), Some(Phase::Running));
+    assert!(
+        message(&reply).contains("it cannot be stopped: AWS said access_denied (since 2026"),
+        "{}",
+        message(&reply)
+    );
+    w.pass(10 * MINUTE);
+    let end = w.ask(&node);
+    assert_eq!(phase(&end), Some(Phase::Failed));
+    assert!(message(&end).contains("has not ended within 600s (it cannot be stopped"), "{}", message(&end));
+}
+
+#[test]
+fn an_execution_to_be_looked_at_while_it_is_being_described_does_not_spin_the_rounds() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.silent.push("DescribePipelineExecution");
+    w.pass(MINUTE);
+    // A stop wants a look; the describe of the round is still out.
+    w.ask(&stop(None, None));
+    w.pass(MINUTE);
+    assert_eq!(w.executions[0].status, Status::Stopping);
 }
 
 #[test]

@@ -92,6 +92,16 @@ fn a_lost_reply_is_repeated_with_the_same_bytes() {
 }
 
 #[test]
+fn a_start_in_doubt_says_why_and_since_when() {
+    let mut w = World::new();
+    w.fail("StartPipelineExecution", &[CallErrorKind::OutcomeUnknown; 5]);
+    w.ask(&task("a", 0));
+    w.pass(5 * SECOND);
+    let text = message(&w.ask(&task("a", 0)));
+    assert!(text.contains("with the same token: AWS said outcome_unknown (since 2026-"), "{text}");
+}
+
+#[test]
 fn a_conflict_makes_it_look_for_the_marker_and_then_follow() {
     let mut w = World::new();
     w.lost_replies.push_back("StartPipelineExecution");

@@ -6,10 +6,13 @@ use std::{
 };
 
 use awf_aws::{
-    pipelines::{Call, CallError, CallReply, Status, Time},
+    pipelines::{Call, CallError, CallErrorKind, CallReply, Status},
     protocol::{ExecuteTemplateReply, Phase},
     simulator::execution::Execution,
-    workflow::identity::{Key, Marker, execution_id},
+    workflow::{
+        WorkflowState,
+        identity::{Key, Marker, execution_id},
+    },
 };
 
 use super::{
@@ -37,10 +40,10 @@ pub struct Checks {
     told: HashMap<(Process, NodeId), ExecuteTemplateReply>,
     /// What any process told of a node's end.
     ends: HashMap<(usize, NodeId), Ended>,
-    /// Nodes in the order in which a process was first asked for them.
-    asked: HashMap<Process, Vec<(NodeId, Time)>>,
-    /// Starts that a process has sent.
-    started: HashMap<Process, HashSet<NodeId>>,
+    /// Nodes in the order in which a process first sent their starts.
+    sent: HashMap<Process, Vec<NodeId>>,
+    /// Nodes whose start a process was refused for want of capacity.
+    refused: HashSet<(Process, NodeId)>,
 }
 
 impl Checks {
@@ -79,6 +82,11 @@ impl World {
     ) {
         match (call, result) {
             (Call::StartExecution(_), _) if self.book.executions().len() > known => self.check_started(knew_over),
+            (Call::StartExecution(_), Err(error)) if error.kind == CallErrorKind::QuotaExceeded => {
+                let process = self.process(id);
+                let node = self.node_of_start(call);
+                self.checks.refused.extend(node.map(|node| (process, node)));
+            }
             (Call::StopExecution { arn, .. }, Ok(_)) => self.check_stop(&arn.clone()),
             (Call::DescribeExecution { arn }, Ok(CallReply::Execution(execution))) if !execution.status.is_live() => {
                 let process = self.process(id);
@@ -189,6 +197,13 @@ impl World {
     /// An end is what SageMaker's book says.
     fn check_end(&mut self, workflow: usize, node: NodeId, end: &Ended) {
         let name = self.workflows[workflow].nodes[node].plan.name.clone();
+        let is_over = self.workflow_state(workflow) == WorkflowState::Over;
+        if (end.message.contains("workflow is over") && !is_over)
+            || (end.message.contains("activeDeadlineSeconds")
+                && !self.is_past_deadline(workflow, self.now.plus(CLOCKS)))
+        {
+            self.checks.broke(format!("{name} ended with its workflow, which goes on: {end:?}"));
+        }
         if let Some(arn) = &end.arn {
             let executions = self.executions_of(workflow, &name);
             let Some(execution) = executions.iter().find(|e| e.arn == *arn) else {
@@ -215,39 +230,36 @@ impl World {
         }
     }
 
-    /// First in, first out: whoever asked clearly earlier starts first. Only told apart where nothing but the quota
-    /// holds a start up.
+    /// First in, first out: whoever found the account full starts before those whose start was sent later. Only told
+    /// apart where nothing but the quota holds a start up.
     pub fn check_start_sent(&mut self, id: PodId, call: &Call) {
-        let Call::StartExecution(start) = call else { return };
-        let Some((_, node)) = Marker::parse(&start.description).and_then(|m| self.node_of(&m)) else { return };
+        let Some(node) = self.node_of_start(call) else { return };
         let process = self.process(id);
-        self.checks.started.entry(process).or_default().insert(node);
+        let sent = self.checks.sent.entry(process).or_default();
+        if !sent.contains(&node) {
+            sent.push(node);
+        }
         if !self.is_undisturbed(id.0) {
             return;
         }
-        let asked = self.checks.asked.get(&process).cloned().unwrap_or_default();
-        let Some((_, when)) = asked.iter().find(|(n, _)| *n == node) else { return };
         let nodes = &self.workflows[id.0].nodes;
-        let overtaken = asked.iter().find(|(other, earlier)| {
-            let waits = !self.checks.started.get(&process).is_some_and(|s| s.contains(other))
-                && !self.checks.told.contains_key(&(process, *other))
-                && self.executions_of(id.0, &nodes[*other].plan.name).is_empty();
-            *other != node && waits && nodes[*other].plan.max_running.is_none() && earlier.plus(15 * SECOND) < *when
-        });
-        if let Some((other, _)) = overtaken {
+        let waits = |other: &&NodeId| {
+            self.checks.refused.contains(&(process, **other))
+                && !self.checks.told.contains_key(&(process, **other))
+                && nodes[**other].plan.max_running.is_none()
+                && self.executions_of(id.0, &nodes[**other].plan.name).iter().all(|e| !e.status.is_live())
+                && nodes[**other].ended.is_none()
+        };
+        let before = self.checks.sent[&process].iter().take_while(|other| **other != node);
+        if let Some(other) = before.into_iter().find(waits) {
             let text = format!("{} started before {}", nodes[node].plan.name, nodes[*other].plan.name);
             self.checks.broke(text);
         }
     }
 
-    /// A process was asked for a node.
-    pub fn note_asked(&mut self, id: PodId, node: NodeId) {
-        let process = self.process(id);
-        let now = self.now;
-        let asked = self.checks.asked.entry(process).or_default();
-        if !asked.iter().any(|(known, _)| *known == node) {
-            asked.push((node, now));
-        }
+    fn node_of_start(&self, call: &Call) -> Option<NodeId> {
+        let Call::StartExecution(start) = call else { return None };
+        Some(self.node_of(&Marker::parse(&start.description)?)?.1)
     }
 
     fn is_undisturbed(&self, workflow: usize) -> bool {
@@ -291,7 +303,7 @@ impl World {
         let end = node.ended.as_ref().filter(|end| end.phase == Phase::Failed && !end.message.contains("workflow"))?;
         let arn = end.arn.as_ref()?;
         let execution = self.book.executions().iter().find(|e| e.arn == *arn)?;
-        let old = execution.modified < workflow.started_at.minus(40 * SECOND);
+        let old = !execution.status.is_live() && execution.modified < workflow.started_at.minus(40 * SECOND);
         (knows && node.run > 0 && old).then(|| format!("{name} was told the end of the workflow's earlier run"))
     }
 
@@ -303,6 +315,8 @@ impl World {
             (Phase::Succeeded, _) => !executions.iter().any(|e| e.status == Status::Succeeded),
             (Phase::Failed, Some(execution)) => {
                 execution.status == Status::Succeeded
+                    // A second pod may have started it again after its end.
+                    && !self.plan.may_start_twice()
                     && !end.message.contains("workflow")
                     && !end.message.contains("timed out")
             }

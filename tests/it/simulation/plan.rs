@@ -133,7 +133,7 @@ impl Plan {
             kill_every: some(r, 0.5, 20, 600),
             agent_restart_every: some(r, 0.4, 30, 900),
             stall_every: some(r, 0.2, 60, 900),
-            credentials_gap: gap_at.map(|at| (at, at + Duration::from_secs(r.u64(10..110)))),
+            credentials_gap: gap_at.map(|at| (at, at + Duration::from_secs(r.u64(10..90)))),
         }
     }
 

@@ -139,7 +139,6 @@ impl World {
         plugin.last_request += 1;
         let request = RequestId(plugin.last_request);
         plugin.parked.insert(request, (exchange, node));
-        self.note_asked(id, node);
         self.step(id, Event::Requested { request, task });
     }
 
@@ -177,7 +176,7 @@ impl World {
             return;
         }
         if let Some(running) = self.pod(id).plugin.as_mut() {
-            running.knows_over |= state == WorkflowState::Over;
+            running.knows_over |= matches!(state, WorkflowState::Over | WorkflowState::Gone);
             self.step(id, Event::WorkflowObserved(state));
         }
     }

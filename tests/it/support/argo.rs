@@ -9,7 +9,8 @@ use awf_aws::{demo::agent::broken_rules, protocol::parse_go_duration};
 
 use super::process::{LOOK, PATIENCE, Process, TempDir, binary, client, free_port, post};
 
-const TOKEN: &str = "a-token-that-only-the-agent-knows";
+/// What the token file holds.
+pub const TOKEN: &str = "a-token-that-only-the-agent-knows";
 
 /// The seed's request, exactly as the project was given it.
 pub const SEED: &str = r#"{
@@ -79,6 +80,7 @@ pub struct Plugin {
 struct How {
     endpoint: String,
     flags: Vec<String>,
+    environment: Vec<(String, String)>,
     token_file: PathBuf,
     directory: TempDir,
 }
@@ -86,14 +88,26 @@ struct How {
 impl Plugin {
     /// Starts it against an AWS endpoint and waits until it answers. It polls fast, so that tests need not wait.
     pub async fn start(endpoint: &str, flags: &[&str]) -> Self {
+        let keys = [("AWS_ACCESS_KEY_ID", "testing"), ("AWS_SECRET_ACCESS_KEY", "testing")];
+        Self::start_with(endpoint, flags, &keys).await
+    }
+
+    /// The same with an environment of the test's own.
+    pub async fn start_with(endpoint: &str, flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let directory = TempDir::new();
         let token_file = directory.path().join("token");
         fs::write(&token_file, TOKEN).expect("the token file can be written");
         let mut all = vec!["--poll-min=100ms".to_owned(), "--poll-max=500ms".to_owned()];
         all.extend(flags.iter().map(|&flag| flag.to_owned()));
-        let how = How { endpoint: endpoint.to_owned(), flags: all, token_file, directory };
+        let environment = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let how = How { endpoint: endpoint.to_owned(), flags: all, environment, token_file, directory };
         let (process, api, ops) = how.start().await;
         Self { process, api, ops, how }
+    }
+
+    /// `http://127.0.0.1:<port>` of the API; another one after a restart.
+    pub fn api(&self) -> &str {
+        &self.api
     }
 
     /// Kills it with SIGKILL and starts it anew: all that it knew is lost.
@@ -180,8 +194,7 @@ impl How {
                 .arg(&self.token_file)
                 .args(&self.flags)
                 .env("AWS_ENDPOINT_URL", &self.endpoint)
-                .env("AWS_ACCESS_KEY_ID", "testing")
-                .env("AWS_SECRET_ACCESS_KEY", "testing")
+                .envs(self.environment.iter().map(|(name, value)| (name, value)))
                 .env("AWS_REGION", "us-west-2")
                 .env("AWS_EC2_METADATA_DISABLED", "true")
                 .env("RUST_LOG", "info,awf_aws=debug");

@@ -1,6 +1,7 @@
 //! What the tests of the real binary share.
 
 pub mod argo;
+pub mod gate;
 pub mod kubernetes;
 pub mod process;
 pub mod python;

@@ -101,14 +101,19 @@ impl Simulator {
         reply["PipelineExecutionArn"].as_str().expect("an ARN").to_owned()
     }
 
-    /// (ARN, status) of every execution there ever was, oldest first, from the simulator's own book: no fault hides one.
-    pub async fn executions(&self) -> Vec<(String, String)> {
+    /// The simulator's own book: no fault hides anything in it.
+    pub async fn book(&self) -> Value {
         let mut answer = client(PATIENCE)
             .get(format!("{}/admin/book", self.endpoint))
             .send()
             .await
             .unwrap_or_else(|e| panic!("the book cannot be had: {e}"));
-        let book: Value = answer.json().limit(16 << 20).await.unwrap_or_else(|e| panic!("the book is not JSON: {e}"));
+        answer.json().limit(16 << 20).await.unwrap_or_else(|e| panic!("the book is not JSON: {e}"))
+    }
+
+    /// (ARN, status) of every execution there ever was, oldest first.
+    pub async fn executions(&self) -> Vec<(String, String)> {
+        let book = self.book().await;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let executions = book["executions"].as_array().expect("the book lists executions");
         executions.iter().map(|execution| (text(&execution["arn"]), text(&execution["status"]))).collect()
