@@ -10,10 +10,10 @@
 //! | `starting`, `start_outcome` | the table of [`identity`], the start [`queue`], and what a start's answer lets us know |
 //! | `polling` | rounds ([`poll_plan`]), ends, steps, executions that are gone |
 //! | `questions` | `validate` and `stop` nodes |
+//! | [`trouble`] | the table of what a failed call leads to, which all of them consult |
 //! | `watch` | what Kubernetes says of the workflow, and when it is asked |
 //! | `ending` | time-outs, stops, the end of the workflow |
 //! | `drain` | the end of the process |
-//! | [`trouble`] | the table of what a failed call leads to, which all of them consult |
 //!
 //! Every step is *level-triggered*: `Machine::advance` looks at what is known now and does what follows, so an event
 //! that comes twice, late or not at all (a timer follows) leads to the same place.
