@@ -179,10 +179,7 @@ impl World {
     /// What Kubernetes knows of the workflow.
     pub fn workflow_state(&self, number: usize) -> WorkflowState {
         let workflow = &self.workflows[number];
-        if workflow.completed_at.is_some() {
-            return WorkflowState::Gone;
-        }
-        if workflow.stopped_at.is_some() {
+        if workflow.completed_at.is_some() || workflow.stopped_at.is_some() {
             return WorkflowState::Over;
         }
         let deadline = self.plan.workflows[number].deadline.map(|d| workflow.started_at.plus(d));

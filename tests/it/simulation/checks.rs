@@ -197,9 +197,8 @@ impl World {
     /// An end is what SageMaker's book says.
     fn check_end(&mut self, workflow: usize, node: NodeId, end: &Ended) {
         let name = self.workflows[workflow].nodes[node].plan.name.clone();
-        let is_over = matches!(self.workflow_state(workflow), WorkflowState::Over | WorkflowState::Gone);
-        let told = ["the workflow is over", "the workflow was stopped"].iter().any(|text| end.message.contains(text));
-        if (told && !is_over)
+        let is_over = self.workflow_state(workflow) == WorkflowState::Over;
+        if (end.message.contains("workflow is over") && !is_over)
             || (end.message.contains("activeDeadlineSeconds")
                 && !self.is_past_deadline(workflow, self.now.plus(CLOCKS)))
         {
@@ -316,8 +315,6 @@ impl World {
             (Phase::Succeeded, _) => !executions.iter().any(|e| e.status == Status::Succeeded),
             (Phase::Failed, Some(execution)) => {
                 execution.status == Status::Succeeded
-                    // A second pod may have started it again after its end.
-                    && !self.plan.may_start_twice()
                     && !end.message.contains("workflow")
                     && !end.message.contains("timed out")
             }

@@ -176,7 +176,7 @@ impl World {
             return;
         }
         if let Some(running) = self.pod(id).plugin.as_mut() {
-            running.knows_over |= matches!(state, WorkflowState::Over | WorkflowState::Gone);
+            running.knows_over |= state == WorkflowState::Over;
             self.step(id, Event::WorkflowObserved(state));
         }
     }
