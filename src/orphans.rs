@@ -167,7 +167,7 @@ pub async fn run(config: &OrphansConfig, backend: SharedBackend, observer: Share
         }
     }
     for orphans in orphans.chunks(AT_ONCE) {
-        let ended = join_all(orphans.iter().map(|(client, found, why)| search.settle(client, found, *why))).await;
+        let ended = join_all(orphans.iter().map(|(client, found, why)| search.settle(client, found, why))).await;
         report.orphans.extend(ended);
     }
     report

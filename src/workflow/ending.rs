@@ -124,6 +124,11 @@ impl Machine {
                     let text = format!("it cannot be stopped: {}", error.message);
                     Trouble::extend(&mut tracked.stop_trouble, &text, reaction == Reaction::Mend, now);
                 }
+                stop.answer = match reaction {
+                    Reaction::Look => StopAnswer::NothingToStop,
+                    Reaction::Mend if error.kind == CallErrorKind::Denied => StopAnswer::Refused,
+                    _ => StopAnswer::None,
+                };
                 match reaction {
                     // Transient while the pipeline moves between steps (Airflow retries it after 0.3 s).
                     Reaction::Soon => (Duration::from_secs(1), false),
@@ -134,9 +139,6 @@ impl Machine {
                 }
             }
         };
-        if let Err(error) = &result {
-            stop.answer = StopAnswer::of(error.kind);
-        }
         // Nobody is left to do it later.
         let again = if draining { again.min(AGAIN_BEFORE_THE_END) } else { again };
         stop.send_at = (!draining || stop.answer == StopAnswer::None).then(|| now.plus(again));
@@ -169,12 +171,12 @@ impl Machine {
         if self.epoch.is_none() {
             self.learn_epoch(self.settings.pod_born.minus(EPOCH_MARGIN));
         }
+        if self.sabotaged(Sabotage::StartsAfterOver) {
+            return;
+        }
         let nodes: Vec<(Key, u32)> =
             self.families.iter().flat_map(|(key, f)| f.attempts.keys().map(|n| (*key, *n))).collect();
         for (key, number) in nodes {
-            if self.sabotaged(Sabotage::StartsAfterOver) {
-                continue;
-            }
             let Some(attempt) = self.families.get(&key).and_then(|f| f.attempts.get(&number)) else { continue };
             match &attempt.stage {
                 Stage::Following(arn) => {

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     input::{Execute, OnStop, Task},
-    pipelines::{CallErrorKind, ClientKey, Execution, StartExecution, Step, Time},
+    pipelines::{ClientKey, Execution, StartExecution, Step, Time},
     protocol::{ExecuteTemplateReply, NodeResult, Outputs, Phase, go_duration},
 };
 
@@ -328,23 +328,6 @@ pub enum StopAnswer {
     NothingToStop,
     /// It will be refused again.
     Refused,
-}
-
-impl StopAnswer {
-    /// What a failed stop settles.
-    pub fn of(kind: CallErrorKind) -> Self {
-        match kind {
-            // "Only pipelines with 'Executing' status can be stopped."
-            CallErrorKind::Invalid | CallErrorKind::NotFound => Self::NothingToStop,
-            CallErrorKind::Denied | CallErrorKind::TokenMismatch => Self::Refused,
-            CallErrorKind::Conflict
-            | CallErrorKind::Throttled
-            | CallErrorKind::QuotaExceeded
-            | CallErrorKind::Credentials
-            | CallErrorKind::Unreachable
-            | CallErrorKind::OutcomeUnknown => Self::None,
-        }
-    }
 }
 
 /// A pipeline as one client calls it.

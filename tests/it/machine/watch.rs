@@ -80,7 +80,7 @@ fn long_wait(state: Option<WorkflowState>) -> World {
     w.workflow = Some(ALIVE);
     w.fail("StartPipelineExecution", &[CallErrorKind::QuotaExceeded; 3]);
     w.ask(&task("a", 0));
-    while w.failures["StartPipelineExecution"].len() > 0 {
+    while !w.failures["StartPipelineExecution"].is_empty() {
         w.pass(SECOND);
     }
     w.fail("StartPipelineExecution", &[CallErrorKind::QuotaExceeded; 3]);
