@@ -192,8 +192,10 @@ fn task(node: usize) -> Value {
 fn judge(nodes: &BTreeMap<usize, NodeStatus>, book: &Value) -> Result<(), String> {
     let executions = book["executions"].as_array().ok_or("the book lists no executions")?;
     if executions.len() != NODES {
-        let names: Vec<&Value> = executions.iter().map(|e| &e["display_name"]).collect();
-        return Err(format!("{} executions for {NODES} nodes: {names:?}", executions.len()));
+        let mut named: Vec<&str> = executions.iter().filter_map(|e| e["display_name"].as_str()).collect();
+        named.sort_unstable();
+        let twice: Vec<&str> = named.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        return Err(format!("{} executions for {NODES} nodes; started again: {twice:?}", executions.len()));
     }
     let mut seen = BTreeSet::new();
     for (node, status) in nodes {
