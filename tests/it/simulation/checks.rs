@@ -1,12 +1,12 @@
 //! What must hold after every step, and in the end.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     time::Duration,
 };
 
 use awf_aws::{
-    pipelines::{Call, CallError, CallErrorKind, CallReply, Status},
+    pipelines::{Call, CallError, CallErrorKind, CallReply, Status, Time},
     protocol::{ExecuteTemplateReply, Phase},
     simulator::execution::Execution,
     workflow::{
@@ -42,8 +42,8 @@ pub struct Checks {
     ends: HashMap<(usize, NodeId), Ended>,
     /// Nodes in the order in which a process first sent their starts.
     sent: HashMap<Process, Vec<NodeId>>,
-    /// Nodes whose start a process was refused for want of capacity.
-    refused: HashSet<(Process, NodeId)>,
+    /// Nodes whose start a process was refused for want of capacity, and by when it knew.
+    refused: HashMap<(Process, NodeId), Time>,
 }
 
 impl Checks {
@@ -85,7 +85,9 @@ impl World {
             (Call::StartExecution(_), Err(error)) if error.kind == CallErrorKind::QuotaExceeded => {
                 let process = self.process(id);
                 let node = self.node_of_start(call);
-                self.checks.refused.extend(node.map(|node| (process, node)));
+                // The process hears of it within a quarter of a second.
+                let heard = self.now.plus(SECOND);
+                self.checks.refused.extend(node.map(|node| ((process, node), heard)));
             }
             (Call::StopExecution { arn, .. }, Ok(_)) => self.check_stop(&arn.clone()),
             (Call::DescribeExecution { arn }, Ok(CallReply::Execution(execution))) if !execution.status.is_live() => {
@@ -245,7 +247,7 @@ impl World {
         }
         let nodes = &self.workflows[id.0].nodes;
         let waits = |other: &&NodeId| {
-            self.checks.refused.contains(&(process, **other))
+            self.checks.refused.get(&(process, **other)).is_some_and(|heard| *heard <= self.now)
                 && !self.checks.told.contains_key(&(process, **other))
                 && nodes[**other].plan.max_running.is_none()
                 && self.executions_of(id.0, &nodes[**other].plan.name).iter().all(|e| !e.status.is_live())
@@ -324,6 +326,9 @@ impl World {
 
     fn ended_wrongly(&self, number: usize, name: &str, node: &Node) -> Option<String> {
         let end = node.ended.as_ref()?;
+        if self.plan.may_start_twice() {
+            return None;
+        }
         let executions = self.executions_of(number, name);
         let newest = executions.iter().max_by_key(|e| e.created);
         let wrong = match (end.phase, newest) {
@@ -334,7 +339,7 @@ impl World {
                     && !end.message.contains("timed out")
             }
             (Phase::Failed, None) => !end.message.contains("timed out") && !end.message.contains("workflow"),
-            (Phase::Error, _) => !self.plan.may_lose_sight() && !self.plan.may_start_twice(),
+            (Phase::Error, _) => !self.plan.may_lose_sight(),
             _ => true,
         };
         wrong.then(|| {
