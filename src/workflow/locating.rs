@@ -68,6 +68,7 @@ impl Machine {
             starting: 0,
             round: None,
             list_denied: false,
+            start_denied: None,
             digests: HashMap::new(),
         });
         self.pipelines.len() - 1

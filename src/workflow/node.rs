@@ -211,6 +211,8 @@ impl Rules {
 #[derive(Clone, Debug)]
 pub struct Trouble {
     pub since: Time,
+    /// When it was last met.
+    last: Time,
     pub text: String,
     /// Whether the cause is a permission or the credentials.
     pub denied: bool,
@@ -220,7 +222,13 @@ impl Trouble {
     /// Keeps `since` when the trouble goes on.
     pub fn extend(slot: &mut Option<Self>, text: &str, denied: bool, now: Time) {
         let since = slot.as_ref().filter(|t| t.denied == denied).map_or(now, |t| t.since);
-        *slot = Some(Self { since, text: text.to_owned(), denied });
+        *slot = Some(Self { since, last: now, text: text.to_owned(), denied });
+    }
+
+    /// Whether this denial is final for a node that asks since `asked`: it was met again after the grace. Time alone
+    /// proves nothing, a process that stood still has not tried.
+    pub fn outlasted(&self, asked: Time, grace: Duration) -> bool {
+        self.denied && self.last >= self.since.max(asked).plus(grace)
     }
 }
 
@@ -345,6 +353,8 @@ pub struct Pipeline {
     pub starting: usize,
     pub round: Option<Round>,
     pub list_denied: bool,
+    /// Its starts are denied: met by whoever is first in line, true for all behind.
+    pub start_denied: Option<Trouble>,
     pub digests: HashMap<Option<i64>, DigestSlot>,
 }
 

@@ -51,9 +51,7 @@ impl Machine {
                 let Some(trouble) = self.validation_trouble(pipeline, *version).filter(|t| t.denied).cloned() else {
                     return;
                 };
-                let at = trouble.since.max(since).plus(grace);
-                if now < at {
-                    self.wake_node(NodeRef::Validate(key), at);
+                if !trouble.outlasted(since, grace) {
                     return;
                 }
                 ExecuteTemplateReply::end(
@@ -195,13 +193,9 @@ impl Machine {
                 match self.locate(pipeline) {
                     Located::NotYet => {
                         let denied = self.locating_trouble(pipeline).filter(|t| t.denied).cloned();
-                        if let Some(trouble) = denied {
-                            let at = trouble.since.max(since).plus(grace);
-                            if now >= at {
-                                self.end_stop(key, Phase::Error, &trouble.text);
-                                return;
-                            }
-                            self.wake_node(NodeRef::Stop(key), at);
+                        if let Some(trouble) = denied.filter(|t| t.outlasted(since, grace)) {
+                            self.end_stop(key, Phase::Error, &trouble.text);
+                            return;
                         }
                         self.wake_node(NodeRef::Stop(key), now.plus(Duration::from_secs(5)));
                         return;

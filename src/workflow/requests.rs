@@ -307,7 +307,8 @@ impl Machine {
     }
 
     fn view_queued(&self, key: Key, number: u32, attempt: &Attempt) -> View {
-        if let Some(trouble) = &attempt.trouble {
+        let pipeline = self.families.get(&key).and_then(|f| self.pipelines.get(f.pipeline));
+        if let Some(trouble) = pipeline.and_then(|p| p.start_denied.as_ref()).or(attempt.trouble.as_ref()) {
             return View::settled(Phase::Pending, told(trouble, 0), None);
         }
         let Some(task) = &attempt.task else { return View::default() };

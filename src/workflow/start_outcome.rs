@@ -16,6 +16,7 @@ use super::{
 };
 
 const RETRY_MOST: Duration = Duration::from_secs(15);
+const DENIED_AGAIN: Duration = Duration::from_secs(10);
 
 impl Machine {
     pub(super) fn start_answered(&mut self, key: Key, number: u32, result: Result<CallReply, CallError>) {
@@ -116,10 +117,18 @@ impl Machine {
         let Some(attempt) = family.attempts.get_mut(&number) else { return };
         let Some(task) = attempt.task.clone() else { return };
         attempt.stage = Stage::Queued;
+        attempt.trouble = None;
+        let asked = attempt.desk.asked_since;
+        let grace = attempt.rules.denied_grace;
         self.predecessors.insert((key, number), flight.predecessor);
         let max_running = self.max_running(&task);
-        let mut waiter =
+        let waiter =
             Waiter { key, attempt: number, client: task.client.clone(), pipeline, max_running, not_before: now };
+        if reaction != Reaction::Mend
+            && let Some(p) = self.pipelines.get_mut(pipeline)
+        {
+            p.start_denied = None;
+        }
         if reaction == Reaction::Queue {
             if self.sabotaged(Sabotage::LosesItsPlace) {
                 self.queue.leave(key, number);
@@ -128,19 +137,35 @@ impl Machine {
             self.tell_waiters(&task.client);
             return;
         }
-        let denied = reaction == Reaction::Mend;
+        // The queue waits a moment as a whole: whoever is next would meet the same.
+        if reaction == Reaction::Mend {
+            let Some(p) = self.pipelines.get_mut(pipeline) else { return };
+            Trouble::extend(&mut p.start_denied, &error.message, true, now);
+            let final_try = p.start_denied.as_ref().map_or(now, |t| t.since.max(asked).plus(grace));
+            let wait = DENIED_AGAIN.min(final_try.since(now)).max(Duration::from_secs(1));
+            self.queue.join(Waiter { not_before: now.plus(wait), ..waiter });
+            self.advance_waiters(pipeline);
+            return;
+        }
         let text = match error.kind {
             CallErrorKind::Throttled => format!("AWS throttles the start, it is repeated: {}", error.message),
             CallErrorKind::Unreachable => format!("AWS cannot be reached, the start is repeated: {}", error.message),
             _ => error.message.clone(),
         };
         if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
-            Trouble::extend(&mut attempt.trouble, &text, denied, now);
+            Trouble::extend(&mut attempt.trouble, &text, false, now);
         }
-        // The queue waits a moment as a whole: whoever is next would meet the same.
-        waiter.not_before = now.plus(if denied { Duration::from_secs(10) } else { backoff(1, RETRY_MOST) });
-        self.queue.join(waiter);
+        self.queue.join(Waiter { not_before: now.plus(backoff(1, RETRY_MOST)), ..waiter });
         self.advance(key, number);
+    }
+
+    /// What one start met concerns all that wait for the same pipeline.
+    fn advance_waiters(&mut self, pipeline: usize) {
+        let nodes: Vec<(Key, u32)> =
+            self.queue.waiters().filter(|w| w.pipeline == pipeline).map(|w| (w.key, w.attempt)).collect();
+        for (key, number) in nodes {
+            self.advance(key, number);
+        }
     }
 
     /// Nodes behind a full account learn it at once.

@@ -74,14 +74,11 @@ impl Machine {
 
     /// A denial that lasts is the node's end: nobody waits days for a trust policy.
     fn give_up_when_denied(&mut self, key: Key, number: u32, trouble: Option<Trouble>) {
-        let Some(trouble) = trouble.filter(|t| t.denied) else { return };
         let Some(attempt) = self.families.get(&key).and_then(|f| f.attempts.get(&number)) else { return };
-        let at = trouble.since.max(attempt.desk.asked_since).plus(attempt.rules.denied_grace);
-        if self.now >= at {
-            let text = format!("{} (for {})", trouble.text, spoken(attempt.rules.denied_grace));
+        let (asked, grace) = (attempt.desk.asked_since, attempt.rules.denied_grace);
+        if let Some(trouble) = trouble.filter(|t| t.outlasted(asked, grace)) {
+            let text = format!("{} (for {})", trouble.text, spoken(grace));
             self.end_attempt(key, number, Phase::Error, &text, None);
-        } else {
-            self.wake_node(NodeRef::Execute(key, number), at);
         }
     }
 
@@ -233,13 +230,14 @@ impl Machine {
             return;
         }
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
-        let trouble = attempt.trouble.clone();
-        if matches!(attempt.stage, Stage::Queued) && self.queue.contains(key, number) {
-            self.give_up_when_denied(key, number, trouble);
-            return;
-        }
+        let queued = matches!(attempt.stage, Stage::Queued) && self.queue.contains(key, number);
         attempt.stage = Stage::Queued;
         let pipeline = self.families.get(&key).map_or(0, |f| f.pipeline);
+        if queued {
+            let denied = self.pipelines.get(pipeline).and_then(|p| p.start_denied.clone());
+            self.give_up_when_denied(key, number, denied);
+            return;
+        }
         let max_running = self.max_running(&task);
         self.predecessors.insert((key, number), predecessor);
         self.queue.join(Waiter {

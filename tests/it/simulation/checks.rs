@@ -80,14 +80,22 @@ impl World {
         known: usize,
         knew_over: bool,
     ) {
+        if self.book.executions().len() > known {
+            self.check_started(knew_over);
+        }
         match (call, result) {
-            (Call::StartExecution(_), _) if self.book.executions().len() > known => self.check_started(knew_over),
             (Call::StartExecution(_), Err(error)) if error.kind == CallErrorKind::QuotaExceeded => {
                 let process = self.process(id);
                 let node = self.node_of_start(call);
                 // The process hears of it within a quarter of a second.
                 let heard = self.now.plus(SECOND);
                 self.checks.refused.extend(node.map(|node| ((process, node), heard)));
+            }
+            (Call::StartExecution(_), Ok(_)) => {
+                let process = self.process(id);
+                if let Some(node) = self.node_of_start(call) {
+                    self.checks.refused.remove(&(process, node));
+                }
             }
             (Call::StopExecution { arn, .. }, Ok(_)) => self.check_stop(&arn.clone()),
             (Call::DescribeExecution { arn }, Ok(CallReply::Execution(execution))) if !execution.status.is_live() => {
@@ -250,7 +258,7 @@ impl World {
             self.checks.refused.get(&(process, **other)).is_some_and(|heard| *heard <= self.now)
                 && !self.checks.told.contains_key(&(process, **other))
                 && nodes[**other].plan.max_running.is_none()
-                && self.executions_of(id.0, &nodes[**other].plan.name).iter().all(|e| !e.status.is_live())
+                && nodes[**other].plan.timeout.is_none()
                 && nodes[**other].ended.is_none()
         };
         let before = self.checks.sent[&process].iter().take_while(|other| **other != node);
