@@ -52,16 +52,14 @@ impl Machine {
             }
             return number;
         }
+        let unlisted = self.sabotaged(Sabotage::NoListing);
         self.pipelines.push(Pipeline {
             client: task.client.clone(),
             account: task.account_id.clone(),
             name: task.pipeline_name.clone(),
             arn: task.pipeline_arn(),
-            listing: if self.sabotaged(Sabotage::NoListing) {
-                Listing::Complete
-            } else {
-                Listing::Wanted { at: self.now, tries: 0 }
-            },
+            listing: if unlisted { Listing::Complete } else { Listing::Wanted { at: self.now, tries: 0 } },
+            listed_at: if unlisted { Time(i64::MAX) } else { self.now },
             workflow_created: created,
             due: BTreeSet::new(),
             live: HashSet::new(),
@@ -209,6 +207,9 @@ impl Machine {
         let Some(p) = self.pipelines.get_mut(pipeline) else { return };
         let since = p.workflow_created.map_or(furthest, |created| created.minus(CREATED_SLACK).max(furthest));
         p.listing = Listing::Running { pages, tries };
+        if next_token.is_none() {
+            p.listed_at = self.now;
+        }
         let call = Call::ListExecutions { pipeline: spelling, created_after: Some(since), next_token };
         self.call_for(Priority::Ask, pipeline, call, Purpose::Listing { pipeline });
     }

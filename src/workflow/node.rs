@@ -346,6 +346,8 @@ pub struct Pipeline {
     pub name: String,
     pub arn: String,
     pub listing: Listing,
+    /// When that listing began.
+    pub listed_at: Time,
     pub workflow_created: Option<Time>,
     /// Live executions by due time, and all live ones.
     pub due: BTreeSet<(Time, Arc<str>)>,

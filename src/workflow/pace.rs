@@ -61,9 +61,15 @@ impl Bucket {
     }
 
     fn take(&mut self, now: Time) -> Result<(), Time> {
+        self.ready(now)?;
+        self.level -= 1.0;
+        Ok(())
+    }
+
+    /// Whether a call may leave now, or when.
+    fn ready(&mut self, now: Time) -> Result<(), Time> {
         self.refill(now);
         if self.level >= 1.0 {
-            self.level -= 1.0;
             return Ok(());
         }
         // One millisecond more than needed: rounding must not make the tick come too early for ever.
@@ -141,6 +147,19 @@ impl Outbox {
             }
         }
         (free, next)
+    }
+
+    /// When a further write of this client could leave: not before those that wait already.
+    pub fn write_time(&self, client: &ClientKey, now: Time) -> Time {
+        let lane = (client.clone(), true);
+        let ready = self.buckets.get(&lane).map_or(Ok(()), |bucket| bucket.clone().ready(now));
+        let waits = || self.waiting.values().any(|w| w.operation.is_write() && w.client == *client);
+        match ready {
+            Err(at) => at,
+            // They leave with the next release; a moment later it can be told whether one more may.
+            Ok(()) if waits() => now.plus(Duration::from_millis(1)),
+            Ok(()) => now,
+        }
     }
 
     /// AWS throttled a call of this client.

@@ -87,8 +87,15 @@ impl StartQueue {
         self.full.get(client).map(|full| full.text.as_str())
     }
 
-    /// The next node that may start now. `running` counts what runs or is being started of a pipeline.
-    pub fn head(&self, now: Time, running: impl Fn(usize) -> usize) -> Option<&Waiter> {
+    /// The next node that may start now. `running` counts what runs or is being started of a pipeline; `has_room` says
+    /// whether the pace lets a start of this client leave at once. A start waits here and not in the outbox: here its
+    /// node can still be ended, and nobody behind it passes when the account turns out to be full.
+    pub fn head(
+        &self,
+        now: Time,
+        running: impl Fn(usize) -> usize,
+        has_room: impl Fn(&ClientKey) -> bool,
+    ) -> Option<&Waiter> {
         let mut blocked: Vec<&ClientKey> = Vec::new();
         for waiter in self.line.values() {
             if blocked.contains(&&waiter.client) {
@@ -97,7 +104,8 @@ impl StartQueue {
             if waiter.max_running.is_some_and(|max| running(waiter.pipeline) >= max) {
                 continue;
             }
-            if waiter.not_before > now || self.full.get(&waiter.client).is_some_and(|f| f.probing || f.probe_at > now) {
+            let full = self.full.get(&waiter.client).is_some_and(|f| f.probing || f.probe_at > now);
+            if full || waiter.not_before > now || !has_room(&waiter.client) {
                 // First in, first out: nobody of this account overtakes its head.
                 blocked.push(&waiter.client);
                 continue;

@@ -1,15 +1,15 @@
 //! The table of [`super::identity`] carried out: follow, report, or start; and what a start's outcome lets us know.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     input::{Action, Task},
-    pipelines::{Call, Execution, Selective, StartExecution, Status, Time},
+    pipelines::{Call, ClientKey, Execution, Selective, StartExecution, Status, Time},
     protocol::Phase,
 };
 
 use super::{
-    Machine, Priority, Purpose, Sabotage, backoff,
+    Machine, Priority, Purpose, Sabotage, Timer, backoff,
     identity::{self, Decision, Key, Known, Marker},
     locating::Located,
     node::{EndStage, Flight, Listing, NodeRef, Stage, Trouble},
@@ -135,6 +135,10 @@ impl Machine {
             self.wake_attempt(key, number, Duration::from_secs(1));
             return;
         }
+        if self.asks_when_changed(key, number) {
+            return;
+        }
+        let Some(family) = self.families.get(&key) else { return };
         let known: Vec<Known> = family
             .executions
             .iter()
@@ -163,6 +167,26 @@ impl Machine {
                 self.end_attempt(key, number, Phase::Failed, &format!("superseded by attempt {by}"), None);
             }
         }
+    }
+
+    /// Lists do not say when an execution ended or its stop began, and the table asks in which run of the workflow that
+    /// was: whether a describe is under way to learn it.
+    fn asks_when_changed(&mut self, key: Key, number: u32) -> bool {
+        let Some(family) = self.families.get(&key) else { return false };
+        let vague = |arn: &&Arc<str>| {
+            self.executions.get(*arn).is_some_and(|t| {
+                let matters = !matches!(t.execution.status, Status::Executing | Status::Succeeded);
+                matters && t.execution.modified.is_none() && t.gone.is_none()
+            })
+        };
+        let vague: Vec<Arc<str>> = family.executions.iter().filter(vague).cloned().collect();
+        for arn in &vague {
+            self.describe(arn);
+        }
+        if !vague.is_empty() {
+            self.wake_attempt(key, number, Duration::from_secs(5));
+        }
+        !vague.is_empty()
     }
 
     pub(super) fn follow(&mut self, key: Key, number: u32, arn: &Arc<str>) {
@@ -194,10 +218,11 @@ impl Machine {
     fn recheck(&mut self, key: Key, number: u32, arn: &Arc<str>, predecessor: Option<String>) {
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
         if attempt.rechecked.as_ref() == Some(arn) {
-            // A describe that failed is repeated by the poll rounds; until one comes back nothing is decided.
             if self.executions.get(arn).is_some_and(|t| matches!(t.end, EndStage::Listing | EndStage::Known)) {
                 self.want_start(key, number, predecessor);
             } else {
+                // Until a describe comes back nothing is decided; one that failed is repeated.
+                self.describe(arn);
                 self.wake_attempt(key, number, Duration::from_secs(5));
             }
             return;
@@ -270,15 +295,38 @@ impl Machine {
         if self.draining {
             return;
         }
+        // What waits to leave goes first, stops above all.
+        self.release_calls();
         loop {
-            let pipelines = &self.pipelines;
+            let (now, pipelines, outbox) = (self.now, &self.pipelines, &self.outbox);
             let running = |pipeline: usize| pipelines.get(pipeline).map_or(0, |p| p.live.len() + p.starting);
-            let Some(head) = self.queue.head(self.now, running).cloned() else { return };
-            if !self.may_start(&head) {
-                return;
+            let has_room = |client: &ClientKey| outbox.write_time(client, now) <= now;
+            let Some(head) = self.queue.head(now, running, has_room).cloned() else { break };
+            if !self.is_freshly_listed(head.pipeline) || !self.may_start(&head) {
+                break;
             }
-            let Some(waiter) = self.queue.take(&head) else { return };
+            let Some(waiter) = self.queue.take(&head) else { break };
             self.start(waiter);
+            self.release_calls();
+        }
+        let clients: BTreeSet<&ClientKey> = self.queue.waiters().map(|w| &w.client).collect();
+        let times = clients.into_iter().map(|client| self.outbox.write_time(client, self.now));
+        let next = times.filter(|at| *at > self.now).min();
+        self.timers.extend(next.map(|at| (at, Timer::Queue)));
+    }
+
+    /// Whether another process's start of this pipeline would be known or its token still be remembered. A node may
+    /// have waited here for hours, and meanwhile or just before another pod may have started it.
+    fn is_freshly_listed(&mut self, pipeline: usize) -> bool {
+        let Some(p) = self.pipelines.get(pipeline) else { return false };
+        match p.listing {
+            Listing::Complete if self.now < p.listed_at.plus(REPEAT_FOR) => true,
+            Listing::Complete => {
+                self.list_anew(pipeline);
+                false
+            }
+            Listing::Denied | Listing::Refused { .. } => true,
+            Listing::Wanted { .. } | Listing::Running { .. } => false,
         }
     }
 
@@ -350,9 +398,12 @@ impl Machine {
         else {
             return;
         };
-        if self.now < flight.first_sent.plus(REPEAT_FOR) {
+        let exit_handler = self.is_exit_handler(key, number);
+        let over = self.closed.as_ref().is_some_and(|closed| !(closed.except_exit_handlers && exit_handler));
+        if !over && self.now < flight.first_sent.plus(REPEAT_FOR) {
             self.send_start(key, number);
         } else {
+            // A repeat would start what a lost request did not.
             self.landed(key, number);
             self.search(key, number, false, "the start's outcome stayed unknown");
         }
@@ -374,6 +425,11 @@ impl Machine {
     /// Takes back a start that never left; one that was sent before stays uncertain and is found by its marker.
     pub(super) fn unsend_start(&mut self, key: Key, number: u32) {
         self.landed(key, number);
+    }
+
+    fn is_exit_handler(&self, key: Key, number: u32) -> bool {
+        let attempt = self.families.get(&key).and_then(|f| f.attempts.get(&number));
+        attempt.is_some_and(|a| a.rules.exit_handler)
     }
 
     /// Looks for what may have started. `token_used`: AWS says that the token was used, so something did.

@@ -338,7 +338,10 @@ impl World {
             return None;
         }
         let executions = self.executions_of(number, name);
-        let newest = executions.iter().max_by_key(|e| e.created);
+        let newest = match &end.arn {
+            Some(arn) => executions.iter().find(|e| e.arn == *arn),
+            None => executions.iter().max_by_key(|e| e.created),
+        };
         let wrong = match (end.phase, newest) {
             (Phase::Succeeded, _) => !executions.iter().any(|e| e.status == Status::Succeeded),
             (Phase::Failed, Some(execution)) => {
