@@ -67,6 +67,7 @@ impl Machine {
             round: None,
             list_denied: false,
             start_denied: None,
+            start_again_at: self.now,
             digests: HashMap::new(),
         });
         self.pipelines.len() - 1

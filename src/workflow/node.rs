@@ -357,6 +357,8 @@ pub struct Pipeline {
     pub list_denied: bool,
     /// Its starts are denied: met by whoever is first in line, true for all behind.
     pub start_denied: Option<Trouble>,
+    /// While they are, the next start leaves then.
+    pub start_again_at: Time,
     pub digests: HashMap<Option<i64>, DigestSlot>,
 }
 

@@ -87,21 +87,18 @@ impl StartQueue {
         self.full.get(client).map(|full| full.text.as_str())
     }
 
-    /// The next node that may start now. `running` counts what runs or is being started of a pipeline; `has_room` says
-    /// whether the pace lets a start of this client leave at once. A start waits here and not in the outbox: here its
+    /// The next node that may start now. Who is `held` is passed over (its pipeline is denied or runs as often as it may);
+    /// `has_room` says whether the pace lets a start of this client leave at once. A start waits here and not in the outbox: here its
     /// node can still be ended, and nobody behind it passes when the account turns out to be full.
     pub fn head(
         &self,
         now: Time,
-        running: impl Fn(usize) -> usize,
+        held: impl Fn(&Waiter) -> bool,
         has_room: impl Fn(&ClientKey) -> bool,
     ) -> Option<&Waiter> {
         let mut blocked: Vec<&ClientKey> = Vec::new();
         for waiter in self.line.values() {
-            if blocked.contains(&&waiter.client) {
-                continue;
-            }
-            if waiter.max_running.is_some_and(|max| running(waiter.pipeline) >= max) {
+            if blocked.contains(&&waiter.client) || held(waiter) {
                 continue;
             }
             let full = self.full.get(&waiter.client).is_some_and(|f| f.probing || f.probe_at > now);

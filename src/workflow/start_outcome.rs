@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    Machine, Note, Sabotage, backoff,
+    Machine, Note, Sabotage, Timer, backoff,
     identity::{Key, Marker, WhenOver},
     node::{NodeRef, Stage, Trouble},
     queue::Waiter,
@@ -16,7 +16,8 @@ use super::{
 };
 
 const RETRY_MOST: Duration = Duration::from_secs(15);
-const DENIED_AGAIN: Duration = Duration::from_secs(10);
+/// A denied start is tried again after this long, and at the end of the grace.
+pub(super) const DENIED_AGAIN: Duration = Duration::from_secs(10);
 
 impl Machine {
     pub(super) fn start_answered(&mut self, key: Key, number: u32, result: Result<CallReply, CallError>) {
@@ -143,7 +144,9 @@ impl Machine {
             Trouble::extend(&mut p.start_denied, &error.message, true, now);
             let final_try = p.start_denied.as_ref().map_or(now, |t| t.since.max(asked).plus(grace));
             let wait = DENIED_AGAIN.min(final_try.since(now)).max(Duration::from_secs(1));
-            self.queue.join(Waiter { not_before: now.plus(wait), ..waiter });
+            p.start_again_at = now.plus(wait);
+            self.timers.insert((now.plus(wait), Timer::Queue));
+            self.queue.join(waiter);
             self.advance_waiters(pipeline);
             return;
         }

@@ -15,6 +15,7 @@ use super::{
     node::{EndStage, Flight, Listing, NodeRef, Stage, Trouble},
     queue::Waiter,
     report::spoken,
+    start_outcome::DENIED_AGAIN,
 };
 
 /// After this long a repeated start is no longer trusted to be recognised by its token (its life is documented nowhere).
@@ -299,9 +300,14 @@ impl Machine {
         self.release_calls();
         loop {
             let (now, pipelines, outbox) = (self.now, &self.pipelines, &self.outbox);
-            let running = |pipeline: usize| pipelines.get(pipeline).map_or(0, |p| p.live.len() + p.starting);
+            let held = |waiter: &Waiter| {
+                pipelines.get(waiter.pipeline).is_some_and(|p| {
+                    let denied = p.start_denied.is_some() && p.start_again_at > now;
+                    denied || waiter.max_running.is_some_and(|max| p.live.len() + p.starting >= max)
+                })
+            };
             let has_room = |client: &ClientKey| outbox.write_time(client, now) <= now;
-            let Some(head) = self.queue.head(now, running, has_room).cloned() else { break };
+            let Some(head) = self.queue.head(now, held, has_room).cloned() else { break };
             if !self.is_freshly_listed(head.pipeline) || !self.may_start(&head) {
                 break;
             }
@@ -370,6 +376,8 @@ impl Machine {
         self.starts_in_flight += 1;
         if let Some(p) = self.pipelines.get_mut(waiter.pipeline) {
             p.starting += 1;
+            // Where starts are denied, one tries for all.
+            p.start_again_at = self.now.plus(DENIED_AGAIN);
         }
         self.send_start(key, number);
     }

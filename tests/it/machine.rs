@@ -4,6 +4,7 @@ mod drain;
 mod ends;
 mod properties;
 mod starts;
+mod waits;
 mod watch;
 mod world;
 

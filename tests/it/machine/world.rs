@@ -75,6 +75,8 @@ pub struct World {
     pub lost_replies: VecDeque<&'static str>,
     /// Operations whose calls are not answered.
     pub silent: Vec<&'static str>,
+    /// Whether lists bring the time of the last change; SageMaker's do not.
+    pub lists_say_when: bool,
     pub account: String,
     pub definition: String,
     pub calls: Vec<Call>,
@@ -108,6 +110,7 @@ impl World {
             failures: HashMap::new(),
             lost_replies: VecDeque::new(),
             silent: vec![],
+            lists_say_when: true,
             account: ACCOUNT.into(),
             definition:
                 r#"{"Parameters":[{"Name":"Depth"},{"Name":"Size","DefaultValue":"1"}],"Steps":[{"Name":"Train"}]}"#
@@ -198,7 +201,10 @@ impl World {
                 let from: usize = next_token.as_deref().map_or(0, |t| t.parse().unwrap());
                 let mut all: Vec<Execution> = self.executions.iter().rev().cloned().collect();
                 all.retain(|e| created_after.is_none_or(|after| e.created.unwrap() >= after));
-                let page: Vec<Execution> = all.iter().skip(from).take(100).cloned().collect();
+                let mut page: Vec<Execution> = all.iter().skip(from).take(100).cloned().collect();
+                if !self.lists_say_when {
+                    page.iter_mut().for_each(|e| e.modified = None);
+                }
                 let next_token = (from + 100 < all.len()).then(|| (from + 100).to_string());
                 CallReply::Executions { page, next_token }
             }
@@ -231,6 +237,14 @@ impl World {
             failure_reason: None,
         });
         arn
+    }
+
+    /// Answers all calls that were left unanswered.
+    pub fn refuse_unanswered(&mut self, kind: CallErrorKind) {
+        for (call, _) in std::mem::take(&mut self.unanswered) {
+            let ended = CallEnded { result: Err(error(kind)), server_time: Some(self.now) };
+            self.handle(Event::CallEnded { call, ended });
+        }
     }
 
     /// Ends the n-th execution of the book.
