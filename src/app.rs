@@ -276,11 +276,8 @@ async fn leave_running(supervisor: &SupervisorHandle, grace: Duration) -> Result
 }
 
 fn settings(config: &Config, clock: &Clock) -> Settings {
-    // The rest of the reply time-out is for the way there and back, so that the machine's answer wins over the
-    // free poll that says less.
-    let reply_timeout = config.reply_timeout.mul_f64(0.8);
     Settings {
-        reply_timeout,
+        reply_timeout: config.reply_timeout,
         poll_min: config.poll_min,
         poll_max: config.poll_max,
         stop_wait: config.stop_wait,

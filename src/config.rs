@@ -77,7 +77,7 @@ pub struct ServeArgs {
 /// What is logged, and how.
 #[derive(Clone, Debug, Args)]
 pub struct LogArgs {
-    /// Log every poll and every call
+    /// Log every answer to the agent and every call to AWS
     #[arg(long, env = "AWF_AWS_DEBUG", default_value = "false", default_missing_value = "true",
           num_args = 0..=1, require_equals = true, value_name = "true|false")]
     pub debug: String,

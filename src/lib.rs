@@ -1,4 +1,65 @@
-//! `awf-aws`: an Argo Workflows executor plugin for AWS.
+//! `awf-aws`: an Argo Workflows executor plugin that runs Amazon SageMaker pipelines.
+//!
+//! # One request's way
+//!
+//! ```text
+//!   Argo's agent                                                   AWS
+//!     │ POST                       ▲ phase, message,                ▲ │
+//!     │ template.execute           │ outputs, requeue      SDK call │ │ answer, error
+//!     ▼                            │                                │ ▼
+//!   http      token, body as JSON; input: a valid Task       backend::sagemaker
+//!     │ SupervisorHandle::execute  ▲                                ▲ │
+//!     │ Execute                    │ reply                     Call │ │ CallEnded
+//!     ▼                            │                                │ ▼
+//!   actors    the WorkflowRunner of this workflow: carries out, decides nothing
+//!     │ Event: Requested,          ▲ Command: Answer, Call, WakeAt,
+//!     │ CallEnded, Tick, …         │ AskKubernetes, Note
+//!     ▼                            │
+//!   workflow  Machine::handle(event, now): every decision, without clock or I/O
+//! ```
+//!
+//! 1. [`http::execute`] checks the request in the order of the contract; [`input::read_task`] makes a [`input::Task`] of it.
+//! 2. [`actors::SupervisorHandle::execute`] finds the workflow's runner in the registry, or has [`actors::Supervisor`] make
+//!    one, and waits for at most `--reply-timeout`. What comes later is a free poll now and the answer next time.
+//! 3. The runner tells [`workflow::Machine::handle`]. The machine answers at once when it knows enough; else it parks the
+//!    request and asks for calls.
+//! 4. Each [`pipelines::Call`] leaves in a task of its own through [`backend::Backend`] and comes back as an event. Between
+//!    requests the machine polls on its own clock: [`workflow::Command::WakeAt`], then [`workflow::Event::Tick`].
+//! 5. Whether the workflow is over is one more question of this kind: [`workflow::Command::AskKubernetes`], carried out by
+//!    [`kubernetes::Kubernetes`] where it may ask.
+//!
+//! The plugin stores nothing. What has to outlive the process is the marker in an execution's description; a start's token
+//! is the same again whoever computes it ([`workflow::identity`]).
+//!
+//! # Walls
+//!
+//! `tests/it/walls.rs` fails when one is broken. Imports run one way, from the command line to the wire types:
+//!
+//! | module | may use, of this crate |
+//! |---|---|
+//! | `cli` | `app`, `config`, `demo`, `simulator`, `telemetry` |
+//! | `app` | everything but `cli` and `demo` |
+//! | `http` | `actors`, `input`, `metrics`, `pipelines`, `protocol`; so neither the machine nor AWS |
+//! | `actors` | `backend`, `input`, `metrics`, `pipelines`, `protocol`, `workflow` |
+//! | `kubernetes` | `actors` (the trait it implements), `input`, `pipelines`, `workflow` |
+//! | `workflow` | `input`, `pipelines`, `protocol` |
+//! | `backend` | `metrics`, `pipelines` |
+//! | `input` | `pipelines`, `protocol` |
+//! | `pipelines`, `protocol` | nothing |
+//!
+//! The other modules have their rows in that test. `actix` stays in `actors` and `app`, `actix_web` in `http`, `simulator`
+//! and `app`, `aws_*` in `backend`, `kube` in `kubernetes`, `awc` in `demo`, `std::env` in `config`. `workflow`, `input`,
+//! `protocol` and `pipelines` are pure: no clock, no files or sockets, no `async`. No source file is longer than 500 lines.
+//!
+//! # Reading order, ten minutes
+//!
+//! 1. [`protocol`] and [`pipelines`]: the words of Argo, the words of SageMaker.
+//! 2. [`input::Task`]: what a request asks for.
+//! 3. [`workflow`]: its table of subjects, [`workflow::Event`], [`workflow::Command`]; then its two tables in code,
+//!    [`workflow::identity::decide`] (follow, report or start?) and [`workflow::trouble::reaction`] (what follows a failure?).
+//! 4. [`actors`]: who sends what to whom, and what happens when one dies.
+//! 5. [`app`]: how it is put together, and how it ends.
+//! 6. `tests/it/machine/starts.rs` shows the machine at work; `tests/it/simulation.rs` what it has to survive.
 
 pub mod actors;
 pub mod app;

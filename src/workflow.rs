@@ -432,7 +432,7 @@ impl Machine {
         self.answer_parked(node);
     }
 
-    /// A failed call tells the pace and says whether it makes sense to repeat it, and after how long.
+    /// A throttle slows the pace of its client.
     fn note_throttle(&mut self, client: &ClientKey, write: bool) {
         self.outbox.throttled(client, write, self.now);
     }

@@ -147,14 +147,28 @@ impl WorkflowRunner {
     /// Makes the call in a task of its own, so that neither a slow nor a panicking one is the runner's death.
     fn call(&self, call: CallId, client: ClientKey, operation: Call, ctx: &Context<Self>) {
         let surroundings = self.surroundings.clone();
+        let workflow = self.workflow.name.clone();
         let runner = ctx.address();
         actix::spawn(async move {
             let name = operation.operation();
+            let region = client.region.clone();
+            let began = (surroundings.clock)();
             let backend = surroundings.backend.clone();
             let ended = tokio::spawn(async move { backend.call(client, operation).await })
                 .await
                 .unwrap_or_else(|error| call_lost(name, &error));
             surroundings.metrics.call_ended(name, &ended);
+            // Names and codes only: neither a parameter, nor an external id, nor a text of AWS's is in this line.
+            let error = ended.result.as_ref().err();
+            tracing::debug!(
+                workflow.name = workflow,
+                operation = name,
+                client.region = region,
+                outcome = error.map_or("ok", |error| error.kind.as_str()),
+                error.code = error.and_then(|error| error.code.as_deref()),
+                duration = ?(surroundings.clock)().since(began),
+                "a call ended"
+            );
             if runner.send(CallCameBack { call, ended }).await.is_err() {
                 tracing::debug!(operation = name, "a call came back to a dead runner");
             }

@@ -9,6 +9,7 @@ use actix_web::{
 };
 use futures_util::StreamExt as _;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::Doors;
 use crate::{
@@ -65,8 +66,21 @@ async fn answer(
             return Ok((Outcome::Invalid, ExecuteTemplateReply::end(Phase::Error, error.to_string(), None)));
         }
     };
-    match doors.supervisor.execute(Arc::new(task)).await {
-        Ok(answered) => Ok((Outcome::of(&answered.reply, answered.started), answered.reply)),
+    let (task, began) = (Arc::new(task), Instant::now());
+    match doors.supervisor.execute(task.clone()).await {
+        Ok(answered) => {
+            let outcome = Outcome::of(&answered.reply, answered.started);
+            tracing::debug!(
+                workflow.name = task.workflow.name,
+                template = task.template_name,
+                attempt = task.attempt,
+                outcome = outcome.as_str(),
+                requeue = answered.reply.requeue,
+                duration = ?began.elapsed(),
+                "answered the agent"
+            );
+            Ok((outcome, answered.reply))
+        }
         Err(error) => Err(Refused {
             outcome: Outcome::Error,
             status: StatusCode::SERVICE_UNAVAILABLE,

@@ -306,6 +306,8 @@ fn every_execute_template_has_an_end_and_a_second_chance() {
             assert!(input["timeout"].is_string(), "{name}: Argo does not time out a running plugin node");
             assert_eq!(template["retryStrategy"]["retryPolicy"], "OnFailure", "{name}");
             assert!(template["retryStrategy"]["limit"].is_string(), "{name}: would retry for ever");
+            let backoff = &template["retryStrategy"]["backoff"];
+            assert!(backoff.get("maxDuration").is_none(), "{name}: counts from the first attempt's start");
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::support::{
-    argo::{Plugin, SEED, execute, output, request},
+    argo::{Plugin, SEED, TOKEN, execute, output, request},
     process::Process,
     python::{python, run_script},
     simulator::{Simulator, failing, quick, slow},
@@ -296,6 +296,27 @@ async fn sigterm_leaves_executions_running_and_logs_each_arn() {
     for arn in running {
         assert!(plugin.process.log().contains(&arn), "{arn} is not in the log");
         assert_eq!(simulator.status(&arn).await, "Executing");
+    }
+}
+
+#[actix_rt::test]
+async fn debug_logs_every_answer_and_every_call_and_no_secret() {
+    let simulator = Simulator::with_pipeline(quick(), STEPS).await;
+    let keys = [("AWS_ACCESS_KEY_ID", "AKIAACCESSKEY"), ("AWS_SECRET_ACCESS_KEY", "a-key-that-only-aws-knows")];
+    let mut plugin = Plugin::start_with(&simulator.endpoint, &["--debug"], &keys).await;
+    plugin.until_ended(&execute("main", json!({}))).await;
+    plugin.process.terminate();
+    plugin.process.ended().await;
+    let log = plugin.process.log();
+    let line = |words: &[&str]| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    for outcome in ["started", "succeeded"] {
+        assert!(line(&["answered the agent", "sm-pipelines-r58tg", &format!("{outcome:?}")]), "{outcome}:\n{log}");
+    }
+    for operation in ["StartPipelineExecution", "DescribePipelineExecution", "ListPipelineExecutionSteps"] {
+        assert!(line(&["a call ended", "sm-pipelines-r58tg", operation, "us-west-2"]), "{operation}:\n{log}");
+    }
+    for secret in [TOKEN, "AKIAACCESSKEY", "a-key-that-only-aws-knows"] {
+        assert!(!log.contains(secret), "{secret}:\n{log}");
     }
 }
 
