@@ -31,7 +31,7 @@ use crate::{
     backend::SharedBackend,
     input::WorkflowId,
     metrics::Metrics,
-    pipelines::Time,
+    pipelines::Clock,
     workflow::{Settings, WorkflowState},
 };
 
@@ -42,9 +42,6 @@ mod workflow_runner;
 
 pub use handle::{Answered, SupervisorError, SupervisorHandle};
 pub use supervisor::Supervisor;
-
-/// What tells the time. Everything below `app` is given one.
-pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
 
 /// Someone who can be asked what has become of a workflow.
 pub trait WorkflowObserver: Send + Sync + 'static {

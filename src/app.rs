@@ -23,20 +23,21 @@ use tokio::{
 };
 
 use crate::{
-    actors::{Clock, NoObserver, SharedObserver, Supervisor, SupervisorHandle, Surroundings},
+    actors::{NoObserver, SharedObserver, Supervisor, SupervisorHandle, Surroundings},
     backend::{Backend, SharedBackend, sagemaker::SageMaker},
     config::{Config, KubernetesConfig, orphans::OrphansConfig},
     http::{self, Doors, auth::Token},
     kubernetes::{ConnectError, Kubernetes},
     metrics::Metrics,
     orphans::{self, Report},
-    pipelines::{Call, CallEnded, ClientKey, Time},
+    pipelines::{Call, CallEnded, ClientKey, Clock, Time},
     simulator::{self, book::Book, scenario::Scenario},
     workflow::Settings,
 };
 
 /// Two, whatever the node's cores: the sidecar has a fifth of one.
 const API_WORKERS: usize = 2;
+const OPS_WORKERS: usize = 1;
 
 /// actix's default of 5 s answers a slow agent with a 408, which fails the node.
 const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -206,12 +207,14 @@ impl Service {
 
         let doors = web::Data::new(Doors { supervisor: supervisor.clone(), token, metrics });
         let api_address = local_address(&api_listener, config.listen)?;
-        let api = api_server(api_listener, doors.clone()).map_err(|source| listen_error(config.listen, source))?;
+        let api = server(api_listener, API_WORKERS, http::api, doors.clone())
+            .map_err(|source| listen_error(config.listen, source))?;
         let (ops, ops_address) = match ops_listener {
             None => (None, None),
             Some(listener) => {
                 let address = local_address(&listener, config.ops_listen)?;
-                let server = ops_server(listener, doors).map_err(|source| listen_error(config.ops_listen, source))?;
+                let server = server(listener, OPS_WORKERS, http::ops, doors)
+                    .map_err(|source| listen_error(config.ops_listen, source))?;
                 (Some(server), Some(address))
             }
         };
@@ -293,21 +296,15 @@ fn modified(file: &Path) -> Option<Time> {
     file.metadata().ok()?.modified().ok().map(time_of)
 }
 
-fn api_server(listener: TcpListener, doors: web::Data<Doors>) -> io::Result<Server> {
-    let server = HttpServer::new(move || App::new().app_data(doors.clone()).configure(http::api))
-        .workers(API_WORKERS)
-        .client_request_timeout(REQUEST_HEAD_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(LAST_ANSWERS.as_secs())
-        .disable_signals()
-        .listen(listener)?
-        .run();
-    Ok(server)
-}
-
-fn ops_server(listener: TcpListener, doors: web::Data<Doors>) -> io::Result<Server> {
-    let server = HttpServer::new(move || App::new().app_data(doors.clone()).configure(http::ops))
-        .workers(1)
+/// A door, open until it is told to close.
+fn server(
+    listener: TcpListener,
+    workers: usize,
+    routes: fn(&mut web::ServiceConfig),
+    doors: web::Data<Doors>,
+) -> io::Result<Server> {
+    let server = HttpServer::new(move || App::new().app_data(doors.clone()).configure(routes))
+        .workers(workers)
         .client_request_timeout(REQUEST_HEAD_TIMEOUT)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(LAST_ANSWERS.as_secs())

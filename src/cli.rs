@@ -4,8 +4,9 @@
 //! |---|---|
 //! | 0 | done: drained after a signal, or help was asked for |
 //! | 1 | `orphans`: some are left; `demo`: a node did not end as expected |
-//! | 64 | bad usage (`EX_USAGE`): nothing was bound, nothing was started |
-//! | 70 | internal fault (`EX_SOFTWARE`): the kubelet starts the container again |
+//! | 64 | bad usage (`EX_USAGE`), for `demo` also a template it cannot play: nothing was bound, nothing was started |
+//! | 70 | internal fault (`EX_SOFTWARE`): the kubelet starts the container again. `orphans`: not all could be seen |
+//! | 130, 143 | `demo`: interrupted by SIGINT or SIGTERM |
 
 use std::{
     fs,

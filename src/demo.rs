@@ -2,7 +2,7 @@
 //!
 //! The simulator and the plugin run as processes of their own; Argo's part, reading the WorkflowTemplate and asking the
 //! plugin as the agent does, is played here ([`template`], [`controller`], [`agent`]; [`stage`] is what they play on). The
-//! end-to-end tests and the benchmarks use the same agent.
+//! tests that kill the plugin again and again drive it with the same agent.
 
 use std::{
     collections::BTreeMap,

@@ -38,16 +38,16 @@
 //! | module | may use, of this crate |
 //! |---|---|
 //! | `cli` | `app`, `config`, `demo`, `simulator`, `telemetry` |
-//! | `app` | everything but `cli` and `demo` |
-//! | `http` | `actors`, `input`, `metrics`, `pipelines`, `protocol`; so neither the machine nor AWS |
+//! | `app` | `actors`, `backend`, `config`, `http`, `kubernetes`, `metrics`, `orphans`, `pipelines`, `simulator`, `workflow` |
+//! | `http` | `actors`, `input`, `metrics`, `protocol`; so neither the machine nor AWS |
 //! | `actors` | `backend`, `input`, `metrics`, `pipelines`, `protocol`, `workflow` |
 //! | `kubernetes` | `actors` (the trait it implements), `input`, `pipelines`, `workflow` |
 //! | `workflow` | `input`, `pipelines`, `protocol` |
-//! | `backend` | `metrics`, `pipelines` |
+//! | `backend` | `pipelines` |
 //! | `input` | `pipelines`, `protocol` |
 //! | `pipelines`, `protocol` | nothing |
 //!
-//! The other modules have their rows in that test. `actix` stays in `actors` and `app`, `actix_web` in `http`, `simulator`
+//! The other modules have their rows in that test. `actix` stays in `actors`, `actix_web` in `http`, `simulator`
 //! and `app`, `aws_*` in `backend`, `kube` in `kubernetes`, `awc` in `demo`, `std::env` in `config`. `workflow`, `input`,
 //! `protocol` and `pipelines` are pure: no clock, no files or sockets, no `async`. No source file is longer than 500 lines.
 //!

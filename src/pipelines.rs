@@ -2,7 +2,7 @@
 //!
 //! The workflow machine speaks only this vocabulary; [`crate::backend`] carries it to the AWS SDK or to the simulator.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ impl Time {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
+
+/// What tells the time. Everything below `app` is given one.
+pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
 
 /// Which AWS client makes a call: credentials are cached per value of this.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,8 +5,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::pipelines::Time;
-
 pub mod arn;
 pub mod book;
 pub mod definition;
@@ -25,9 +23,6 @@ mod sts;
 
 pub use help::HELP;
 pub use http::serve;
-
-/// The one source of time of a simulation.
-pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
 
 /// A book that several doors share.
 pub type SharedBook = Arc<Mutex<book::Book>>;

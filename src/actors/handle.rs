@@ -13,14 +13,13 @@ use dashmap::DashMap;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Clock,
     messages::{CrashForTest, CrashSupervisorForTest, Drain, Execute, GetRunner, Ping},
     supervisor::Supervisor,
     workflow_runner::WorkflowRunner,
 };
 use crate::{
     input::{Task, WorkflowId},
-    pipelines::Time,
+    pipelines::{Clock, Time},
     protocol::ExecuteTemplateReply,
     workflow::LiveExecution,
 };

@@ -68,7 +68,7 @@ pub struct WorkflowSeen(pub WorkflowState);
 #[rtype(result = "()")]
 pub struct CrashForTest;
 
-/// Panics or stops the supervisor, to prove what happens then.
+/// Panics the supervisor, to prove what happens then.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct CrashSupervisorForTest;

@@ -95,7 +95,8 @@ impl SageMaker {
         Self::new(base, load_per_region)
     }
 
-    /// On a configuration of the caller's, time-outs, retries and endpoints included.
+    /// On a configuration of the caller's, time-outs, retries and endpoints included. For tests.
+    #[doc(hidden)]
     pub fn with_config(base: SdkConfig) -> Self {
         Self::new(base, false)
     }
@@ -116,12 +117,14 @@ impl SageMaker {
         }))
     }
 
-    /// How many clients were built so far.
+    /// How many clients were built so far. For tests.
+    #[doc(hidden)]
     pub fn clients_built(&self) -> u64 {
         self.0.built.load(Ordering::Relaxed)
     }
 
-    /// How many clients are kept now.
+    /// How many clients are kept now. For tests.
+    #[doc(hidden)]
     pub fn clients_kept(&self) -> usize {
         self.0.clients.len()
     }

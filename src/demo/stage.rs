@@ -21,9 +21,11 @@ pub struct Surroundings {
     pub temporary_directory: PathBuf,
 }
 
-/// The account, region and pipeline of the demo; nothing of it exists.
+/// The demo's account; neither it nor anything in it exists.
 pub const ACCOUNT: &str = "100000000002";
+/// The demo's region.
 pub const REGION: &str = "us-west-2";
+/// The name of the demo's pipeline.
 pub const PIPELINE: &str = "ChurnModel";
 
 /// The pipeline's steps, in order, with their SageMaker types.

@@ -66,6 +66,7 @@ pub struct Ids {
 }
 
 impl Ids {
+    /// Identifiers from the first on; the same seed gives the same ones.
     pub fn new(seed: u64) -> Self {
         Self { seed, given: 0 }
     }

@@ -27,6 +27,7 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The caller's account in the region it asks.
     pub fn scope(&self) -> Scope {
         Scope { account: self.account.clone(), region: self.region.clone() }
     }

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    Clock, SharedBook,
+    SharedBook,
     book::{Book, Caller, Delivery},
     locked,
     refusal::Refusal,
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     backend::Backend,
     pipelines::{
-        Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, Execution, PipelineDescription,
+        Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, Clock, Execution, PipelineDescription,
         StartExecution, Status, Step, Time,
     },
 };
@@ -72,6 +72,7 @@ pub struct SimulatedBackend {
 }
 
 impl SimulatedBackend {
+    /// A door whose callers hold this access key.
     pub fn new(book: SharedBook, clock: Clock, access_key: impl Into<String>) -> Self {
         Self { book, clock, access_key: access_key.into() }
     }

@@ -26,6 +26,7 @@ pub enum StepStatus {
 }
 
 impl StepStatus {
+    /// The word of `StepStatus` in ListPipelineExecutionSteps.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Executing => "Executing",
@@ -120,6 +121,7 @@ pub struct Start {
 }
 
 impl Execution {
+    /// An execution that begins now; none of its steps has.
     pub fn new(start: Start, now: Time) -> Self {
         Self {
             arn: format!("{}/execution/{}", start.pipeline_arn, start.id),

@@ -19,11 +19,12 @@ use actix_web::{
 use serde_json::{Value, json};
 
 use super::{
-    Clock, SharedBook,
+    SharedBook,
     book::{Answer, Caller, Delivery},
     locked,
     refusal::Refusal,
 };
+use crate::pipelines::Clock;
 
 /// A pipeline definition may have 1 MiB, and is escaped once more in the request.
 const LARGEST_BODY: usize = 8 << 20;

@@ -61,6 +61,7 @@ pub(super) struct Parallelism {
 }
 
 impl Parallelism {
+    /// The number of steps at once, if one is given.
     pub fn checked(value: Option<&Self>) -> Result<Option<u64>, Refusal> {
         let Some(parallelism) = value else { return Ok(None) };
         let field = "parallelismConfiguration.maxParallelExecutionSteps";

@@ -13,18 +13,22 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// A refusal with an HTTP status and AWS's error code.
     pub fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
         Self { status, code: code.to_owned(), message: message.into() }
     }
 
+    /// An input that AWS finds invalid.
     pub fn validation(message: impl Into<String>) -> Self {
         Self::new(400, "ValidationException", message)
     }
 
+    /// Something named in the request does not exist.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(400, "ResourceNotFound", message)
     }
 
+    /// The request contradicts an earlier one or what is under way.
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::new(400, "ConflictException", message)
     }
@@ -37,6 +41,7 @@ impl Refusal {
         ))
     }
 
+    /// A required member is absent.
     pub fn missing(field: &str) -> Self {
         Self::validation(format!(
             "1 validation error detected: Value null at '{field}' failed to satisfy constraint: Member must not be null"

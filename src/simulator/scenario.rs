@@ -71,13 +71,6 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// Reads a scenario file.
-    pub fn load(path: &std::path::Path) -> Result<Self, String> {
-        let text =
-            std::fs::read_to_string(path).map_err(|e| format!("unable to read scenario {}: {e}", path.display()))?;
-        Self::parse(&text).map_err(|e| format!("scenario {}: {e}", path.display()))
-    }
-
     fn check(&self) -> Result<(), String> {
         self.faults.check()?;
         let accounts = self

@@ -90,7 +90,7 @@ impl Desk {
         Self { asked_since: now, parked: Vec::new(), started: false, last: None, answers: 0 }
     }
 
-    /// Whether the node was told something within the requeue it was promised.
+    /// Whether the node was ever told a phase, not only to come back.
     pub fn told(&self) -> bool {
         self.last.is_some()
     }
@@ -166,7 +166,7 @@ pub struct Attempt {
     /// The whole task, until it has started: then only the rules are needed.
     pub task: Option<Arc<Task>>,
     pub stage: Stage,
-    /// Shown before the message: identical nodes, changed arguments.
+    /// Appended to the message: identical nodes, changed arguments.
     pub warning: Option<String>,
     pub trouble: Option<Trouble>,
     /// The execution of an earlier attempt that was looked at once more before starting.

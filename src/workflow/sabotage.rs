@@ -43,6 +43,7 @@ pub enum Sabotage {
 }
 
 impl Sabotage {
+    /// All of them.
     pub const ALL: [Self; 14] = [
         Self::TokenWithoutAttempt,
         Self::TokenWithoutPredecessor,

@@ -1,4 +1,4 @@
-//! The table of [`super::identity`] carried out: follow, report, or start; and what a start's outcome lets us know.
+//! The table of [`super::identity`] carried out: follow, report, or start; and the search for what a lost start may have started.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
