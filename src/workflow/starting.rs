@@ -68,6 +68,10 @@ impl Machine {
             return;
         }
         let trouble = self.locating_trouble(pipeline).cloned();
+        if let Some(text) = self.timed_out_locating(key, number, trouble.as_ref()) {
+            self.end_attempt(key, number, Phase::Failed, &text, None);
+            return;
+        }
         self.give_up_when_denied(key, number, trouble);
         self.wake_attempt(key, number, Duration::from_secs(5));
     }

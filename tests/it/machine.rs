@@ -1,6 +1,7 @@
 //! The machine of a workflow against a scripted AWS under a virtual clock.
 
 mod drain;
+mod endurance;
 mod ends;
 mod properties;
 mod starts;
