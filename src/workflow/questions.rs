@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     input::Action,
-    pipelines::{Call, CallError, CallErrorKind, CallReply, Execution, Status},
+    pipelines::{Call, CallError, CallErrorKind, CallReply},
     protocol::{ExecuteTemplateReply, Phase},
 };
 
@@ -183,7 +183,7 @@ impl Machine {
         let Action::Stop { execution_arn } = &task.action else { return };
         if stop.targets.is_none() {
             if let Some(arn) = execution_arn {
-                self.track_foreign(key, pipeline, arn);
+                self.track_foreign(key, 0, pipeline, arn);
                 self.set_targets(key, vec![arn.as_str().into()]);
             } else {
                 let all = task.execution_key.is_none();
@@ -249,25 +249,6 @@ impl Machine {
             self.queue.waiters().filter(|w| w.key == wanted).map(|w| (w.key, w.attempt)).collect();
         for (key, number) in waiting {
             self.end_attempt(key, number, Phase::Failed, "a stop task stopped it before it could start", None);
-        }
-    }
-
-    fn track_foreign(&mut self, key: Key, pipeline: usize, arn: &str) {
-        let known: Arc<str> = arn.into();
-        if self.executions.contains_key(&known) {
-            return;
-        }
-        let execution = Execution {
-            arn: arn.to_owned(),
-            status: Status::Executing,
-            created: None,
-            modified: None,
-            description: None,
-            failure_reason: None,
-        };
-        self.track(key, 0, pipeline, execution, None);
-        if let Some(tracked) = self.executions.get_mut(&known) {
-            tracked.confirmed = false;
         }
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     input::{Action, Task},
-    pipelines::{Call, Execution, Selective, StartExecution, Status, Time},
+    pipelines::{Call, Selective, StartExecution, Time},
     protocol::Phase,
 };
 
@@ -102,22 +102,8 @@ impl Machine {
             _ => self.followed(key, number).map(|arn| arn.to_string()),
         };
         let Some(arn) = arn else { return };
-        let arn: Arc<str> = arn.into();
-        if !self.executions.contains_key(&arn) {
-            let execution = Execution {
-                arn: arn.to_string(),
-                status: Status::Executing,
-                created: None,
-                modified: None,
-                description: None,
-                failure_reason: None,
-            };
-            self.track(key, number, pipeline, execution, None);
-            if let Some(tracked) = self.executions.get_mut(&arn) {
-                tracked.confirmed = false;
-            }
-        }
-        self.report(key, number, &arn);
+        self.track_foreign(key, number, pipeline, &arn);
+        self.report(key, number, &arn.into());
     }
 
     fn decide(&mut self, key: Key, number: u32) {

@@ -7,7 +7,7 @@ use awf_aws::{
     protocol::Phase,
 };
 
-use super::world::{World, message, phase, task, with};
+use super::world::{World, message, output, phase, task, with};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -39,4 +39,33 @@ fn a_time_out_ends_a_node_whose_region_cannot_be_reached() {
     assert_eq!(phase(&end), Some(Phase::Failed));
     assert!(message(&end).starts_with("timed out after 600s; whether"), "{}", message(&end));
     assert!(message(&end).contains("AWS said connector"), "{}", message(&end));
+}
+
+#[test]
+fn an_execution_that_another_node_attached_to_first_is_still_found_by_the_node_that_started_it() {
+    for (listed, token_known) in [(true, false), (true, true), (false, true)] {
+        let mut w = World::new();
+        w.ask(&task("a", 0));
+        let arn = w.executions[0].arn.clone();
+        w.restart();
+        if !listed {
+            w.fail("ListPipelineExecutions", &[CallErrorKind::Denied; 5000]);
+        }
+        if !token_known {
+            w.tokens.clear();
+        }
+        let attached = with(task("b", 0), |e| e.attach = Some(arn.clone()));
+        assert_eq!(phase(&w.ask(&attached)), Some(Phase::Running));
+        w.pass(10 * SECOND);
+        for _ in 0..5 {
+            assert_eq!(output(&w.ask(&task("a", 0)), "execution-arn"), Some(arn.clone()));
+        }
+        assert_eq!(w.executions.len(), 1, "no second start");
+        assert!(w.count("StartPipelineExecution") <= 2, "no endless starts");
+        w.end(0, Status::Succeeded);
+        w.pass(MINUTE);
+        assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Succeeded));
+        w.pass(MINUTE);
+        assert_eq!(phase(&w.ask(&attached)), Some(Phase::Succeeded));
+    }
 }
