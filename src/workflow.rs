@@ -422,7 +422,8 @@ impl Machine {
         match node {
             NodeRef::Execute(key, attempt) => {
                 if let Some(a) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&attempt)) {
-                    a.wake = None;
+                    // Its timer is still set when something else woke the node.
+                    a.wake = a.wake.filter(|at| *at > self.now);
                 }
                 self.advance(key, attempt);
             }

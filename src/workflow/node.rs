@@ -426,6 +426,8 @@ pub struct StopNode {
     pub pipeline: usize,
     /// What it stops, once that is known.
     pub targets: Option<Vec<Arc<str>>>,
+    /// The timer that is set.
+    pub wake: Option<Time>,
     pub ended: Option<ExecuteTemplateReply>,
     pub denied_grace: Duration,
 }

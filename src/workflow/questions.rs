@@ -173,7 +173,6 @@ impl Machine {
     }
 
     pub(super) fn advance_stop(&mut self, key: Key) {
-        let now = self.now;
         let Some(stop) = self.stops.get(&key) else { return };
         if stop.ended.is_some() {
             return;
@@ -197,7 +196,7 @@ impl Machine {
                             self.end_stop(key, Phase::Error, &trouble.text);
                             return;
                         }
-                        self.wake_node(NodeRef::Stop(key), now.plus(Duration::from_secs(5)));
+                        self.wake_stop(key, Duration::from_secs(5));
                         return;
                     }
                     // No pipeline, no executions.
@@ -209,7 +208,7 @@ impl Machine {
                         && f.attempts.values().any(|a| matches!(a.stage, Stage::Starting(_) | Stage::Searching { .. }))
                 });
                 if starting {
-                    self.wake_node(NodeRef::Stop(key), now.plus(Duration::from_secs(1)));
+                    self.wake_stop(key, Duration::from_secs(1));
                     return;
                 }
                 if let Some(wanted) = of_key {
@@ -240,6 +239,16 @@ impl Machine {
                 n => format!("{n} executions have ended"),
             };
             self.end_stop(key, Phase::Succeeded, &text);
+        }
+    }
+
+    /// Looks at a stop node again after a while; once is enough, however often it is looked at meanwhile.
+    fn wake_stop(&mut self, key: Key, after: Duration) {
+        let (now, at) = (self.now, self.now.plus(after));
+        let Some(stop) = self.stops.get_mut(&key) else { return };
+        if stop.wake.is_none_or(|wake| wake > at || wake <= now) {
+            stop.wake = Some(at);
+            self.wake_node(NodeRef::Stop(key), at);
         }
     }
 

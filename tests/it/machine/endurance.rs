@@ -7,6 +7,7 @@ use awf_aws::{
     protocol::Phase,
 };
 
+use super::ends::stop;
 use super::world::{World, message, output, phase, task, with};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -67,5 +68,21 @@ fn an_execution_that_another_node_attached_to_first_is_still_found_by_the_node_t
         assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Succeeded));
         w.pass(MINUTE);
         assert_eq!(phase(&w.ask(&attached)), Some(Phase::Succeeded));
+    }
+}
+
+#[test]
+fn a_long_outage_with_many_requests_does_not_multiply_the_wake_ups() {
+    for node in [task("a", 0), stop(None, None)] {
+        let mut w = World::new();
+        w.fail("ListPipelineExecutions", &[CallErrorKind::Unreachable; 5000]);
+        for _ in 0..100 {
+            w.send(&node);
+            w.pass(Duration::from_millis(1_337));
+        }
+        w.pass(MINUTE);
+        let before = w.ticks;
+        w.pass(10 * MINUTE);
+        assert!(w.ticks - before < 300, "{} ticks in ten minutes", w.ticks - before);
     }
 }

@@ -83,6 +83,8 @@ pub struct World {
     pub workflow: Option<WorkflowState>,
     /// When it was asked.
     pub asked: Vec<Time>,
+    /// Ticks that came.
+    pub ticks: usize,
     settings: Settings,
     alarm: Option<Time>,
     requests: u64,
@@ -116,6 +118,7 @@ impl World {
             unanswered: vec![],
             workflow: None,
             asked: vec![],
+            ticks: 0,
             alarm: None,
             requests: 0,
         }
@@ -267,6 +270,7 @@ impl World {
         while let Some(at) = self.alarm.filter(|at| *at <= end) {
             self.now = self.now.max(at);
             self.alarm = None;
+            self.ticks += 1;
             self.handle(Event::Tick);
         }
         self.now = end;
