@@ -86,3 +86,20 @@ fn a_long_outage_with_many_requests_does_not_multiply_the_wake_ups() {
         assert!(w.ticks - before < 300, "{} ticks in ten minutes", w.ticks - before);
     }
 }
+
+#[test]
+fn a_date_of_whole_seconds_does_not_multiply_the_time_outs_timers() {
+    let mut w = World::new();
+    let node = with(task("a", 0), |e| e.timeout = Some(60 * MINUTE));
+    w.ask(&node);
+    for _ in 0..1000 {
+        w.send(&node);
+        w.pass(Duration::from_millis(3_137));
+    }
+    w.now = World::START.plus(59 * MINUTE);
+    w.pass(55 * SECOND);
+    let before = w.ticks;
+    w.pass(10 * SECOND);
+    assert!(w.ticks - before < 40, "{} ticks around the time-out", w.ticks - before);
+    assert_eq!(w.executions[0].status, Status::Stopping);
+}

@@ -155,7 +155,7 @@ impl World {
                         let result = self.answer(&operation);
                         events.push_back(Event::CallEnded {
                             call,
-                            ended: CallEnded { result, server_time: Some(self.now) },
+                            ended: CallEnded { result, server_time: Some(self.server_time()) },
                         });
                     }
                     Command::WakeAt(at) => self.alarm = Some(at),
@@ -167,6 +167,11 @@ impl World {
                 }
             }
         }
+    }
+
+    /// AWS's clock in the header `Date`: whole seconds.
+    fn server_time(&self) -> Time {
+        Time(self.now.0 / 1000 * 1000)
     }
 
     fn answer(&mut self, call: &Call) -> Result<CallReply, CallError> {
@@ -280,7 +285,7 @@ impl World {
     pub fn answer_open(&mut self, number: usize) {
         let (call, operation) = self.unanswered.remove(number);
         let result = self.answer(&operation);
-        self.handle(Event::CallEnded { call, ended: CallEnded { result, server_time: Some(self.now) } });
+        self.handle(Event::CallEnded { call, ended: CallEnded { result, server_time: Some(self.server_time()) } });
     }
 
     /// How often an operation was called.
