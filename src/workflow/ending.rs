@@ -239,9 +239,13 @@ impl Machine {
         if rules.peek().is_some() { rules.any(|stops| stops) } else { tracked.when_over != WhenOver::Leave }
     }
 
-    /// After the workflow's end: an execution that came alive too late is stopped, its node ends.
+    /// After the workflow's end: an execution that came alive too late is stopped, its node ends. One that has ended
+    /// is told as it ended, once that is explained.
     pub(super) fn stop_if_over(&mut self, key: Key, number: u32, arn: &Arc<str>) {
         let Some(closed) = self.closed.clone() else { return };
+        if self.executions.get(arn).is_some_and(|t| !t.execution.status.is_live()) {
+            return;
+        }
         let Some(rules) = self.families.get(&key).and_then(|f| f.attempts.get(&number)).map(|a| a.rules) else {
             return;
         };

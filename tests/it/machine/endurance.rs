@@ -5,6 +5,7 @@ use std::time::Duration;
 use awf_aws::{
     pipelines::{CallErrorKind, Status},
     protocol::Phase,
+    workflow::{Event, Settings, WorkflowState},
 };
 
 use super::ends::stop;
@@ -102,4 +103,21 @@ fn a_date_of_whole_seconds_does_not_multiply_the_time_outs_timers() {
     w.pass(10 * SECOND);
     assert!(w.ticks - before < 40, "{} ticks around the time-out", w.ticks - before);
     assert_eq!(w.executions[0].status, Status::Stopping);
+}
+
+#[test]
+fn an_end_that_is_being_explained_is_told_although_the_workflow_is_over() {
+    let mut w = World::with(Settings { kubernetes: true, pod_born: World::START, ..Settings::default() });
+    w.handle(Event::WorkflowObserved(WorkflowState::Alive { started_at: Some(World::START), deadline: None }));
+    w.ask(&task("a", 0));
+    w.pass(10 * SECOND);
+    w.silent = vec!["ListPipelineExecutionSteps"];
+    w.end(0, Status::Succeeded);
+    w.pass(MINUTE);
+    w.handle(Event::WorkflowObserved(WorkflowState::Over));
+    w.silent.clear();
+    while !w.unanswered.is_empty() {
+        w.answer_open(0);
+    }
+    assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Succeeded));
 }
