@@ -198,6 +198,8 @@ impl Default for Settings {
 
 /// How long before the pod's birth this run of the workflow may have begun, when Kubernetes cannot say it.
 const EPOCH_MARGIN: Duration = Duration::from_secs(15 * 60);
+/// The header `Date` has whole seconds and the way back takes time: a smaller change, in milliseconds, is none.
+const CLOCK_JITTER: i64 = 2000;
 /// For so long a failing Kubernetes is waited for before the pod's birth stands in.
 const EPOCH_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -345,7 +347,10 @@ impl Machine {
         // A reply that comes twice finds nothing: its purpose is gone.
         let Some(purpose) = self.calls.remove(&call) else { return };
         if let Some(server) = ended.server_time {
-            self.clock_offset = server.0 - self.now.0;
+            let offset = server.0 - self.now.0;
+            if (offset - self.clock_offset).abs() > CLOCK_JITTER {
+                self.clock_offset = offset;
+            }
         }
         match purpose {
             Purpose::Identity(client) => self.account_answered(&client, ended.result),
@@ -422,7 +427,8 @@ impl Machine {
         match node {
             NodeRef::Execute(key, attempt) => {
                 if let Some(a) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&attempt)) {
-                    a.wake = None;
+                    // Its timer is still set when something else woke the node.
+                    a.wake = a.wake.filter(|at| *at > self.now);
                 }
                 self.advance(key, attempt);
             }

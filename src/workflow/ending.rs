@@ -36,12 +36,23 @@ impl Machine {
 
     /// The sentence for a node whose time was up before it could start.
     pub(super) fn timed_out_waiting(&mut self, key: Key, number: u32) -> Option<String> {
+        self.time_is_up(key, number).map(|timeout| format!("timed out after {timeout} before it could start"))
+    }
+
+    /// The sentence for a node whose time was up before its past was known.
+    pub(super) fn timed_out_locating(&mut self, key: Key, number: u32, trouble: Option<&Trouble>) -> Option<String> {
+        let timeout = self.time_is_up(key, number)?;
+        let why = trouble.map(|t| format!(" ({})", report::fit(&t.text, 120))).unwrap_or_default();
+        Some(format!("timed out after {timeout}; whether an execution of it runs could not be found out{why}"))
+    }
+
+    fn time_is_up(&mut self, key: Key, number: u32) -> Option<String> {
         let (at, timeout) = self.deadline(key, number, None)?;
         if self.now < at {
             self.wake_node(NodeRef::Execute(key, number), at);
             return None;
         }
-        Some(format!("timed out after {} before it could start", spoken(timeout)))
+        Some(spoken(timeout))
     }
 
     /// Stops a live execution whose time is up, and gives its stop a limit.
@@ -52,8 +63,12 @@ impl Machine {
             self.wake_node(NodeRef::Execute(key, number), at);
             return;
         }
-        // A time that is up is only believed of an execution that was seen live: it may have ended long ago.
-        if self.executions.get(arn).is_some_and(|t| !t.confirmed) {
+        // A time that is up is only believed of an execution that was seen live: it may have ended long ago. One that
+        // cannot be seen for so long is taken for live, else it would run for ever.
+        let grace = self.settings.denied_grace;
+        let unseen = |since: Time| now < since.plus(grace);
+        if self.executions.get(arn).is_some_and(|t| !t.confirmed && t.trouble.as_ref().is_none_or(|t| unseen(t.since)))
+        {
             return;
         }
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
@@ -225,9 +240,13 @@ impl Machine {
         if rules.peek().is_some() { rules.any(|stops| stops) } else { tracked.when_over != WhenOver::Leave }
     }
 
-    /// After the workflow's end: an execution that came alive too late is stopped, its node ends.
+    /// After the workflow's end: an execution that came alive too late is stopped, its node ends. One that has ended
+    /// is told as it ended, once that is explained.
     pub(super) fn stop_if_over(&mut self, key: Key, number: u32, arn: &Arc<str>) {
         let Some(closed) = self.closed.clone() else { return };
+        if self.executions.get(arn).is_some_and(|t| !t.execution.status.is_live()) {
+            return;
+        }
         let Some(rules) = self.families.get(&key).and_then(|f| f.attempts.get(&number)).map(|a| a.rules) else {
             return;
         };

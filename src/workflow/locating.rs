@@ -301,14 +301,18 @@ impl Machine {
     /// Takes up an execution that carries this workflow's marker; one that is known is refreshed.
     pub(super) fn adopt(&mut self, pipeline: usize, execution: Execution) {
         let arn: Arc<str> = execution.arn.as_str().into();
-        if self.executions.contains_key(&arn) {
+        let marker = execution.description.as_deref().and_then(Marker::parse).filter(|marker| self.is_ours(marker));
+        if let Some(tracked) = self.executions.get(&arn) {
+            let strange = tracked.foreign;
             self.observe(&arn, execution, false);
+            if let Some(marker) = marker.filter(|_| strange) {
+                self.bring_home(&arn, marker.key, marker.attempt, marker.when_over);
+                self.family_looks(&arn);
+                self.stop_unasked(&arn);
+            }
             return;
         }
-        let Some(marker) = execution.description.as_deref().and_then(Marker::parse) else { return };
-        if !self.is_ours(&marker) {
-            return;
-        }
+        let Some(marker) = marker else { return };
         if !execution.status.is_live() && self.sabotaged(Sabotage::AdoptsOnlyTheLiving) {
             return;
         }
@@ -320,6 +324,53 @@ impl Machine {
             tracked.when_over = marker.when_over;
         }
         self.stop_unasked(&arn);
+    }
+
+    /// Makes an execution known that is named by a task and carries whatever marker: only a list tells.
+    pub(super) fn track_foreign(&mut self, key: Key, attempt: u32, pipeline: usize, arn: &str) {
+        let known: Arc<str> = arn.into();
+        if self.executions.contains_key(&known) {
+            return;
+        }
+        let execution = Execution {
+            arn: arn.to_owned(),
+            status: Status::Executing,
+            created: None,
+            modified: None,
+            description: None,
+            failure_reason: None,
+        };
+        self.track(key, attempt, pipeline, execution, None);
+        if let Some(tracked) = self.executions.get_mut(&known) {
+            tracked.confirmed = false;
+            tracked.foreign = true;
+        }
+    }
+
+    /// A foreign execution turns out to be this workflow's: from now on it counts for the node that started it.
+    pub(super) fn bring_home(&mut self, arn: &Arc<str>, key: Key, attempt: u32, when_over: WhenOver) {
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        tracked.foreign = false;
+        tracked.attempt = attempt;
+        tracked.when_over = when_over;
+        let pipeline = tracked.pipeline;
+        let old = std::mem::replace(&mut tracked.key, key);
+        if let Some(family) = self.families.get_mut(&old) {
+            family.executions.retain(|known| known != arn);
+        }
+        self.join_executions(key, pipeline, arn);
+    }
+
+    fn join_executions(&mut self, key: Key, pipeline: usize, arn: &Arc<str>) -> &mut Family {
+        let family = self.families.entry(key).or_insert_with(|| Family {
+            pipeline,
+            template_name: None,
+            args_digest: None,
+            executions: Vec::new(),
+            attempts: Default::default(),
+        });
+        family.executions.push(arn.clone());
+        family
     }
 
     /// Whether a marker is this workflow's: the machine serves one uid, known from its first task.
@@ -346,6 +397,7 @@ impl Machine {
             attempt,
             pipeline,
             when_over: WhenOver::Leave,
+            foreign: false,
             execution,
             started_at: None,
             confirmed: true,
@@ -364,14 +416,7 @@ impl Machine {
             stop_began,
         };
         self.executions.insert(arn.clone(), tracked);
-        let family = self.families.entry(key).or_insert_with(|| Family {
-            pipeline,
-            template_name: None,
-            args_digest: None,
-            executions: Vec::new(),
-            attempts: Default::default(),
-        });
-        family.executions.push(arn.clone());
+        let family = self.join_executions(key, pipeline, &arn);
         if family.args_digest.is_none() {
             family.args_digest = args;
         }

@@ -273,6 +273,8 @@ pub struct Tracked {
     pub pipeline: usize,
     /// What becomes of it at the workflow's end when no node follows it.
     pub when_over: WhenOver,
+    /// Known only because a task named its ARN: nothing says yet that this workflow started it.
+    pub foreign: bool,
     pub execution: Execution,
     /// When Start returned it to this process.
     pub started_at: Option<Time>,
@@ -428,6 +430,8 @@ pub struct StopNode {
     pub pipeline: usize,
     /// What it stops, once that is known.
     pub targets: Option<Vec<Arc<str>>>,
+    /// The timer that is set.
+    pub wake: Option<Time>,
     pub ended: Option<ExecuteTemplateReply>,
     pub denied_grace: Duration,
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     input::Action,
-    pipelines::{Call, CallError, CallErrorKind, CallReply, Execution, Status},
+    pipelines::{Call, CallError, CallErrorKind, CallReply},
     protocol::{ExecuteTemplateReply, Phase},
 };
 
@@ -173,7 +173,6 @@ impl Machine {
     }
 
     pub(super) fn advance_stop(&mut self, key: Key) {
-        let now = self.now;
         let Some(stop) = self.stops.get(&key) else { return };
         if stop.ended.is_some() {
             return;
@@ -183,7 +182,7 @@ impl Machine {
         let Action::Stop { execution_arn } = &task.action else { return };
         if stop.targets.is_none() {
             if let Some(arn) = execution_arn {
-                self.track_foreign(key, pipeline, arn);
+                self.track_foreign(key, 0, pipeline, arn);
                 self.set_targets(key, vec![arn.as_str().into()]);
             } else {
                 let all = task.execution_key.is_none();
@@ -197,7 +196,7 @@ impl Machine {
                             self.end_stop(key, Phase::Error, &trouble.text);
                             return;
                         }
-                        self.wake_node(NodeRef::Stop(key), now.plus(Duration::from_secs(5)));
+                        self.wake_stop(key, Duration::from_secs(5));
                         return;
                     }
                     // No pipeline, no executions.
@@ -209,7 +208,7 @@ impl Machine {
                         && f.attempts.values().any(|a| matches!(a.stage, Stage::Starting(_) | Stage::Searching { .. }))
                 });
                 if starting {
-                    self.wake_node(NodeRef::Stop(key), now.plus(Duration::from_secs(1)));
+                    self.wake_stop(key, Duration::from_secs(1));
                     return;
                 }
                 if let Some(wanted) = of_key {
@@ -243,31 +242,22 @@ impl Machine {
         }
     }
 
+    /// Looks at a stop node again after a while; once is enough, however often it is looked at meanwhile.
+    fn wake_stop(&mut self, key: Key, after: Duration) {
+        let (now, at) = (self.now, self.now.plus(after));
+        let Some(stop) = self.stops.get_mut(&key) else { return };
+        if stop.wake.is_none_or(|wake| wake > at || wake <= now) {
+            stop.wake = Some(at);
+            self.wake_node(NodeRef::Stop(key), at);
+        }
+    }
+
     /// Nodes of a key that wait to start will not.
     fn drop_queued(&mut self, wanted: Key) {
         let waiting: Vec<(Key, u32)> =
             self.queue.waiters().filter(|w| w.key == wanted).map(|w| (w.key, w.attempt)).collect();
         for (key, number) in waiting {
             self.end_attempt(key, number, Phase::Failed, "a stop task stopped it before it could start", None);
-        }
-    }
-
-    fn track_foreign(&mut self, key: Key, pipeline: usize, arn: &str) {
-        let known: Arc<str> = arn.into();
-        if self.executions.contains_key(&known) {
-            return;
-        }
-        let execution = Execution {
-            arn: arn.to_owned(),
-            status: Status::Executing,
-            created: None,
-            modified: None,
-            description: None,
-            failure_reason: None,
-        };
-        self.track(key, 0, pipeline, execution, None);
-        if let Some(tracked) = self.executions.get_mut(&known) {
-            tracked.confirmed = false;
         }
     }
 

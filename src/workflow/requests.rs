@@ -99,7 +99,8 @@ impl Machine {
                     .insert(key, Validation { desk, task: task.clone(), pipeline, ended: None, denied_grace });
             }
             (Action::Stop { .. }, NodeRef::Stop(key)) => {
-                let stop = StopNode { desk, task: task.clone(), pipeline, targets: None, ended: None, denied_grace };
+                let task = task.clone();
+                let stop = StopNode { desk, task, pipeline, targets: None, wake: None, ended: None, denied_grace };
                 self.stops.insert(key, stop);
             }
             _ => return None,

@@ -68,6 +68,8 @@ impl Machine {
             };
             self.track(key, number, pipeline, execution, None);
             self.out.push(super::Command::Note(Note::ExecutionStarted { arn: arn.to_string() }));
+        } else if self.executions.get(&arn).is_some_and(|t| t.foreign) {
+            self.bring_home(&arn, key, number, when_over);
         }
         if let Some(tracked) = self.executions.get_mut(&arn) {
             // The token may have found an older execution: only a describe tells.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     input::{Action, Task},
-    pipelines::{Call, ClientKey, Execution, Selective, StartExecution, Status, Time},
+    pipelines::{Call, ClientKey, Selective, StartExecution, Status, Time},
     protocol::Phase,
 };
 
@@ -69,6 +69,10 @@ impl Machine {
             return;
         }
         let trouble = self.locating_trouble(pipeline).cloned();
+        if let Some(text) = self.timed_out_locating(key, number, trouble.as_ref()) {
+            self.end_attempt(key, number, Phase::Failed, &text, None);
+            return;
+        }
         self.give_up_when_denied(key, number, trouble);
         self.wake_attempt(key, number, Duration::from_secs(5));
     }
@@ -99,22 +103,8 @@ impl Machine {
             _ => self.followed(key, number).map(|arn| arn.to_string()),
         };
         let Some(arn) = arn else { return };
-        let arn: Arc<str> = arn.into();
-        if !self.executions.contains_key(&arn) {
-            let execution = Execution {
-                arn: arn.to_string(),
-                status: Status::Executing,
-                created: None,
-                modified: None,
-                description: None,
-                failure_reason: None,
-            };
-            self.track(key, number, pipeline, execution, None);
-            if let Some(tracked) = self.executions.get_mut(&arn) {
-                tracked.confirmed = false;
-            }
-        }
-        self.report(key, number, &arn);
+        self.track_foreign(key, number, pipeline, &arn);
+        self.report(key, number, &arn.into());
     }
 
     fn decide(&mut self, key: Key, number: u32) {

@@ -2,6 +2,7 @@
 
 mod drain;
 mod ends;
+mod endurance;
 mod properties;
 mod starts;
 mod waits;

@@ -324,7 +324,7 @@ fn a_node_that_waits_too_long_never_starts() {
     assert!(w.executions.is_empty());
 }
 
-fn stop(key: Option<&str>, arn: Option<String>) -> awf_aws::input::Task {
+pub fn stop(key: Option<&str>, arn: Option<String>) -> awf_aws::input::Task {
     let mut stop = task("", 0);
     stop.execution_key = key.map(str::to_owned);
     stop.fallback_key = format!("{key:?}{arn:?}");

@@ -85,6 +85,8 @@ pub struct World {
     pub workflow: Option<WorkflowState>,
     /// When it was asked.
     pub asked: Vec<Time>,
+    /// Ticks that came.
+    pub ticks: usize,
     settings: Settings,
     alarm: Option<Time>,
     requests: u64,
@@ -119,6 +121,7 @@ impl World {
             unanswered: vec![],
             workflow: None,
             asked: vec![],
+            ticks: 0,
             alarm: None,
             requests: 0,
         }
@@ -155,7 +158,7 @@ impl World {
                         let result = self.answer(&operation);
                         events.push_back(Event::CallEnded {
                             call,
-                            ended: CallEnded { result, server_time: Some(self.now) },
+                            ended: CallEnded { result, server_time: Some(self.server_time()) },
                         });
                     }
                     Command::WakeAt(at) => self.alarm = Some(at),
@@ -167,6 +170,11 @@ impl World {
                 }
             }
         }
+    }
+
+    /// AWS's clock in the header `Date`: whole seconds.
+    fn server_time(&self) -> Time {
+        Time(self.now.0 / 1000 * 1000)
     }
 
     fn answer(&mut self, call: &Call) -> Result<CallReply, CallError> {
@@ -281,6 +289,7 @@ impl World {
         while let Some(at) = self.alarm.filter(|at| *at <= end) {
             self.now = self.now.max(at);
             self.alarm = None;
+            self.ticks += 1;
             self.handle(Event::Tick);
         }
         self.now = end;
@@ -290,7 +299,7 @@ impl World {
     pub fn answer_open(&mut self, number: usize) {
         let (call, operation) = self.unanswered.remove(number);
         let result = self.answer(&operation);
-        self.handle(Event::CallEnded { call, ended: CallEnded { result, server_time: Some(self.now) } });
+        self.handle(Event::CallEnded { call, ended: CallEnded { result, server_time: Some(self.server_time()) } });
     }
 
     /// How often an operation was called.

@@ -1,0 +1,123 @@
+//! What long trouble, restarts and odd orders must not do: nodes without end, second starts, growing timers.
+
+use std::time::Duration;
+
+use awf_aws::{
+    pipelines::{CallErrorKind, Status},
+    protocol::Phase,
+    workflow::{Event, Settings, WorkflowState},
+};
+
+use super::ends::stop;
+use super::world::{World, message, output, phase, task, with};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_time_out_stops_an_execution_that_may_never_be_described() {
+    let mut w = World::new();
+    w.fail("DescribePipelineExecution", &[CallErrorKind::Denied; 5000]);
+    let node = with(task("a", 0), |e| e.timeout = Some(10 * MINUTE));
+    w.ask(&node);
+    w.pass(9 * MINUTE);
+    assert_eq!(w.executions[0].status, Status::Executing);
+    w.pass(2 * MINUTE);
+    assert_eq!(w.executions[0].status, Status::Stopping);
+    w.pass(11 * MINUTE);
+    assert_eq!(phase(&w.ask(&node)), Some(Phase::Failed));
+}
+
+#[test]
+fn a_time_out_ends_a_node_whose_region_cannot_be_reached() {
+    let mut w = World::new();
+    w.fail("GetCallerIdentity", &[CallErrorKind::Unreachable; 5000]);
+    let node = with(task("a", 0), |e| e.timeout = Some(10 * MINUTE));
+    w.ask(&node);
+    w.pass(9 * MINUTE);
+    assert_eq!(phase(&w.ask(&node)), Some(Phase::Running));
+    w.pass(2 * MINUTE);
+    let end = w.ask(&node);
+    assert_eq!(phase(&end), Some(Phase::Failed));
+    assert!(message(&end).starts_with("timed out after 600s; whether"), "{}", message(&end));
+    assert!(message(&end).contains("AWS said connector"), "{}", message(&end));
+}
+
+#[test]
+fn an_execution_that_another_node_attached_to_first_is_still_found_by_the_node_that_started_it() {
+    for (listed, token_known) in [(true, false), (true, true), (false, true)] {
+        let mut w = World::new();
+        w.ask(&task("a", 0));
+        let arn = w.executions[0].arn.clone();
+        w.restart();
+        if !listed {
+            w.fail("ListPipelineExecutions", &[CallErrorKind::Denied; 5000]);
+        }
+        if !token_known {
+            w.tokens.clear();
+        }
+        let attached = with(task("b", 0), |e| e.attach = Some(arn.clone()));
+        assert_eq!(phase(&w.ask(&attached)), Some(Phase::Running));
+        w.pass(10 * SECOND);
+        for _ in 0..5 {
+            assert_eq!(output(&w.ask(&task("a", 0)), "execution-arn"), Some(arn.clone()));
+        }
+        assert_eq!(w.executions.len(), 1, "no second start");
+        assert!(w.count("StartPipelineExecution") <= 2, "no endless starts");
+        w.end(0, Status::Succeeded);
+        w.pass(MINUTE);
+        assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Succeeded));
+        w.pass(MINUTE);
+        assert_eq!(phase(&w.ask(&attached)), Some(Phase::Succeeded));
+    }
+}
+
+#[test]
+fn a_long_outage_with_many_requests_does_not_multiply_the_wake_ups() {
+    for node in [task("a", 0), stop(None, None)] {
+        let mut w = World::new();
+        w.fail("ListPipelineExecutions", &[CallErrorKind::Unreachable; 5000]);
+        for _ in 0..100 {
+            w.send(&node);
+            w.pass(Duration::from_millis(1_337));
+        }
+        w.pass(MINUTE);
+        let before = w.ticks;
+        w.pass(10 * MINUTE);
+        assert!(w.ticks - before < 300, "{} ticks in ten minutes", w.ticks - before);
+    }
+}
+
+#[test]
+fn a_date_of_whole_seconds_does_not_multiply_the_time_outs_timers() {
+    let mut w = World::new();
+    let node = with(task("a", 0), |e| e.timeout = Some(60 * MINUTE));
+    w.ask(&node);
+    for _ in 0..1000 {
+        w.send(&node);
+        w.pass(Duration::from_millis(3_137));
+    }
+    w.now = World::START.plus(59 * MINUTE);
+    w.pass(55 * SECOND);
+    let before = w.ticks;
+    w.pass(10 * SECOND);
+    assert!(w.ticks - before < 40, "{} ticks around the time-out", w.ticks - before);
+    assert_eq!(w.executions[0].status, Status::Stopping);
+}
+
+#[test]
+fn an_end_that_is_being_explained_is_told_although_the_workflow_is_over() {
+    let mut w = World::with(Settings { kubernetes: true, pod_born: World::START, ..Settings::default() });
+    w.handle(Event::WorkflowObserved(WorkflowState::Alive { started_at: Some(World::START), deadline: None }));
+    w.ask(&task("a", 0));
+    w.pass(10 * SECOND);
+    w.silent = vec!["ListPipelineExecutionSteps"];
+    w.end(0, Status::Succeeded);
+    w.pass(MINUTE);
+    w.handle(Event::WorkflowObserved(WorkflowState::Over));
+    w.silent.clear();
+    while !w.unanswered.is_empty() {
+        w.answer_open(0);
+    }
+    assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Succeeded));
+}
