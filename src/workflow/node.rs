@@ -111,7 +111,6 @@ impl Desk {
             return ExecuteTemplateReply::free_poll(requeue);
         }
         let (with_message, without_message) = fingerprints(&node);
-        let mut message_at = now;
         let news = match &self.last {
             None => true,
             Some(last) => {
@@ -120,11 +119,13 @@ impl Desk {
                 let only_message = last.without_message == without_message;
                 let rests = live > CROWD && now < last.message_at.plus(MESSAGE_REST);
                 let same = last.with_message == with_message || (only_message && rests);
-                if same {
-                    message_at = last.message_at;
-                }
                 resend || !same
             }
+        };
+        // What was kept back was not told: it is news still when the rest is over.
+        let (with_message, message_at) = match &self.last {
+            Some(last) if !news => (last.with_message, last.message_at),
+            _ => (with_message, now),
         };
         self.last = Some(Sent { with_message, without_message, at: now, requeue, message_at });
         if news {

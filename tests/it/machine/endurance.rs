@@ -121,3 +121,23 @@ fn an_end_that_is_being_explained_is_told_although_the_workflow_is_over() {
     }
     assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Succeeded));
 }
+
+#[test]
+fn in_a_crowd_a_change_of_the_message_is_told_after_its_rest() {
+    let mut w = World::new();
+    for n in 0..25 {
+        w.send(&task(&format!("n{n}"), 0));
+    }
+    w.pass(2 * MINUTE);
+    w.ask(&task("n0", 0));
+    assert_eq!(phase(&w.ask(&task("n0", 0))), Some(Phase::Running), "earlier than promised");
+    w.fail("ListPipelineExecutions", &[CallErrorKind::Unreachable; 5000]);
+    w.fail("DescribePipelineExecution", &[CallErrorKind::Unreachable; 5000]);
+    w.pass(2 * MINUTE);
+    assert_eq!(phase(&w.ask(&task("n0", 0))), None, "its message rests");
+    w.pass(4 * MINUTE);
+    let told = w.ask(&task("n0", 0));
+    assert!(message(&told).contains("AWS cannot be asked"), "{told:?}");
+    w.pass(2 * MINUTE);
+    assert_eq!(phase(&w.ask(&task("n0", 0))), None, "and once is enough");
+}
