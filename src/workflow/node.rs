@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    input::{Execute, OnStop, Task},
+    input::{Action, Execute, MockState, OnStop, Task},
     pipelines::{ClientKey, Execution, StartExecution, Step, Time},
     protocol::{ExecuteTemplateReply, NodeResult, Outputs, Phase, go_duration},
 };
@@ -33,6 +33,16 @@ pub enum NodeRef {
 }
 
 impl NodeRef {
+    /// The node that a task asks for; a mocked one has none.
+    pub fn of(task: &Task) -> Result<Self, MockState> {
+        match &task.action {
+            Action::Mock(state) => Err(*state),
+            Action::Validate { .. } => Ok(Self::Validate(Key::of_question(task))),
+            Action::Stop { .. } => Ok(Self::Stop(Key::of_question(task))),
+            Action::Execute(_) => Ok(Self::Execute(Key::of_execution(task), task.attempt)),
+        }
+    }
+
     /// The key, for jitter.
     pub fn key(&self) -> Key {
         match self {
@@ -93,6 +103,11 @@ impl Desk {
     /// Whether the node was told something within the requeue it was promised.
     pub fn told(&self) -> bool {
         self.last.is_some()
+    }
+
+    /// The last answer was not heard: the next one says everything.
+    pub fn forget_told(&mut self) {
+        self.last = None;
     }
 
     /// The reply for a view; remembers what was told, so that a poll without news costs Argo nothing.

@@ -23,14 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Machine {
     pub(super) fn requested(&mut self, request: RequestId, task: Arc<Task>) {
         self.uid.get_or_insert_with(|| task.workflow.uid.clone());
-        let node = match &task.action {
-            Action::Mock(state) => {
-                self.out.push(Command::Answer { request, reply: mock(*state), started: false });
+        let node = match NodeRef::of(&task) {
+            Ok(node) => node,
+            Err(state) => {
+                self.out.push(Command::Answer { request, reply: mock(state), started: false });
                 return;
             }
-            Action::Validate { .. } => NodeRef::Validate(Key::of_question(&task)),
-            Action::Stop { .. } => NodeRef::Stop(Key::of_question(&task)),
-            Action::Execute(_) => NodeRef::Execute(Key::of_execution(&task), task.attempt),
         };
         if let Some(reply) = self.admit(node, &task) {
             self.out.push(Command::Answer { request, reply, started: false });
@@ -49,6 +47,15 @@ impl Machine {
         }
         // Calls that leave now cannot have come back: only what is settled is answered at once.
         self.answer_parked(node);
+    }
+
+    /// Whoever was told did not hear it.
+    pub(super) fn unheard(&mut self, task: &Task) {
+        if let Ok(node) = NodeRef::of(task)
+            && let Some(desk) = self.desk(node)
+        {
+            desk.forget_told();
+        }
     }
 
     /// Makes the node known; an answer means it is not taken in.

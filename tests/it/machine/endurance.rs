@@ -1,6 +1,6 @@
 //! What long trouble, restarts and odd orders must not do: nodes without end, second starts, growing timers.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use awf_aws::{
     pipelines::{CallErrorKind, Status},
@@ -140,4 +140,15 @@ fn in_a_crowd_a_change_of_the_message_is_told_after_its_rest() {
     assert!(message(&told).contains("AWS cannot be asked"), "{told:?}");
     w.pass(2 * MINUTE);
     assert_eq!(phase(&w.ask(&task("n0", 0))), None, "and once is enough");
+}
+
+#[test]
+fn an_answer_that_nobody_heard_is_told_again() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.pass(MINUTE);
+    assert_eq!(phase(&w.ask(&task("a", 0))), None, "it was told");
+    w.handle(Event::Unheard { task: Arc::new(task("a", 0)) });
+    w.pass(MINUTE);
+    assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Running));
 }
