@@ -65,6 +65,8 @@ pub enum Action {
     Stop {
         /// Stop this one; else what runs under the task's `execution_key`; else everything of the workflow.
         execution_arn: Option<String>,
+        /// As of [`Execute::timeout`].
+        timeout: Option<Duration>,
     },
     /// Answers without AWS.
     Mock(MockState),

@@ -68,7 +68,7 @@ fn read_input(args: &ExecuteTemplateArgs, input: &Map<String, Value>) -> Result<
         (Some(state), _) => Action::Mock(state),
         (None, Verb::Validate) => Action::Validate { parameters: execute.parameters, version: execute.version },
         (None, Verb::Execute) => Action::Execute(Box::new(execute)),
-        (None, Verb::Stop) => Action::Stop { execution_arn: execute.attach },
+        (None, Verb::Stop) => Action::Stop { execution_arn: execute.attach, timeout: execute.timeout },
     };
     Ok(Task {
         workflow: WorkflowId {

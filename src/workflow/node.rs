@@ -440,8 +440,9 @@ pub struct StopNode {
     pub desk: Desk,
     pub task: Arc<Task>,
     pub pipeline: usize,
-    /// What it stops, once that is known.
+    /// What it stops, and since when, once that is known.
     pub targets: Option<Vec<Arc<str>>>,
+    pub stopping_since: Option<Time>,
     /// The timer that is set.
     pub wake: Option<Time>,
     pub ended: Option<ExecuteTemplateReply>,

@@ -106,8 +106,16 @@ impl Machine {
                     .insert(key, Validation { desk, task: task.clone(), pipeline, ended: None, denied_grace });
             }
             (Action::Stop { .. }, NodeRef::Stop(key)) => {
-                let task = task.clone();
-                let stop = StopNode { desk, task, pipeline, targets: None, wake: None, ended: None, denied_grace };
+                let stop = StopNode {
+                    desk,
+                    task: task.clone(),
+                    pipeline,
+                    targets: None,
+                    stopping_since: None,
+                    wake: None,
+                    ended: None,
+                    denied_grace,
+                };
                 self.stops.insert(key, stop);
             }
             _ => return None,

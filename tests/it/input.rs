@@ -364,13 +364,13 @@ fn the_workflows_creation_is_read_in_any_offset() {
 #[test]
 fn stop_takes_an_execution_a_key_or_nothing() {
     let by_arn = task(json!({"action": "stop", "execution_arn": EXECUTION}));
-    assert_eq!(by_arn.action, Action::Stop { execution_arn: Some(EXECUTION.to_owned()) });
+    assert_eq!(by_arn.action, Action::Stop { execution_arn: Some(EXECUTION.to_owned()), timeout: None });
     let by_key = task(json!({"action": "stop", "execution_key": "w[0].run"}));
-    assert_eq!(by_key.action, Action::Stop { execution_arn: None });
+    assert_eq!(by_key.action, Action::Stop { execution_arn: None, timeout: None });
     assert_eq!(by_key.execution_key.as_deref(), Some("w[0].run"));
     // One set of arguments for all three actions does no harm.
     let with_rest = json!({"action": "stop", "parameters": {"a": 1}, "timeout": "1h", "display_name": "d"});
-    assert_eq!(task(with_rest).action, Action::Stop { execution_arn: None });
+    assert_eq!(task(with_rest).action, Action::Stop { execution_arn: None, timeout: Some(Duration::from_secs(3_600)) });
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use awf_aws::{
+    input::Action,
     pipelines::{CallErrorKind, Status},
     protocol::Phase,
     workflow::{Event, Settings, WorkflowState},
@@ -151,4 +152,41 @@ fn an_answer_that_nobody_heard_is_told_again() {
     w.handle(Event::Unheard { task: Arc::new(task("a", 0)) });
     w.pass(MINUTE);
     assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Running));
+}
+
+#[test]
+fn a_stop_node_ends_when_its_executions_do_not() {
+    for (timeout, denied, limit) in
+        [(None, false, 10 * MINUTE), (Some(2 * MINUTE), false, 2 * MINUTE), (None, true, 10 * MINUTE)]
+    {
+        let mut w = World::new();
+        if denied {
+            w.fail("StopPipelineExecution", &[CallErrorKind::Denied; 5000]);
+        }
+        w.ask(&task("a", 0));
+        let mut node = stop(None, None);
+        node.action = Action::Stop { execution_arn: None, timeout };
+        w.ask(&node);
+        w.pass(limit - 10 * SECOND);
+        assert_ne!(phase(&w.ask(&node)), Some(Phase::Failed));
+        w.pass(20 * SECOND);
+        let end = w.ask(&node);
+        assert_eq!(phase(&end), Some(Phase::Failed), "{timeout:?}");
+        let why = if denied { "access_denied" } else { "a Callback step can block" };
+        assert!(message(&end).starts_with("execution 000000000001 has not ended within"), "{}", message(&end));
+        assert!(message(&end).contains(why), "{}", message(&end));
+    }
+}
+
+#[test]
+fn a_stop_node_with_a_time_out_does_not_look_for_executions_for_ever() {
+    let mut w = World::new();
+    w.fail("GetCallerIdentity", &[CallErrorKind::Unreachable; 5000]);
+    let mut node = stop(None, None);
+    node.action = Action::Stop { execution_arn: None, timeout: Some(5 * MINUTE) };
+    w.ask(&node);
+    w.pass(6 * MINUTE);
+    let end = w.ask(&node);
+    assert_eq!(phase(&end), Some(Phase::Failed));
+    assert!(message(&end).contains("AWS said connector"), "{}", message(&end));
 }
