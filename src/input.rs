@@ -41,6 +41,7 @@ pub struct Task {
     /// (template name, inputs, plugin input less `attempt`, `timeout`, `on_stop`, `display_name` and what is ignored).
     pub fallback_key: String,
     pub attempt: u32,
+    pub workflow_created: Option<Time>,
     pub action: Action,
 }
 
@@ -99,7 +100,6 @@ pub struct Execute {
     pub accept_completed_with_failures: bool,
     /// Attach to this execution instead of starting one.
     pub attach: Option<String>,
-    pub workflow_created: Option<Time>,
     /// Hex SHA-256 (12 digits) of everything that StartPipelineExecution gets from the user.
     pub args_digest: String,
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    input::{Action, Task},
+    input::Task,
     pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Execution, Status, Time},
 };
 
@@ -39,16 +39,12 @@ pub(super) enum Located {
 impl Machine {
     /// The number of a task's pipeline; made known when it is new.
     pub(super) fn pipeline_of(&mut self, task: &Task) -> usize {
-        let created = match &task.action {
-            Action::Execute(execute) => execute.workflow_created,
-            _ => None,
-        };
         let known = self.pipelines.iter().position(|p| {
             p.client == task.client && p.account == task.account_id && p.name.eq_ignore_ascii_case(&task.pipeline_name)
         });
         if let Some(number) = known {
             if let Some(pipeline) = self.pipelines.get_mut(number).filter(|p| p.workflow_created.is_none()) {
-                pipeline.workflow_created = created;
+                pipeline.workflow_created = task.workflow_created;
             }
             return number;
         }
@@ -62,7 +58,7 @@ impl Machine {
             } else {
                 Listing::Wanted { at: self.now, tries: 0 }
             },
-            workflow_created: created,
+            workflow_created: task.workflow_created,
             due: BTreeSet::new(),
             live: HashSet::new(),
             starting: 0,

@@ -198,10 +198,7 @@ impl Machine {
     }
 
     fn denied_grace(&self, task: &Task) -> Duration {
-        let created = match &task.action {
-            Action::Execute(execute) => execute.workflow_created,
-            _ => None,
-        };
+        let created = task.workflow_created;
         // The pod is a later one of the workflow: something may run, and a role may be about to be mended.
         let moved = created.is_some_and(|created| created.plus(Duration::from_secs(120)) < self.settings.pod_born);
         if moved { self.settings.denied_grace.max(Duration::from_secs(600)) } else { self.settings.denied_grace }
