@@ -12,7 +12,7 @@ use super::{
     Machine, PipelineDigest, Priority, Purpose, Timer, backoff,
     identity::Key,
     locating::Located,
-    node::{DigestSlot, NodeRef, Stage, Trouble, View},
+    node::{DigestSlot, NodeRef, Stage, Tracked, Trouble, View},
     report::{self, spoken},
     requests::{due, ended, told},
     trouble::{Place, Reaction, reaction},
@@ -222,7 +222,7 @@ impl Machine {
                 let targets = self
                     .executions
                     .iter()
-                    .filter(|(_, t)| of_key.is_none_or(|wanted| wanted == t.key))
+                    .filter(|(_, t)| of_key.map_or_else(|| self.is_ours_to_stop(t), |wanted| wanted == t.key))
                     .filter(|(_, t)| t.gone.is_none() && t.execution.status.is_live())
                     .map(|(arn, _)| arn.clone())
                     .collect();
@@ -245,6 +245,12 @@ impl Machine {
             };
             self.end_stop(key, Phase::Succeeded, &text);
         }
+    }
+
+    /// Whether "everything" takes it in: not what a node was only attached to, unless its `on_stop` says so.
+    fn is_ours_to_stop(&self, tracked: &Tracked) -> bool {
+        let mut attempts = self.families.get(&tracked.key).into_iter().flat_map(|f| f.attempts.values());
+        !tracked.foreign || attempts.any(|a| a.rules.stop_when_over)
     }
 
     /// Looks at a stop node again after a while; once is enough, however often it is looked at meanwhile.

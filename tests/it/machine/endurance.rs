@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use awf_aws::{
-    input::Action,
+    input::{Action, OnStop},
     pipelines::{CallErrorKind, Status},
     protocol::Phase,
     workflow::{Event, Settings, WorkflowState},
@@ -189,4 +189,26 @@ fn a_stop_node_with_a_time_out_does_not_look_for_executions_for_ever() {
     let end = w.ask(&node);
     assert_eq!(phase(&end), Some(Phase::Failed));
     assert!(message(&end).contains("AWS said connector"), "{}", message(&end));
+}
+
+#[test]
+fn a_stop_of_everything_spares_what_a_node_was_only_attached_to() {
+    for (on_stop, spared) in [(None, true), (Some(OnStop::Leave), true), (Some(OnStop::Stop), false)] {
+        let mut w = World::new();
+        w.ask(&task("a", 0));
+        // Somebody else's: without this workflow's marker.
+        w.executions[0].description = None;
+        w.restart();
+        w.tokens.clear();
+        w.ask(&task("own", 0));
+        let arn = w.executions[0].arn.clone();
+        let attached = with(task("b", 0), |e| {
+            e.attach = Some(arn);
+            e.on_stop = on_stop;
+        });
+        w.ask(&attached);
+        w.ask(&stop(None, None));
+        assert_eq!(w.executions[0].status == Status::Executing, spared, "{on_stop:?}");
+        assert_eq!(w.executions[1].status, Status::Stopping);
+    }
 }
