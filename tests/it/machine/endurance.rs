@@ -212,3 +212,19 @@ fn a_stop_of_everything_spares_what_a_node_was_only_attached_to() {
         assert_eq!(w.executions[1].status, Status::Stopping);
     }
 }
+
+#[test]
+fn an_execution_that_appears_again_counts_again() {
+    let mut w = World::new();
+    for n in 0..15 {
+        w.ask(&task(&format!("n{n}"), 0));
+    }
+    w.pass(5 * MINUTE);
+    let lost = w.executions.remove(0);
+    w.pass(10 * MINUTE);
+    assert_eq!(phase(&w.ask(&task("n0", 0))), Some(Phase::Error));
+    w.executions.insert(0, lost.clone());
+    w.pass(2 * MINUTE);
+    assert_eq!(output(&w.ask(&task("n0", 1)), "execution-arn"), Some(lost.arn));
+    assert_eq!(w.executions.len(), 15, "no second live execution");
+}
