@@ -233,14 +233,18 @@ impl Machine {
                 }
             }
             Ok(_) => self.listed(pipeline, Listing::Complete),
-            Err(error) => self.listing_failed(pipeline, tries, error),
+            Err(error) => self.listing_failed(pipeline, pages, tries, error),
         }
     }
 
-    fn listing_failed(&mut self, pipeline: usize, tries: u32, error: CallError) {
+    fn listing_failed(&mut self, pipeline: usize, page: usize, tries: u32, error: CallError) {
         let now = self.now;
         let Some(client) = self.pipelines.get(pipeline).map(|p| p.client.clone()) else { return };
         match reaction(error.kind, Place::Listing) {
+            // What is invalid on a later page is its token.
+            Reaction::Refuse if page > 1 && error.kind == CallErrorKind::Invalid => {
+                self.list_all_again(pipeline, &client, tries, &error, false);
+            }
             Reaction::Without => {
                 self.warn(format!(
                     "ListPipelineExecutions is denied, only the client request token protects against a second start: {}",
@@ -266,19 +270,23 @@ impl Machine {
                 if error.kind == CallErrorKind::Throttled {
                     self.note_throttle(&client, false);
                 }
-                let denied = otherwise == Reaction::Mend;
-                if let Some(state) = self.clients.get_mut(&client) {
-                    Trouble::extend(&mut state.trouble, &error.message, denied, now);
-                }
-                // All pages again: a token that was handed out before a failure may be stale.
-                let at = now.plus(backoff(tries, RETRY_MOST));
-                if let Some(p) = self.pipelines.get_mut(pipeline) {
-                    p.listing = Listing::Wanted { at, tries: tries + 1 };
-                }
-                self.timers.insert((at, Timer::Listing(pipeline)));
-                self.pipeline_changed(pipeline);
+                self.list_all_again(pipeline, &client, tries, &error, otherwise == Reaction::Mend);
             }
         }
+    }
+
+    /// All pages again, after a while: a token that was handed out before a failure may be stale.
+    fn list_all_again(&mut self, pipeline: usize, client: &ClientKey, tries: u32, error: &CallError, denied: bool) {
+        let now = self.now;
+        if let Some(state) = self.clients.get_mut(client) {
+            Trouble::extend(&mut state.trouble, &error.message, denied, now);
+        }
+        let at = now.plus(backoff(tries, RETRY_MOST));
+        if let Some(p) = self.pipelines.get_mut(pipeline) {
+            p.listing = Listing::Wanted { at, tries: tries + 1 };
+        }
+        self.timers.insert((at, Timer::Listing(pipeline)));
+        self.pipeline_changed(pipeline);
     }
 
     fn listed(&mut self, pipeline: usize, listing: Listing) {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use awf_aws::{
     input::{Action, OnStop},
-    pipelines::{CallErrorKind, Status},
+    pipelines::{CallErrorKind, Execution, Status},
     protocol::Phase,
     workflow::{Event, Settings, WorkflowState},
 };
@@ -227,4 +227,24 @@ fn an_execution_that_appears_again_counts_again() {
     w.pass(2 * MINUTE);
     assert_eq!(output(&w.ask(&task("n0", 1)), "execution-arn"), Some(lost.arn));
     assert_eq!(w.executions.len(), 15, "no second live execution");
+}
+
+#[test]
+fn a_page_token_that_has_become_invalid_ends_no_node() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    let stranger = Execution { description: None, ..w.executions[0].clone() };
+    for n in 0..150 {
+        w.executions.push(Execution { arn: format!("{}{n}", stranger.arn), ..stranger.clone() });
+    }
+    w.restart();
+    w.silent = vec!["ListPipelineExecutions"];
+    w.send(&task("a", 0));
+    w.answer_open(0);
+    w.fail("ListPipelineExecutions", &[CallErrorKind::Invalid]);
+    w.answer_open(0);
+    w.silent.clear();
+    w.pass(10 * SECOND);
+    assert_eq!(output(&w.ask(&task("a", 0)), "execution-arn"), Some(w.executions[0].arn.clone()));
+    assert_eq!(w.count("StartPipelineExecution"), 1);
 }
