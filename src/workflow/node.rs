@@ -165,7 +165,7 @@ fn fingerprints(node: &NodeResult) -> (u64, u64) {
 /// Everything known of one key.
 #[derive(Debug)]
 pub struct Family {
-    /// Account, region, role and pipeline; a request with others under the same key is refused.
+    /// A request for another pipeline under the same key is refused.
     pub pipeline: usize,
     pub template_name: Option<String>,
     pub args_digest: Option<String>,

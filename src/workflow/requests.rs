@@ -84,6 +84,9 @@ impl Machine {
                     executions: Vec::new(),
                     attempts: Default::default(),
                 });
+                if family.attempts.is_empty() {
+                    family.pipeline = pipeline;
+                }
                 family.template_name.get_or_insert_with(|| task.template_name.clone());
                 family.args_digest.get_or_insert_with(|| execute.args_digest.clone());
                 family.attempts.insert(
@@ -176,7 +179,10 @@ impl Machine {
         };
         if family.pipeline != pipeline {
             let (known, given) = (self.pipelines.get(family.pipeline)?, self.pipelines.get(pipeline)?);
-            return says("pipeline", &known.arn, &given.arn);
+            // The same pipeline under another role is no mistake: whoever listed first may have found it.
+            if !known.arn.eq_ignore_ascii_case(&given.arn) {
+                return says("pipeline", &known.arn, &given.arn);
+            }
         }
         match &family.template_name {
             Some(known) if *known != task.template_name => says("template", known, &task.template_name),

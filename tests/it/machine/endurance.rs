@@ -248,3 +248,17 @@ fn a_page_token_that_has_become_invalid_ends_no_node() {
     assert_eq!(output(&w.ask(&task("a", 0)), "execution-arn"), Some(w.executions[0].arn.clone()));
     assert_eq!(w.count("StartPipelineExecution"), 1);
 }
+
+#[test]
+fn an_execution_that_was_found_under_another_role_is_its_nodes() {
+    let mut w = World::new();
+    w.ask(&task("b", 0));
+    w.restart();
+    let mut with_role = task("a", 0);
+    with_role.client.role_arn = Some("arn:aws:iam::100000000002:role/run".into());
+    w.ask(&with_role);
+    let reply = w.ask(&task("b", 0));
+    assert_eq!(phase(&reply), Some(Phase::Running), "{}", message(&reply));
+    assert_eq!(output(&reply, "execution-arn"), Some(w.executions[0].arn.clone()));
+    assert_eq!(w.executions.len(), 2);
+}
