@@ -67,7 +67,8 @@ impl Machine {
         // cannot be seen for so long is taken for live, else it would run for ever.
         let grace = self.settings.denied_grace;
         let unseen = |since: Time| now < since.plus(grace);
-        if self.executions.get(arn).is_some_and(|t| !t.confirmed && t.trouble.as_ref().is_none_or(|t| unseen(t.since))) {
+        if self.executions.get(arn).is_some_and(|t| !t.confirmed && t.trouble.as_ref().is_none_or(|t| unseen(t.since)))
+        {
             return;
         }
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };

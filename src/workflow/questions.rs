@@ -309,7 +309,8 @@ impl Machine {
         let trouble = first.stop_trouble.as_ref().or(first.trouble.as_ref());
         let why = trouble.map_or("a Callback step can block a stop".to_owned(), |t| report::fit(&t.text, 120));
         let more = open.count() - 1;
-        let who = if more == 0 { format!("execution {id} has") } else { format!("execution {id} and {more} others have") };
+        let who =
+            if more == 0 { format!("execution {id} has") } else { format!("execution {id} and {more} others have") };
         Some(format!("{who} not ended within {} ({why})", spoken(limit)))
     }
 

@@ -1,8 +1,8 @@
 //! The machine of a workflow against a scripted AWS under a virtual clock.
 
 mod drain;
-mod endurance;
 mod ends;
+mod endurance;
 mod properties;
 mod starts;
 mod watch;
