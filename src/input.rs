@@ -41,6 +41,7 @@ pub struct Task {
     /// (template name, inputs, plugin input less `attempt`, `timeout`, `on_stop`, `display_name` and what is ignored).
     pub fallback_key: String,
     pub attempt: u32,
+    pub workflow_created: Option<Time>,
     pub action: Action,
 }
 
@@ -65,6 +66,8 @@ pub enum Action {
     Stop {
         /// Stop this one; else what runs under the task's `execution_key`; else everything of the workflow.
         execution_arn: Option<String>,
+        /// As of [`Execute::timeout`].
+        timeout: Option<Duration>,
     },
     /// Answers without AWS.
     Mock(MockState),
@@ -97,7 +100,6 @@ pub struct Execute {
     pub accept_completed_with_failures: bool,
     /// Attach to this execution instead of starting one.
     pub attach: Option<String>,
-    pub workflow_created: Option<Time>,
     /// Hex SHA-256 (12 digits) of everything that StartPipelineExecution gets from the user.
     pub args_digest: String,
 }

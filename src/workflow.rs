@@ -72,6 +72,8 @@ pub struct CallId(pub u64);
 pub enum Event {
     /// The agent asks for a task. Exactly one [`Command::Answer`] follows, within the reply time-out if ticks come.
     Requested { request: RequestId, task: Arc<Task> },
+    /// An answer for this task reached nobody: the next poll gets everything again.
+    Unheard { task: Arc<Task> },
     /// A [`Command::Call`] came back.
     CallEnded { call: CallId, ended: CallEnded },
     /// The time of the last [`Command::WakeAt`] has come (too early or twice does no harm).
@@ -318,6 +320,7 @@ impl Machine {
         }
         match event {
             Event::Requested { request, task } => self.requested(request, task),
+            Event::Unheard { task } => self.unheard(&task),
             Event::CallEnded { call, ended } => self.call_ended(call, ended),
             Event::Tick => self.woken_for = None,
             Event::WorkflowObserved(state) => self.workflow_observed(state),

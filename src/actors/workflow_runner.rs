@@ -14,7 +14,7 @@ use super::{
     messages::{CallCameBack, CrashForTest, Drain, Execute, RunnerExited, WorkflowSeen},
 };
 use crate::{
-    input::WorkflowId,
+    input::{Task, WorkflowId},
     metrics::{ActiveShare, Metrics},
     pipelines::{Call, CallEnded, CallError, CallErrorKind, ClientKey, Time},
     workflow::{CallId, Command, Event, LiveExecution, Machine, Note, RequestId, WorkflowState},
@@ -64,7 +64,9 @@ pub struct WorkflowRunner {
     surroundings: Arc<Surroundings>,
     machine: Box<Machine>,
     /// Requests that wait for the machine's answer.
-    parked: HashMap<RequestId, oneshot::Sender<Answered>>,
+    parked: HashMap<RequestId, (oneshot::Sender<Answered>, Arc<Task>)>,
+    /// Whose answers came too late; the machine is yet to be told.
+    unheard: Vec<Arc<Task>>,
     next_request: u64,
     alarm: Alarm,
     active: ActiveShare,
@@ -95,6 +97,7 @@ impl WorkflowRunner {
             workflow,
             machine: Box::new(Machine::new(surroundings.settings.clone())),
             parked: HashMap::new(),
+            unheard: Vec::new(),
             next_request: 0,
             alarm: Alarm::default(),
             active: ActiveShare::new(&surroundings.metrics),
@@ -114,6 +117,12 @@ impl WorkflowRunner {
         for command in self.machine.handle(event, self.now()) {
             self.carry_out(command, ctx);
         }
+        // Not in between: the commands of one event belong together.
+        while let Some(task) = self.unheard.pop() {
+            for command in self.machine.handle(Event::Unheard { task }, self.now()) {
+                self.carry_out(command, ctx);
+            }
+        }
         if !self.drains.is_empty() && self.machine.drained() {
             self.drained();
         }
@@ -122,10 +131,11 @@ impl WorkflowRunner {
     fn carry_out(&mut self, command: Command, ctx: &mut Context<Self>) {
         match command {
             Command::Answer { request, reply, started } => {
-                if let Some(asker) = self.parked.remove(&request)
+                if let Some((asker, task)) = self.parked.remove(&request)
                     && asker.send(Answered { reply, started }).is_err()
                 {
                     tracing::debug!(workflow.name = self.workflow.name, "an answer came too late for its request");
+                    self.unheard.push(task);
                 }
             }
             Command::Call { call, client, operation } => self.call(call, client, operation, ctx),
@@ -274,7 +284,7 @@ impl Handler<Execute> for WorkflowRunner {
         }
         self.next_request += 1;
         let request = RequestId(self.next_request);
-        self.parked.insert(request, reply);
+        self.parked.insert(request, (reply, task.clone()));
         self.step(Event::Requested { request, task }, ctx);
     }
 }

@@ -54,6 +54,7 @@ fn read_input(args: &ExecuteTemplateArgs, input: &Map<String, Value>) -> Result<
     let execution_key = read_execution_key(&fields)?;
     let attempt = read_attempt(&fields, &template)?;
     let mock = read_mock(&fields)?;
+    let workflow_created = read_workflow_created(&fields)?;
     // Read whatever the action is: a mistake is told by the validate node, not hours later by the execute node.
     let execute = read_execute(&fields, &template, &place, &pipeline_name)?;
     let role_arn = arn::read_role(&fields, &place)?;
@@ -68,7 +69,7 @@ fn read_input(args: &ExecuteTemplateArgs, input: &Map<String, Value>) -> Result<
         (Some(state), _) => Action::Mock(state),
         (None, Verb::Validate) => Action::Validate { parameters: execute.parameters, version: execute.version },
         (None, Verb::Execute) => Action::Execute(Box::new(execute)),
-        (None, Verb::Stop) => Action::Stop { execution_arn: execute.attach },
+        (None, Verb::Stop) => Action::Stop { execution_arn: execute.attach, timeout: execute.timeout },
     };
     Ok(Task {
         workflow: WorkflowId {
@@ -84,6 +85,7 @@ fn read_input(args: &ExecuteTemplateArgs, input: &Map<String, Value>) -> Result<
         execution_key,
         fallback_key,
         attempt,
+        workflow_created,
         action,
     })
 }
@@ -146,7 +148,6 @@ fn read_execute(
         on_stop: fields.choice("on_stop", &[("stop", OnStop::Stop), ("leave", OnStop::Leave)])?,
         accept_completed_with_failures: fields.flag("accept_completed_with_failures")?,
         attach: arn::read_execution_arn(fields, "execution_arn", place, pipeline)?,
-        workflow_created: read_workflow_created(fields)?,
         args_digest: String::new(),
     };
     if execute.source_execution_arn.is_some() && execute.selected_steps.is_empty() {

@@ -264,7 +264,9 @@ impl Machine {
     /// A stop task for the whole workflow: nothing more starts, whoever waits ends.
     pub(super) fn stop_everything(&mut self) {
         let text = "a stop task of the workflow stopped everything";
-        self.closed = Some(Closed { text: text.to_owned(), except_exit_handlers: false, stops: false });
+        // A workflow that is over, too, stays so.
+        let stops = self.closed.as_ref().is_some_and(|closed| closed.stops);
+        self.closed = Some(Closed { text: text.to_owned(), except_exit_handlers: false, stops });
         let waiting: Vec<(Key, u32)> = self.queue.waiters().map(|w| (w.key, w.attempt)).collect();
         for (key, number) in waiting {
             self.end_attempt(key, number, Phase::Failed, text, None);

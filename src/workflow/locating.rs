@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    input::{Action, Task},
+    input::Task,
     pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Execution, Status, Time},
 };
 
@@ -39,16 +39,12 @@ pub(super) enum Located {
 impl Machine {
     /// The number of a task's pipeline; made known when it is new.
     pub(super) fn pipeline_of(&mut self, task: &Task) -> usize {
-        let created = match &task.action {
-            Action::Execute(execute) => execute.workflow_created,
-            _ => None,
-        };
         let known = self.pipelines.iter().position(|p| {
             p.client == task.client && p.account == task.account_id && p.name.eq_ignore_ascii_case(&task.pipeline_name)
         });
         if let Some(number) = known {
             if let Some(pipeline) = self.pipelines.get_mut(number).filter(|p| p.workflow_created.is_none()) {
-                pipeline.workflow_created = created;
+                pipeline.workflow_created = task.workflow_created;
             }
             return number;
         }
@@ -60,7 +56,7 @@ impl Machine {
             arn: task.pipeline_arn(),
             listing: if unlisted { Listing::Complete } else { Listing::Wanted { at: self.now, tries: 0 } },
             listed_at: if unlisted { Time(i64::MAX) } else { self.now },
-            workflow_created: created,
+            workflow_created: task.workflow_created,
             due: BTreeSet::new(),
             live: HashSet::new(),
             starting: 0,
@@ -239,14 +235,18 @@ impl Machine {
                 }
             }
             Ok(_) => self.listed(pipeline, Listing::Complete),
-            Err(error) => self.listing_failed(pipeline, tries, error),
+            Err(error) => self.listing_failed(pipeline, pages, tries, error),
         }
     }
 
-    fn listing_failed(&mut self, pipeline: usize, tries: u32, error: CallError) {
+    fn listing_failed(&mut self, pipeline: usize, page: usize, tries: u32, error: CallError) {
         let now = self.now;
         let Some(client) = self.pipelines.get(pipeline).map(|p| p.client.clone()) else { return };
         match reaction(error.kind, Place::Listing) {
+            // What is invalid on a later page is its token.
+            Reaction::Refuse if page > 1 && error.kind == CallErrorKind::Invalid => {
+                self.list_all_again(pipeline, &client, tries, &error, false);
+            }
             Reaction::Without => {
                 self.warn(format!(
                     "ListPipelineExecutions is denied, only the client request token protects against a second start: {}",
@@ -272,19 +272,23 @@ impl Machine {
                 if error.kind == CallErrorKind::Throttled {
                     self.note_throttle(&client, false);
                 }
-                let denied = otherwise == Reaction::Mend;
-                if let Some(state) = self.clients.get_mut(&client) {
-                    Trouble::extend(&mut state.trouble, &error.message, denied, now);
-                }
-                // All pages again: a token that was handed out before a failure may be stale.
-                let at = now.plus(backoff(tries, RETRY_MOST));
-                if let Some(p) = self.pipelines.get_mut(pipeline) {
-                    p.listing = Listing::Wanted { at, tries: tries + 1 };
-                }
-                self.timers.insert((at, Timer::Listing(pipeline)));
-                self.pipeline_changed(pipeline);
+                self.list_all_again(pipeline, &client, tries, &error, otherwise == Reaction::Mend);
             }
         }
+    }
+
+    /// All pages again, after a while: a token that was handed out before a failure may be stale.
+    fn list_all_again(&mut self, pipeline: usize, client: &ClientKey, tries: u32, error: &CallError, denied: bool) {
+        let now = self.now;
+        if let Some(state) = self.clients.get_mut(client) {
+            Trouble::extend(&mut state.trouble, &error.message, denied, now);
+        }
+        let at = now.plus(backoff(tries, RETRY_MOST));
+        if let Some(p) = self.pipelines.get_mut(pipeline) {
+            p.listing = Listing::Wanted { at, tries: tries + 1 };
+        }
+        self.timers.insert((at, Timer::Listing(pipeline)));
+        self.pipeline_changed(pipeline);
     }
 
     fn listed(&mut self, pipeline: usize, listing: Listing) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    input::{Execute, OnStop, Task},
+    input::{Action, Execute, MockState, OnStop, Task},
     pipelines::{ClientKey, Execution, StartExecution, Step, Time},
     protocol::{ExecuteTemplateReply, NodeResult, Outputs, Phase, go_duration},
 };
@@ -33,6 +33,16 @@ pub enum NodeRef {
 }
 
 impl NodeRef {
+    /// The node that a task asks for; a mocked one has none.
+    pub fn of(task: &Task) -> Result<Self, MockState> {
+        match &task.action {
+            Action::Mock(state) => Err(*state),
+            Action::Validate { .. } => Ok(Self::Validate(Key::of_question(task))),
+            Action::Stop { .. } => Ok(Self::Stop(Key::of_question(task))),
+            Action::Execute(_) => Ok(Self::Execute(Key::of_execution(task), task.attempt)),
+        }
+    }
+
     /// The key, for jitter.
     pub fn key(&self) -> Key {
         match self {
@@ -95,6 +105,11 @@ impl Desk {
         self.last.is_some()
     }
 
+    /// The last answer was not heard: the next one says everything.
+    pub fn forget_told(&mut self) {
+        self.last = None;
+    }
+
     /// The reply for a view; remembers what was told, so that a poll without news costs Argo nothing.
     pub fn reply(&mut self, view: View, key: Key, open: usize, live: usize, now: Time) -> ExecuteTemplateReply {
         let node = NodeResult {
@@ -150,7 +165,7 @@ fn fingerprints(node: &NodeResult) -> (u64, u64) {
 /// Everything known of one key.
 #[derive(Debug)]
 pub struct Family {
-    /// Account, region, role and pipeline; a request with others under the same key is refused.
+    /// A request for another pipeline under the same key is refused.
     pub pipeline: usize,
     pub template_name: Option<String>,
     pub args_digest: Option<String>,
@@ -429,8 +444,9 @@ pub struct StopNode {
     pub desk: Desk,
     pub task: Arc<Task>,
     pub pipeline: usize,
-    /// What it stops, once that is known.
+    /// What it stops, and since when, once that is known.
     pub targets: Option<Vec<Arc<str>>>,
+    pub stopping_since: Option<Time>,
     /// The timer that is set.
     pub wake: Option<Time>,
     pub ended: Option<ExecuteTemplateReply>,

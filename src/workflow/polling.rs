@@ -202,6 +202,7 @@ impl Machine {
         let was_confirmed = std::mem::replace(&mut tracked.confirmed, true);
         tracked.trouble = None;
         tracked.missing = None;
+        tracked.gone = None;
         let live = execution.status.is_live();
         tracked.execution.status = execution.status;
         tracked.execution.created = execution.created.or(tracked.execution.created);

@@ -12,7 +12,7 @@ use super::{
     Machine, PipelineDigest, Priority, Purpose, Timer, backoff,
     identity::Key,
     locating::Located,
-    node::{DigestSlot, NodeRef, Stage, Trouble, View},
+    node::{DigestSlot, NodeRef, Stage, Tracked, Trouble, View},
     report::{self, spoken},
     requests::{due, ended, told},
     trouble::{Place, Reaction, reaction},
@@ -179,8 +179,13 @@ impl Machine {
         }
         let (pipeline, task, grace, since) =
             (stop.pipeline, stop.task.clone(), stop.denied_grace, stop.desk.asked_since);
-        let Action::Stop { execution_arn } = &task.action else { return };
-        if stop.targets.is_none() {
+        let looking = stop.targets.is_none();
+        let Action::Stop { execution_arn, .. } = &task.action else { return };
+        if let Some(text) = self.stop_took_too_long(key) {
+            self.end_stop(key, Phase::Failed, &text);
+            return;
+        }
+        if looking {
             if let Some(arn) = execution_arn {
                 self.track_foreign(key, 0, pipeline, arn);
                 self.set_targets(key, vec![arn.as_str().into()]);
@@ -217,7 +222,7 @@ impl Machine {
                 let targets = self
                     .executions
                     .iter()
-                    .filter(|(_, t)| of_key.is_none_or(|wanted| wanted == t.key))
+                    .filter(|(_, t)| of_key.map_or_else(|| self.is_ours_to_stop(t), |wanted| wanted == t.key))
                     .filter(|(_, t)| t.gone.is_none() && t.execution.status.is_live())
                     .map(|(arn, _)| arn.clone())
                     .collect();
@@ -242,6 +247,12 @@ impl Machine {
         }
     }
 
+    /// Whether "everything" takes it in: not what a node was only attached to, unless its `on_stop` says so.
+    fn is_ours_to_stop(&self, tracked: &Tracked) -> bool {
+        let mut attempts = self.families.get(&tracked.key).into_iter().flat_map(|f| f.attempts.values());
+        !tracked.foreign || attempts.any(|a| a.rules.stop_when_over)
+    }
+
     /// Looks at a stop node again after a while; once is enough, however often it is looked at meanwhile.
     fn wake_stop(&mut self, key: Key, after: Duration) {
         let (now, at) = (self.now, self.now.plus(after));
@@ -264,7 +275,43 @@ impl Machine {
     fn set_targets(&mut self, key: Key, targets: Vec<Arc<str>>) {
         if let Some(stop) = self.stops.get_mut(&key) {
             stop.targets = Some(targets);
+            stop.stopping_since = Some(self.now);
         }
+        // The limit's timer.
+        self.stop_took_too_long(key);
+    }
+
+    /// The sentence for a stop node whose time is up: its own time-out, or so long after the stops were sent.
+    fn stop_took_too_long(&mut self, key: Key) -> Option<String> {
+        let stop = self.stops.get(&key)?;
+        let Action::Stop { timeout, .. } = &stop.task.action else { return None };
+        let own = timeout.map(|timeout| (stop.desk.asked_since.plus(timeout), timeout));
+        let wait = self.settings.stop_wait;
+        let awaited = stop.stopping_since.map(|since| (since.plus(wait), wait));
+        let (at, limit) = own.into_iter().chain(awaited).min()?;
+        if self.now < at {
+            self.wake_node(NodeRef::Stop(key), at);
+            return None;
+        }
+        let targets = stop.targets.as_deref().unwrap_or_default();
+        let mut open = targets
+            .iter()
+            .filter_map(|arn| self.executions.get(arn))
+            .filter(|t| t.gone.is_none() && (t.execution.status.is_live() || !t.confirmed))
+            .peekable();
+        let Some(first) = open.peek() else {
+            return stop.targets.is_none().then(|| {
+                let why = self.locating_trouble(stop.pipeline).map(|t| format!(": {}", report::fit(&t.text, 120)));
+                format!("what is to be stopped was not found within {}{}", spoken(limit), why.unwrap_or_default())
+            });
+        };
+        let id = Self::short(&first.execution.arn);
+        let trouble = first.stop_trouble.as_ref().or(first.trouble.as_ref());
+        let why = trouble.map_or("a Callback step can block a stop".to_owned(), |t| report::fit(&t.text, 120));
+        let more = open.count() - 1;
+        let who =
+            if more == 0 { format!("execution {id} has") } else { format!("execution {id} and {more} others have") };
+        Some(format!("{who} not ended within {} ({why})", spoken(limit)))
     }
 
     fn end_stop(&mut self, key: Key, phase: Phase, text: &str) {

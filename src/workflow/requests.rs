@@ -23,14 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Machine {
     pub(super) fn requested(&mut self, request: RequestId, task: Arc<Task>) {
         self.uid.get_or_insert_with(|| task.workflow.uid.clone());
-        let node = match &task.action {
-            Action::Mock(state) => {
-                self.out.push(Command::Answer { request, reply: mock(*state), started: false });
+        let node = match NodeRef::of(&task) {
+            Ok(node) => node,
+            Err(state) => {
+                self.out.push(Command::Answer { request, reply: mock(state), started: false });
                 return;
             }
-            Action::Validate { .. } => NodeRef::Validate(Key::of_question(&task)),
-            Action::Stop { .. } => NodeRef::Stop(Key::of_question(&task)),
-            Action::Execute(_) => NodeRef::Execute(Key::of_execution(&task), task.attempt),
         };
         if let Some(reply) = self.admit(node, &task) {
             self.out.push(Command::Answer { request, reply, started: false });
@@ -49,6 +47,15 @@ impl Machine {
         }
         // Calls that leave now cannot have come back: only what is settled is answered at once.
         self.answer_parked(node);
+    }
+
+    /// Whoever was told did not hear it.
+    pub(super) fn unheard(&mut self, task: &Task) {
+        if let Ok(node) = NodeRef::of(task)
+            && let Some(desk) = self.desk(node)
+        {
+            desk.forget_told();
+        }
     }
 
     /// Makes the node known; an answer means it is not taken in.
@@ -77,6 +84,9 @@ impl Machine {
                     executions: Vec::new(),
                     attempts: Default::default(),
                 });
+                if family.attempts.is_empty() {
+                    family.pipeline = pipeline;
+                }
                 family.template_name.get_or_insert_with(|| task.template_name.clone());
                 family.args_digest.get_or_insert_with(|| execute.args_digest.clone());
                 family.attempts.insert(
@@ -99,8 +109,16 @@ impl Machine {
                     .insert(key, Validation { desk, task: task.clone(), pipeline, ended: None, denied_grace });
             }
             (Action::Stop { .. }, NodeRef::Stop(key)) => {
-                let task = task.clone();
-                let stop = StopNode { desk, task, pipeline, targets: None, wake: None, ended: None, denied_grace };
+                let stop = StopNode {
+                    desk,
+                    task: task.clone(),
+                    pipeline,
+                    targets: None,
+                    stopping_since: None,
+                    wake: None,
+                    ended: None,
+                    denied_grace,
+                };
                 self.stops.insert(key, stop);
             }
             _ => return None,
@@ -161,7 +179,10 @@ impl Machine {
         };
         if family.pipeline != pipeline {
             let (known, given) = (self.pipelines.get(family.pipeline)?, self.pipelines.get(pipeline)?);
-            return says("pipeline", &known.arn, &given.arn);
+            // The same pipeline under another role is no mistake: whoever listed first may have found it.
+            if !known.arn.eq_ignore_ascii_case(&given.arn) {
+                return says("pipeline", &known.arn, &given.arn);
+            }
         }
         match &family.template_name {
             Some(known) if *known != task.template_name => says("template", known, &task.template_name),
@@ -183,10 +204,7 @@ impl Machine {
     }
 
     fn denied_grace(&self, task: &Task) -> Duration {
-        let created = match &task.action {
-            Action::Execute(execute) => execute.workflow_created,
-            _ => None,
-        };
+        let created = task.workflow_created;
         // The pod is a later one of the workflow: something may run, and a role may be about to be mended.
         let moved = created.is_some_and(|created| created.plus(Duration::from_secs(120)) < self.settings.pod_born);
         if moved { self.settings.denied_grace.max(Duration::from_secs(600)) } else { self.settings.denied_grace }

@@ -402,7 +402,7 @@ async fn every_shipped_workflow_plays_to_its_end_with_valid_requests() {
             let task = read_task(&args).unwrap_or_else(|e| panic!("{file}: {e}\n{body}")).unwrap();
             assert_eq!(task.execution_key.is_none(), matches!(task.action, Action::Stop { .. }), "{file}");
             if let Action::Execute(execute) = &task.action {
-                assert!(execute.timeout.is_some() && execute.workflow_created.is_some(), "{file}");
+                assert!(execute.timeout.is_some() && task.workflow_created.is_some(), "{file}");
             }
         }
     }

@@ -150,7 +150,6 @@ fn an_execute_without_options_has_none() {
         on_stop: None,
         accept_completed_with_failures: false,
         attach: None,
-        workflow_created: None,
         args_digest: execute(json!({})).args_digest,
     };
     assert_eq!(execute(json!({})), expected);
@@ -174,6 +173,7 @@ fn every_field_is_read_from_text() {
     }));
     assert_eq!(task.execution_key.as_deref(), Some("train-7xk2p[0].run(0:a b)"));
     assert_eq!(task.attempt, 2);
+    assert_eq!(task.workflow_created, Some(Time(1_795_435_022_000)));
     assert_eq!(task.client.role_arn.as_deref(), Some("arn:aws:iam::200000000003:role/team/Run@ml"));
     assert_eq!(task.client.external_id.as_deref(), Some("ab:1"));
     let expected = Execute {
@@ -189,7 +189,6 @@ fn every_field_is_read_from_text() {
         on_stop: Some(OnStop::Leave),
         accept_completed_with_failures: true,
         attach: Some(EXECUTION.to_owned()),
-        workflow_created: Some(Time(1_795_435_022_000)),
         args_digest: String::new(),
     };
     let read = execute_of(task);
@@ -357,20 +356,23 @@ fn the_workflows_creation_is_read_in_any_offset() {
         ("2026-11-23T13:57:02.25+02:00", 1_795_435_022_250),
         ("1970-01-01T00:00:00Z", 0),
     ] {
-        assert_eq!(execute(json!({"workflow_created": text})).workflow_created, Some(Time(milliseconds)));
+        for action in ["execute", "stop", "validate"] {
+            let created = task(json!({"action": action, "workflow_created": text})).workflow_created;
+            assert_eq!(created, Some(Time(milliseconds)), "{action}");
+        }
     }
 }
 
 #[test]
 fn stop_takes_an_execution_a_key_or_nothing() {
     let by_arn = task(json!({"action": "stop", "execution_arn": EXECUTION}));
-    assert_eq!(by_arn.action, Action::Stop { execution_arn: Some(EXECUTION.to_owned()) });
+    assert_eq!(by_arn.action, Action::Stop { execution_arn: Some(EXECUTION.to_owned()), timeout: None });
     let by_key = task(json!({"action": "stop", "execution_key": "w[0].run"}));
-    assert_eq!(by_key.action, Action::Stop { execution_arn: None });
+    assert_eq!(by_key.action, Action::Stop { execution_arn: None, timeout: None });
     assert_eq!(by_key.execution_key.as_deref(), Some("w[0].run"));
     // One set of arguments for all three actions does no harm.
     let with_rest = json!({"action": "stop", "parameters": {"a": 1}, "timeout": "1h", "display_name": "d"});
-    assert_eq!(task(with_rest).action, Action::Stop { execution_arn: None });
+    assert_eq!(task(with_rest).action, Action::Stop { execution_arn: None, timeout: Some(Duration::from_secs(3_600)) });
 }
 
 #[test]

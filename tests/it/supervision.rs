@@ -118,6 +118,7 @@ fn task(workflow: &str, action: Action) -> Arc<Task> {
         execution_key: Some("node".to_owned()),
         fallback_key: "0".repeat(64),
         attempt: 0,
+        workflow_created: None,
         action,
     })
 }
@@ -142,7 +143,6 @@ fn execution(workflow: &str) -> Arc<Task> {
             on_stop: None,
             accept_completed_with_failures: false,
             attach: None,
-            workflow_created: None,
             args_digest: "0".repeat(12),
         })),
     )

@@ -328,7 +328,7 @@ pub fn stop(key: Option<&str>, arn: Option<String>) -> awf_aws::input::Task {
     let mut stop = task("", 0);
     stop.execution_key = key.map(str::to_owned);
     stop.fallback_key = format!("{key:?}{arn:?}");
-    stop.action = Action::Stop { execution_arn: arn };
+    stop.action = Action::Stop { execution_arn: arn, timeout: None };
     stop
 }
 

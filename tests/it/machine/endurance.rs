@@ -1,9 +1,10 @@
 //! What long trouble, restarts and odd orders must not do: nodes without end, second starts, growing timers.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use awf_aws::{
-    pipelines::{CallErrorKind, Status},
+    input::{Action, OnStop},
+    pipelines::{CallErrorKind, Execution, Status},
     protocol::Phase,
     workflow::{Event, Settings, WorkflowState},
 };
@@ -140,4 +141,124 @@ fn in_a_crowd_a_change_of_the_message_is_told_after_its_rest() {
     assert!(message(&told).contains("AWS cannot be asked"), "{told:?}");
     w.pass(2 * MINUTE);
     assert_eq!(phase(&w.ask(&task("n0", 0))), None, "and once is enough");
+}
+
+#[test]
+fn an_answer_that_nobody_heard_is_told_again() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.pass(MINUTE);
+    assert_eq!(phase(&w.ask(&task("a", 0))), None, "it was told");
+    w.handle(Event::Unheard { task: Arc::new(task("a", 0)) });
+    w.pass(MINUTE);
+    assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Running));
+}
+
+#[test]
+fn a_stop_node_ends_when_its_executions_do_not() {
+    for (timeout, denied, limit) in
+        [(None, false, 10 * MINUTE), (Some(2 * MINUTE), false, 2 * MINUTE), (None, true, 10 * MINUTE)]
+    {
+        let mut w = World::new();
+        if denied {
+            w.fail("StopPipelineExecution", &[CallErrorKind::Denied; 5000]);
+        }
+        w.ask(&task("a", 0));
+        let mut node = stop(None, None);
+        node.action = Action::Stop { execution_arn: None, timeout };
+        w.ask(&node);
+        w.pass(limit - 10 * SECOND);
+        assert_ne!(phase(&w.ask(&node)), Some(Phase::Failed));
+        w.pass(20 * SECOND);
+        let end = w.ask(&node);
+        assert_eq!(phase(&end), Some(Phase::Failed), "{timeout:?}");
+        let why = if denied { "access_denied" } else { "a Callback step can block" };
+        assert!(message(&end).starts_with("execution 000000000001 has not ended within"), "{}", message(&end));
+        assert!(message(&end).contains(why), "{}", message(&end));
+    }
+}
+
+#[test]
+fn a_stop_node_with_a_time_out_does_not_look_for_executions_for_ever() {
+    let mut w = World::new();
+    w.fail("GetCallerIdentity", &[CallErrorKind::Unreachable; 5000]);
+    let mut node = stop(None, None);
+    node.action = Action::Stop { execution_arn: None, timeout: Some(5 * MINUTE) };
+    w.ask(&node);
+    w.pass(6 * MINUTE);
+    let end = w.ask(&node);
+    assert_eq!(phase(&end), Some(Phase::Failed));
+    assert!(message(&end).contains("AWS said connector"), "{}", message(&end));
+}
+
+#[test]
+fn a_stop_of_everything_spares_what_a_node_was_only_attached_to() {
+    for (on_stop, spared) in [(None, true), (Some(OnStop::Leave), true), (Some(OnStop::Stop), false)] {
+        let mut w = World::new();
+        w.ask(&task("a", 0));
+        // Somebody else's: without this workflow's marker.
+        w.executions[0].description = None;
+        w.restart();
+        w.tokens.clear();
+        w.ask(&task("own", 0));
+        let arn = w.executions[0].arn.clone();
+        let attached = with(task("b", 0), |e| {
+            e.attach = Some(arn);
+            e.on_stop = on_stop;
+        });
+        w.ask(&attached);
+        w.ask(&stop(None, None));
+        assert_eq!(w.executions[0].status == Status::Executing, spared, "{on_stop:?}");
+        assert_eq!(w.executions[1].status, Status::Stopping);
+    }
+}
+
+#[test]
+fn an_execution_that_appears_again_counts_again() {
+    let mut w = World::new();
+    for n in 0..15 {
+        w.ask(&task(&format!("n{n}"), 0));
+    }
+    w.pass(5 * MINUTE);
+    let lost = w.executions.remove(0);
+    w.pass(10 * MINUTE);
+    assert_eq!(phase(&w.ask(&task("n0", 0))), Some(Phase::Error));
+    w.executions.insert(0, lost.clone());
+    w.pass(2 * MINUTE);
+    assert_eq!(output(&w.ask(&task("n0", 1)), "execution-arn"), Some(lost.arn));
+    assert_eq!(w.executions.len(), 15, "no second live execution");
+}
+
+#[test]
+fn a_page_token_that_has_become_invalid_ends_no_node() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    let stranger = Execution { description: None, ..w.executions[0].clone() };
+    for n in 0..150 {
+        w.executions.push(Execution { arn: format!("{}{n}", stranger.arn), ..stranger.clone() });
+    }
+    w.restart();
+    w.silent = vec!["ListPipelineExecutions"];
+    w.send(&task("a", 0));
+    w.answer_open(0);
+    w.fail("ListPipelineExecutions", &[CallErrorKind::Invalid]);
+    w.answer_open(0);
+    w.silent.clear();
+    w.pass(10 * SECOND);
+    assert_eq!(output(&w.ask(&task("a", 0)), "execution-arn"), Some(w.executions[0].arn.clone()));
+    assert_eq!(w.count("StartPipelineExecution"), 1);
+}
+
+#[test]
+fn an_execution_that_was_found_under_another_role_is_its_nodes() {
+    let mut w = World::new();
+    w.ask(&task("b", 0));
+    w.restart();
+    let mut with_role = task("a", 0);
+    with_role.client.role_arn = Some("arn:aws:iam::100000000002:role/run".into());
+    w.ask(&with_role);
+    let reply = w.ask(&task("b", 0));
+    assert_eq!(phase(&reply), Some(Phase::Running), "{}", message(&reply));
+    assert_eq!(output(&reply, "execution-arn"), Some(w.executions[0].arn.clone()));
+    assert_eq!(w.executions.len(), 2);
 }

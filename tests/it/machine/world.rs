@@ -30,6 +30,7 @@ pub fn task(key: &str, attempt: u32) -> Task {
         execution_key: Some(key.into()),
         fallback_key: "f".repeat(64),
         attempt,
+        workflow_created: Some(World::START.minus(Duration::from_secs(60))),
         action: Action::Execute(Box::new(Execute {
             parameters: vec![],
             display_name: None,
@@ -43,7 +44,6 @@ pub fn task(key: &str, attempt: u32) -> Task {
             on_stop: None,
             accept_completed_with_failures: false,
             attach: None,
-            workflow_created: Some(World::START.minus(Duration::from_secs(60))),
             args_digest: "0123456789ab".into(),
         })),
     }

@@ -429,7 +429,6 @@ impl World {
             e.timeout = node.plan.timeout;
             e.on_stop = node.plan.leave.then_some(OnStop::Leave);
             e.max_running = node.plan.max_running;
-            e.workflow_created = Some(workflow.created);
             if self.plan.rerendered {
                 e.args_digest = format!("{:012x}", self.now.0 / 60_000);
                 e.parameters = vec![("Now".to_owned(), e.args_digest.clone())];
@@ -437,6 +436,7 @@ impl World {
         });
         rendered.workflow =
             WorkflowId { uid: workflow.uid.clone(), name: format!("wf-{number}"), namespace: "argo".to_owned() };
+        rendered.workflow_created = Some(workflow.created);
         rendered.pipeline_name = node.plan.pipeline.to_owned();
         Arc::new(rendered)
     }
