@@ -20,6 +20,8 @@ use super::{
 
 /// After this long a repeated start is no longer trusted to be recognised by its token (its life is documented nowhere).
 const REPEAT_FOR: Duration = Duration::from_secs(300);
+/// A new execution may be absent from lists for so long.
+const LISTS_LAG: Duration = Duration::from_secs(60);
 /// How long an execution that may have started is looked for in the list.
 const SEARCH_FOR: Duration = Duration::from_secs(300);
 
@@ -315,8 +317,11 @@ impl Machine {
     /// have waited here for hours, and meanwhile or just before another pod may have started it.
     fn is_freshly_listed(&mut self, pipeline: usize) -> bool {
         let Some(p) = self.pipelines.get(pipeline) else { return false };
+        // What the process before this one started last was not in the lists yet when they were first asked.
+        let settled = self.first_event.unwrap_or(self.now).plus(LISTS_LAG);
+        let lagging = p.listed_at < settled && self.now >= settled;
         match p.listing {
-            Listing::Complete if self.now < p.listed_at.plus(REPEAT_FOR) => true,
+            Listing::Complete if self.now < p.listed_at.plus(REPEAT_FOR) && !lagging => true,
             Listing::Complete => {
                 self.list_anew(pipeline);
                 false
