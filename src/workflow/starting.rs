@@ -444,8 +444,8 @@ impl Machine {
         self.search_again(key, number);
     }
 
-    /// Whether an execution that may have started is still looked for. None found for so long is the node's end when
-    /// nothing can prove that none exists; else it is wanted again, under the same token.
+    /// Whether an execution that may have started is still looked for. None found for so long is the node's end
+    /// when AWS says that the token was used; else it is wanted again, under the same token.
     fn still_searching(&mut self, key: Key, number: u32) -> bool {
         let Some(family) = self.families.get_mut(&key) else { return false };
         let listing = self.pipelines.get(family.pipeline).map(|p| &p.listing);
@@ -457,7 +457,8 @@ impl Machine {
             self.search_again(key, number);
             return true;
         }
-        if !token_used && matches!(listing, Some(Listing::Complete)) {
+        // Where nobody may list, the same token is all there is, and it is repeated.
+        if !token_used && matches!(listing, Some(Listing::Complete | Listing::Denied)) {
             attempt.stage = Stage::Locating;
             return false;
         }

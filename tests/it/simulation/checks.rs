@@ -130,7 +130,7 @@ impl World {
         }
         let live = self.checks.markers.iter().zip(self.book.executions());
         let live = live.filter(|(m, e)| m.key == marker.key && e.status.is_live()).count();
-        if live > 1 {
+        if live > 1 && !self.plan.list_denied {
             self.checks.broke(format!("{live} live executions of one node: {marker:?}"));
         }
         let exit_handler = self.node_of(&marker).is_some_and(|(w, n)| self.workflows[w].nodes[n].is_exit_handler());

@@ -149,6 +149,9 @@ impl Plan {
         self.list_denied && matches!(self.token_semantics, TokenSemantics::ForgottenAfterSeconds(_))
     }
 
+    // Where no list may be read, a live execution of an earlier attempt is not known either after a restart: the check
+    // of two live executions of a node looks at `list_denied` itself.
+
     /// Where an execution that runs may not be found again: AWS refuses the token instead of naming the execution, and
     /// there is no list to look into.
     pub fn may_lose_sight(&self) -> bool {
