@@ -252,7 +252,10 @@ impl World {
         if !sent.contains(&node) {
             sent.push(node);
         }
-        if !self.is_undisturbed(id.0) {
+        // Once the workflow is over only exit handlers start.
+        let over = self.is_past_deadline(id.0, self.now.plus(CLOCKS))
+            || !matches!(self.workflow_state(id.0), WorkflowState::Alive { .. });
+        if over || !self.is_undisturbed(id.0) {
             return;
         }
         let nodes = &self.workflows[id.0].nodes;
