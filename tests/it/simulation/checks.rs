@@ -255,10 +255,11 @@ impl World {
         // Once the workflow is over only exit handlers start.
         let over = self.is_past_deadline(id.0, self.now.plus(CLOCKS))
             || !matches!(self.workflow_state(id.0), WorkflowState::Alive { .. });
-        if over || !self.is_undisturbed(id.0) {
+        let nodes = &self.workflows[id.0].nodes;
+        // Whom its own max_running held back may have stood before all others.
+        if over || nodes[node].plan.max_running.is_some() || !self.is_undisturbed(id.0) {
             return;
         }
-        let nodes = &self.workflows[id.0].nodes;
         let waits = |other: &&NodeId| {
             self.checks.refused.get(&(process, **other)).is_some_and(|heard| *heard <= self.now)
                 && !self.checks.told.contains_key(&(process, **other))
