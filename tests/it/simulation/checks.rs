@@ -266,6 +266,7 @@ impl World {
                 && nodes[**other].plan.max_running.is_none()
                 && nodes[**other].plan.timeout.is_none()
                 && nodes[**other].ended.is_none()
+                && self.executions_of(id.0, &nodes[**other].plan.name).iter().all(|e| !e.status.is_live())
         };
         let before = self.checks.sent[&process].iter().take_while(|other| **other != node);
         if let Some(other) = before.into_iter().find(waits) {
