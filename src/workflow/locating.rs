@@ -366,13 +366,7 @@ impl Machine {
     }
 
     fn join_executions(&mut self, key: Key, pipeline: usize, arn: &Arc<str>) -> &mut Family {
-        let family = self.families.entry(key).or_insert_with(|| Family {
-            pipeline,
-            template_name: None,
-            args_digest: None,
-            executions: Vec::new(),
-            attempts: Default::default(),
-        });
+        let family = self.families.entry(key).or_insert_with(|| Family::new(pipeline));
         family.executions.push(arn.clone());
         family
     }

@@ -174,6 +174,13 @@ pub struct Family {
     pub attempts: BTreeMap<u32, Attempt>,
 }
 
+impl Family {
+    /// A key of which nothing is known yet.
+    pub fn new(pipeline: usize) -> Self {
+        Self { pipeline, template_name: None, args_digest: None, executions: Vec::new(), attempts: BTreeMap::new() }
+    }
+}
+
 /// One attempt of a node: what Argo polls.
 #[derive(Debug)]
 pub struct Attempt {

@@ -14,7 +14,7 @@ use super::{
     locating::Located,
     node::{DigestSlot, NodeRef, Stage, Tracked, Trouble, View},
     report::{self, spoken},
-    requests::{due, ended, told},
+    requests::{ended, told},
     trouble::{Place, Reaction, reaction},
 };
 
@@ -27,7 +27,7 @@ impl Machine {
         let Some(v) = self.validations.get_mut(&key) else { return };
         match &v.ended {
             // A refusal is looked at again later: by then the pipeline may have been mended, and a check changes nothing.
-            Some((at, reply)) if node_phase(reply) == Some(Phase::Succeeded) || now < due(*at, DIGEST_FOR) => return,
+            Some((at, reply)) if node_phase(reply) == Some(Phase::Succeeded) || now < at.plus(DIGEST_FOR) => return,
             Some(_) => {
                 v.ended = None;
                 v.desk.asked_since = now;
@@ -92,8 +92,8 @@ impl Machine {
         let now = self.now;
         let slot = self.pipelines.get(pipeline)?.digests.get(&version);
         match slot {
-            Some(DigestSlot::Known { at, digest }) if now < due(*at, DIGEST_FOR) => return Some(Ok(digest.clone())),
-            Some(DigestSlot::Refused { at, text }) if now < due(*at, DIGEST_FOR) => return Some(Err(text.clone())),
+            Some(DigestSlot::Known { at, digest }) if now < at.plus(DIGEST_FOR) => return Some(Ok(digest.clone())),
+            Some(DigestSlot::Refused { at, text }) if now < at.plus(DIGEST_FOR) => return Some(Err(text.clone())),
             Some(DigestSlot::Asking { retry_at, .. }) if retry_at.is_none_or(|at| at > now) => return None,
             _ => {}
         }

@@ -67,11 +67,6 @@ impl StartQueue {
         self.places.get(&(key, attempt)).is_some_and(|place| self.line.contains_key(place))
     }
 
-    /// How many wait.
-    pub fn len(&self) -> usize {
-        self.line.len()
-    }
-
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.line.is_empty()

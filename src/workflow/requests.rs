@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     input::{Action, Execute, MockState, Task},
-    pipelines::{Status, Time},
+    pipelines::Status,
     protocol::{ExecuteTemplateReply, NodeResult, Phase},
 };
 
@@ -76,14 +76,8 @@ impl Machine {
                     return Some(reply);
                 }
                 let rules = Rules::of(task, execute, denied_grace);
-                let warning = self.join_family(key, pipeline, task, execute);
-                let family = self.families.entry(key).or_insert_with(|| Family {
-                    pipeline,
-                    template_name: None,
-                    args_digest: None,
-                    executions: Vec::new(),
-                    attempts: Default::default(),
-                });
+                let warning = self.join_family(key, task, execute);
+                let family = self.families.entry(key).or_insert_with(|| Family::new(pipeline));
                 if family.attempts.is_empty() {
                     family.pipeline = pipeline;
                 }
@@ -151,7 +145,7 @@ impl Machine {
             if let Some(reply) = self.refuse_stranger(key, pipeline, task) {
                 return Some(reply);
             }
-            let warning = self.join_family(key, pipeline, task, execute);
+            let warning = self.join_family(key, task, execute);
             if let Some(a) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&attempt)) {
                 a.warning = warning.or(a.warning.take());
                 if matches!(a.stage, Stage::Locating) && a.task.is_none() {
@@ -191,7 +185,7 @@ impl Machine {
     }
 
     /// The warning that a request deserves under its key.
-    fn join_family(&self, key: Key, _pipeline: usize, task: &Task, execute: &Execute) -> Option<String> {
+    fn join_family(&self, key: Key, task: &Task, execute: &Execute) -> Option<String> {
         let known = self.families.get(&key).and_then(|f| f.args_digest.as_deref());
         if known.is_some_and(|known| known != execute.args_digest) {
             return Some(
@@ -414,9 +408,4 @@ fn mock(state: MockState) -> ExecuteTemplateReply {
             requeue: Some("1m0s".to_owned()),
         },
     }
-}
-
-/// When something that began at `since` has lasted for `wait`.
-pub(super) fn due(since: Time, wait: Duration) -> Time {
-    since.plus(wait)
 }

@@ -15,30 +15,7 @@ use awf_aws::{
 };
 use serde_json::{Map, Value, json};
 
-/// The request exactly as the project's first document shows it.
-const FIRST_REQUEST: &str = r#"{
-  "workflow": {
-    "metadata": {
-      "name": "sm-pipelines-r58tg",
-      "namespace": "argo",
-      "uid": "27c01e7c-9d93-450f-a001-c64d649aac99"
-    }
-  },
-  "template": {
-    "name": "validate_pipeline",
-    "inputs": {},
-    "outputs": {},
-    "metadata": {},
-    "plugin": {
-      "awf-aws-plugin": {
-        "account_id": "100000000002",
-        "action": "validate",
-        "pipeline_name": "MyPipeline",
-        "region_name": "us-west-2"
-      }
-    }
-  }
-}"#;
+use crate::support::argo::SEED;
 
 const EXECUTION: &str = "arn:aws:sagemaker:us-west-2:100000000002:pipeline/mypipeline/execution/4wemqw2sucgh";
 
@@ -100,7 +77,7 @@ fn pairs(given: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[test]
 fn the_first_request_is_a_valid_validate_task() {
-    let args: ExecuteTemplateArgs = serde_json::from_str(FIRST_REQUEST).unwrap();
+    let args: ExecuteTemplateArgs = serde_json::from_str(SEED).unwrap();
     let task = read_task(&args).unwrap().unwrap();
     let workflow = WorkflowId {
         uid: "27c01e7c-9d93-450f-a001-c64d649aac99".to_owned(),
