@@ -248,6 +248,7 @@ struct Closed {
     except_exit_handlers: bool,
     /// What runs is stopped, too, also what nobody asks for.
     stops: bool,
+    since: Time,
 }
 
 /// What a call on its way is for.

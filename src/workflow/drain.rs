@@ -57,8 +57,8 @@ impl Machine {
             })
         };
         // What an earlier process started is stopped too, as soon as it is listed.
-        let looks = self.closed.as_ref().is_some_and(|closed| closed.stops)
-            && self.pipelines.iter().any(|p| matches!(p.listing, Listing::Running { .. }));
+        let looks =
+            self.stops_what_runs() && self.pipelines.iter().any(|p| matches!(p.listing, Listing::Running { .. }));
         looks || self.pipelines.iter().flat_map(|p| &p.live).any(open)
     }
 

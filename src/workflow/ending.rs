@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    pipelines::{Call, CallError, CallErrorKind, CallReply, Time},
+    pipelines::{Call, CallError, CallErrorKind, CallReply, Status, Time},
     protocol::Phase,
 };
 
@@ -67,7 +67,10 @@ impl Machine {
         // cannot be seen for so long is taken for live, else it would run for ever.
         let grace = self.settings.denied_grace;
         let unseen = |since: Time| now < since.plus(grace);
-        if self.executions.get(arn).is_some_and(|t| !t.confirmed && t.trouble.as_ref().is_none_or(|t| unseen(t.since)))
+        if self
+            .executions
+            .get(arn)
+            .is_some_and(|t| t.seen.is_none() && t.trouble.as_ref().is_none_or(|t| unseen(t.since)))
         {
             return;
         }
@@ -110,7 +113,7 @@ impl Machine {
         let now = self.now;
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let live = tracked.execution.status.is_live();
-        let stopping = tracked.execution.status == crate::pipelines::Status::Stopping;
+        let stopping = tracked.execution.status == Status::Stopping;
         let Some(stop) = tracked.stop.as_mut().filter(|s| s.send_at.is_some_and(|at| at <= now)) else { return };
         stop.send_at = None;
         if !live || stopping {
@@ -182,7 +185,7 @@ impl Machine {
         if self.closed.as_ref().is_some_and(known) {
             return;
         }
-        self.closed = Some(Closed { text: text.to_owned(), except_exit_handlers, stops: true });
+        self.closed = Some(Closed { text: text.to_owned(), except_exit_handlers, stops: true, since: self.now });
         if self.epoch.is_none() {
             self.learn_epoch(self.settings.pod_born.minus(EPOCH_MARGIN));
         }
@@ -196,6 +199,9 @@ impl Machine {
             match &attempt.stage {
                 Stage::Following(arn) => {
                     let arn = arn.clone();
+                    if !attempt.rules.stop_when_over {
+                        self.describe(&arn);
+                    }
                     self.stop_if_over(key, number, &arn);
                 }
                 Stage::Queued if !(except_exit_handlers && attempt.rules.exit_handler) => {
@@ -240,33 +246,76 @@ impl Machine {
         if rules.peek().is_some() { rules.any(|stops| stops) } else { tracked.when_over != WhenOver::Leave }
     }
 
-    /// After the workflow's end: an execution that came alive too late is stopped, its node ends. One that has ended
-    /// is told as it ended, once that is explained.
+    /// After the workflow's end: a live execution is stopped, and its node ends as soon as it is certain what becomes
+    /// of the execution. One that has ended is told as it ended, once that is explained.
     pub(super) fn stop_if_over(&mut self, key: Key, number: u32, arn: &Arc<str>) {
-        let Some(closed) = self.closed.clone() else { return };
-        if self.executions.get(arn).is_some_and(|t| !t.execution.status.is_live()) {
-            return;
-        }
-        let Some(rules) = self.families.get(&key).and_then(|f| f.attempts.get(&number)).map(|a| a.rules) else {
-            return;
-        };
-        if rules.exit_handler && closed.except_exit_handlers {
+        let Some(closed) = self.closed.clone().filter(|closed| closed.stops) else { return };
+        let Some(attempt) = self.families.get(&key).and_then(|f| f.attempts.get(&number)) else { return };
+        let (rules, asked) = (attempt.rules, attempt.desk.asked_since);
+        let live = self.executions.get(arn).is_some_and(|t| t.execution.status.is_live());
+        if !live || (rules.exit_handler && closed.except_exit_handlers) {
             return;
         }
         if rules.stop_when_over {
             self.want_stop(arn);
         }
-        let what =
-            if rules.stop_when_over { "its execution is being stopped" } else { "its execution is left running" };
-        self.end_attempt(key, number, Phase::Failed, &format!("{}; {what}", closed.text), Some(arn));
+        let patience = closed.since.max(asked).plus(self.settings.stop_wait);
+        match self.fate(arn, rules.stop_when_over, closed.since, patience) {
+            Some(fate) => self.end_attempt(key, number, Phase::Failed, &format!("{}; {fate}", closed.text), Some(arn)),
+            None => self.wake_node(NodeRef::Execute(key, number), patience),
+        }
+    }
+
+    /// What becomes of an execution that was live when its workflow's end became known. It may have ended since its
+    /// last look, and then its node is told that end: nothing is said before AWS has answered, or until `patience`.
+    fn fate(&self, arn: &Arc<str>, stops: bool, closed: Time, patience: Time) -> Option<String> {
+        let tracked = self.executions.get(arn)?;
+        let goes_on = |trouble: &Option<Trouble>| {
+            let why = trouble.as_ref().map(|t| format!(", {}", report::fit(&t.text, 150))).unwrap_or_default();
+            format!("its execution goes on{why}")
+        };
+        let out_of_patience = self.now >= patience;
+        if !stops {
+            return (out_of_patience || tracked.seen >= Some(closed))
+                .then(|| "its execution is left running".to_owned());
+        }
+        if tracked.execution.status == Status::Stopping {
+            return Some("its execution is being stopped".to_owned());
+        }
+        match tracked.stop.map_or(StopAnswer::None, |stop| stop.answer) {
+            StopAnswer::Taken => Some("its execution is being stopped".to_owned()),
+            // Its next look tells how it ended.
+            StopAnswer::NothingToStop if !out_of_patience => None,
+            StopAnswer::Refused => Some(goes_on(&tracked.stop_trouble)),
+            StopAnswer::None | StopAnswer::NothingToStop => {
+                out_of_patience.then(|| goes_on(&tracked.stop_trouble.clone().or(tracked.trouble.clone())))
+            }
+        }
+    }
+
+    /// A start that landed after the workflow's end, or after a stop task: its execution is stopped before anything
+    /// else is known of it.
+    pub(super) fn stop_latecomer(&mut self, key: Key, number: u32, arn: &Arc<str>) {
+        let Some(closed) = &self.closed else { return };
+        let Some(rules) = self.families.get(&key).and_then(|f| f.attempts.get(&number)).map(|a| a.rules) else {
+            return;
+        };
+        if rules.stop_when_over && !(rules.exit_handler && closed.except_exit_handlers) {
+            self.want_stop(arn);
+        }
+    }
+
+    /// Whether the workflow is over and what runs is stopped.
+    pub(super) fn stops_what_runs(&self) -> bool {
+        self.closed.as_ref().is_some_and(|closed| closed.stops)
     }
 
     /// A stop task for the whole workflow: nothing more starts, whoever waits ends.
     pub(super) fn stop_everything(&mut self) {
         let text = "a stop task of the workflow stopped everything";
         // A workflow that is over, too, stays so.
-        let stops = self.closed.as_ref().is_some_and(|closed| closed.stops);
-        self.closed = Some(Closed { text: text.to_owned(), except_exit_handlers: false, stops });
+        let (stops, since) = self.closed.as_ref().map_or((false, self.now), |closed| (closed.stops, closed.since));
+        self.closed = Some(Closed { text: text.to_owned(), except_exit_handlers: false, stops, since });
         let waiting: Vec<(Key, u32)> = self.queue.waiters().map(|w| (w.key, w.attempt)).collect();
         for (key, number) in waiting {
             self.end_attempt(key, number, Phase::Failed, text, None);

@@ -346,7 +346,7 @@ impl Machine {
         };
         self.track(key, attempt, pipeline, execution, None);
         if let Some(tracked) = self.executions.get_mut(&known) {
-            tracked.confirmed = false;
+            tracked.seen = None;
             tracked.foreign = true;
         }
     }
@@ -398,7 +398,7 @@ impl Machine {
             foreign: false,
             execution,
             started_at: None,
-            confirmed: true,
+            seen: Some(self.now),
             due: None,
             describing: false,
             end: if live { EndStage::Live } else { EndStage::Seen },

@@ -301,8 +301,8 @@ pub struct Tracked {
     pub execution: Execution,
     /// When Start returned it to this process.
     pub started_at: Option<Time>,
-    /// Seen by a describe or a list since Start returned it.
-    pub confirmed: bool,
+    /// When a describe or a list last showed it, since Start returned it.
+    pub seen: Option<Time>,
     /// When it is looked at next, while it lives.
     pub due: Option<Time>,
     pub describing: bool,

@@ -199,7 +199,7 @@ impl Machine {
         let now = self.now;
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let was_live = tracked.execution.status.is_live();
-        let was_confirmed = std::mem::replace(&mut tracked.confirmed, true);
+        let was_seen = tracked.seen.replace(now).is_some();
         tracked.trouble = None;
         tracked.missing = None;
         tracked.gone = None;
@@ -241,7 +241,7 @@ impl Machine {
                 self.look_later(arn);
             }
         }
-        if !was_confirmed || was_live != live || !live {
+        if !was_seen || was_live != live || !live {
             self.family_looks(arn);
         } else {
             self.followers_look(arn);

@@ -236,7 +236,7 @@ impl Machine {
         let live = targets
             .iter()
             .filter_map(|arn| self.executions.get(arn))
-            .any(|t| t.gone.is_none() && (t.execution.status.is_live() || !t.confirmed));
+            .any(|t| t.gone.is_none() && (t.execution.status.is_live() || t.seen.is_none()));
         if !live {
             let text = match targets.len() {
                 0 => "nothing to stop".to_owned(),
@@ -297,7 +297,7 @@ impl Machine {
         let mut open = targets
             .iter()
             .filter_map(|arn| self.executions.get(arn))
-            .filter(|t| t.gone.is_none() && (t.execution.status.is_live() || !t.confirmed))
+            .filter(|t| t.gone.is_none() && (t.execution.status.is_live() || t.seen.is_none()))
             .peekable();
         let Some(first) = open.peek() else {
             return stop.targets.is_none().then(|| {
@@ -358,7 +358,7 @@ impl Machine {
         if let Some(trouble) = tracked().find_map(|t| t.stop_trouble.as_ref().or(t.trouble.as_ref())) {
             text = format!("{text}; {}", told(trouble, text.len() + 2));
         }
-        View { phase: Some(Phase::Running), message: text, outputs: None, settled: tracked().all(|t| t.confirmed) }
+        View { phase: Some(Phase::Running), message: text, outputs: None, settled: tracked().all(|t| t.seen.is_some()) }
     }
 }
 

@@ -270,7 +270,7 @@ impl Machine {
     fn view_followed(&self, arn: &str) -> View {
         let Some(tracked) = self.executions.get(arn) else { return View::default() };
         let status = &tracked.execution.status;
-        if !tracked.confirmed && tracked.trouble.is_none() {
+        if tracked.seen.is_none() && tracked.trouble.is_none() {
             let mut view = View::passing(Some(Phase::Running), "started");
             view.outputs = Some(report::running_outputs(&tracked.execution.arn, &Status::Executing));
             return view;
@@ -284,8 +284,11 @@ impl Machine {
             phase: Some(Phase::Running),
             message: text,
             outputs: Some(report::running_outputs(&tracked.execution.arn, status)),
-            // Its end is known but not yet explained: that takes a describe and the steps.
-            settled: status.is_live(),
+            // An end that is known but not yet explained takes a describe and the steps; a stop that was just sent
+            // ends the node as soon as it is taken.
+            settled: status.is_live()
+                && !(self.stops_what_runs()
+                    && tracked.stop.is_some_and(|stop| stop.tries == 1 && stop.send_at.is_none())),
         }
     }
 

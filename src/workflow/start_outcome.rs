@@ -73,7 +73,7 @@ impl Machine {
         }
         if let Some(tracked) = self.executions.get_mut(&arn) {
             // The token may have found an older execution: only a describe tells.
-            tracked.confirmed = false;
+            tracked.seen = None;
             tracked.started_at = Some(self.now);
             tracked.when_over = when_over;
         }
@@ -82,9 +82,7 @@ impl Machine {
             attempt.trouble = None;
             attempt.desk.started |= new;
         }
-        if self.closed.is_some() {
-            self.stop_if_over(key, number, &arn);
-        }
+        self.stop_latecomer(key, number, &arn);
         self.describe(&arn);
     }
 

@@ -118,12 +118,12 @@ impl Machine {
             .attempts
             .iter()
             .any(|(n, a)| *n != number && matches!(a.stage, Stage::Starting(_) | Stage::Searching { .. }));
-        let unconfirmed = family.executions.iter().any(|arn| self.executions.get(arn).is_some_and(|t| !t.confirmed));
-        if let Some(arn) = self.followed(key, number).filter(|_| unconfirmed) {
+        let unseen = family.executions.iter().any(|arn| self.executions.get(arn).is_some_and(|t| t.seen.is_none()));
+        if let Some(arn) = self.followed(key, number).filter(|_| unseen) {
             self.follow(key, number, &arn);
             return;
         }
-        if other_start || unconfirmed {
+        if other_start || unseen {
             // One start at a time under a key: what it yields decides for the others.
             self.wake_attempt(key, number, Duration::from_secs(1));
             return;
@@ -184,7 +184,7 @@ impl Machine {
 
     pub(super) fn follow(&mut self, key: Key, number: u32, arn: &Arc<str>) {
         self.queue.leave(key, number);
-        let own = self.executions.get(arn).is_some_and(|t| t.attempt == number && t.confirmed);
+        let own = self.executions.get(arn).is_some_and(|t| t.attempt == number && t.seen.is_some());
         if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
             if !matches!(&attempt.stage, Stage::Following(known) if known == arn) {
                 attempt.stage = Stage::Following(arn.clone());
@@ -198,9 +198,7 @@ impl Machine {
         match self.executions.get(arn).map(|t| (t.gone.clone(), t.execution.status.is_live())) {
             Some((Some(text), _)) => self.end_attempt(key, number, Phase::Error, &text, None),
             Some((None, true)) => {
-                if self.closed.as_ref().is_some_and(|closed| closed.stops) {
-                    self.stop_if_over(key, number, arn);
-                }
+                self.stop_if_over(key, number, arn);
                 self.check_timeout(key, number, arn);
             }
             Some((None, false)) | None => {}

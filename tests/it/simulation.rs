@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo test --test it simulation                          300 seeds
-//! AWF_AWS_TEST_SEEDS=20000 cargo test --release --test it simulation
+//! AWF_AWS_TEST_SEEDS=20000 cargo test --release --test it simulation        (or 5000..20000)
 //! AWF_AWS_TEST_SEED=4711 cargo test --test it simulation   tells the story of one seed
 //! ```
 
@@ -34,8 +34,16 @@ const SEEDS: u64 = 300;
 /// A deliberate break must show within so many.
 const SEEDS_TO_CATCH: u64 = 2000;
 
-fn number(variable: &str) -> Option<u64> {
-    env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+fn number(variable: &str, text: &str) -> u64 {
+    text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}"))
+}
+
+/// The seeds that were asked for: so many, or from the first to the last.
+fn seeds() -> Range<u64> {
+    let variable = "AWF_AWS_TEST_SEEDS";
+    let text = env::var(variable).unwrap_or_else(|_| SEEDS.to_string());
+    let (first, end) = text.split_once("..").unwrap_or(("0", &text));
+    number(variable, first)..number(variable, end)
 }
 
 /// What goes wrong first among these seeds.
@@ -62,7 +70,8 @@ fn first_failure(seeds: Range<u64>, sabotage: Option<Sabotage>) -> Option<(u64, 
 
 #[test]
 fn one_execution_per_node_whatever_crashes() {
-    if let Some(seed) = number("AWF_AWS_TEST_SEED") {
+    if let Ok(seed) = env::var("AWF_AWS_TEST_SEED") {
+        let seed = number("AWF_AWS_TEST_SEED", &seed);
         let mut world = World::new(Plan::of(seed), None, true);
         let result = world.run();
         eprintln!("{:#?}", world.plan);
@@ -72,7 +81,7 @@ fn one_execution_per_node_whatever_crashes() {
         result.unwrap();
         return;
     }
-    if let Some((seed, broken)) = first_failure(0..number("AWF_AWS_TEST_SEEDS").unwrap_or(SEEDS), None) {
+    if let Some((seed, broken)) = first_failure(seeds(), None) {
         panic!("{broken}\nto replay: AWF_AWS_TEST_SEED={seed} cargo test --test it simulation::one -- --nocapture");
     }
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use awf_aws::{
+    input::{OnStop, Task},
     pipelines::{CallErrorKind, Status},
     protocol::Phase,
-    workflow::{Settings, WorkflowState},
+    workflow::{Event, Settings, WorkflowState},
 };
 
 use super::world::{World, message, phase, task, with};
@@ -121,13 +122,80 @@ fn but_happens_when_nobody_answers() {
 fn a_node_of_a_stopped_workflow_that_is_asked_for_later_fails_too() {
     let mut w = world();
     w.workflow = Some(ALIVE);
-    w.ask(&with(task("a", 0), |e| e.on_stop = Some(awf_aws::input::OnStop::Leave)));
+    w.ask(&with(task("a", 0), |e| e.on_stop = Some(OnStop::Leave)));
     w.restart();
     w.workflow = Some(WorkflowState::Over);
     let reply = w.ask(&task("b", 0));
     assert_eq!(phase(&reply), Some(Phase::Failed), "{}", message(&reply));
-    let reply = w.ask(&with(task("a", 0), |e| e.on_stop = Some(awf_aws::input::OnStop::Leave)));
+    let reply = w.ask(&with(task("a", 0), |e| e.on_stop = Some(OnStop::Leave)));
     assert_eq!(phase(&reply), Some(Phase::Failed), "{}", message(&reply));
     assert!(message(&reply).contains("left running"), "{}", message(&reply));
     assert_eq!(w.executions[0].status, Status::Executing);
+}
+
+/// A node whose execution runs, and whose workflow is stopped just then, unseen yet.
+fn stopped_unseen(on_stop: OnStop) -> (World, Task) {
+    let mut w = world();
+    w.workflow = Some(ALIVE);
+    let task = with(task("a", 0), |e| e.on_stop = Some(on_stop));
+    w.ask(&task);
+    w.pass(MINUTE);
+    w.workflow = Some(WorkflowState::Over);
+    (w, task)
+}
+
+#[test]
+fn an_execution_that_ended_just_before_the_workflow_is_told_as_it_ended() {
+    for on_stop in [OnStop::Stop, OnStop::Leave] {
+        let (mut w, task) = stopped_unseen(on_stop);
+        w.end(0, Status::Succeeded);
+        // The look that would have shown it comes after the word that the workflow is over.
+        w.handle(Event::WorkflowObserved(WorkflowState::Over));
+        w.pass(2 * SECOND);
+        let reply = w.ask(&task);
+        assert_eq!(phase(&reply), Some(Phase::Succeeded), "{on_stop:?}: {}", message(&reply));
+    }
+}
+
+#[test]
+fn the_node_of_a_stopped_workflow_ends_when_the_stop_is_taken() {
+    let (mut w, task) = stopped_unseen(OnStop::Stop);
+    w.silent = vec!["StopPipelineExecution"];
+    w.pass(MINUTE);
+    assert!(w.ask(&task).requeue.is_some(), "its end is not certain");
+    w.silent.clear();
+    w.answer_open(0);
+    let reply = w.ask(&task);
+    assert_eq!(phase(&reply), Some(Phase::Failed));
+    assert!(message(&reply).contains("is being stopped"), "{}", message(&reply));
+}
+
+#[test]
+fn a_stop_that_is_denied_is_said_with_the_end_of_the_workflow_and_tried_on() {
+    let (mut w, task) = stopped_unseen(OnStop::Stop);
+    w.fail("StopPipelineExecution", &[CallErrorKind::Denied]);
+    w.pass(MINUTE);
+    let reply = w.ask(&task);
+    assert_eq!(phase(&reply), Some(Phase::Failed));
+    let told = "its execution goes on, it cannot be stopped: AWS said access_denied";
+    assert!(message(&reply).contains(told), "{}", message(&reply));
+    w.pass(MINUTE);
+    assert_eq!(w.executions[0].status, Status::Stopping, "the stop is tried on");
+}
+
+#[test]
+fn a_stop_that_nobody_answers_keeps_its_node_for_ten_minutes() {
+    for on_stop in [OnStop::Stop, OnStop::Leave] {
+        let (mut w, task) = stopped_unseen(on_stop);
+        w.fail("StopPipelineExecution", &[CallErrorKind::Unreachable; 1000]);
+        w.fail("DescribePipelineExecution", &[CallErrorKind::Unreachable; 1000]);
+        w.pass(9 * MINUTE);
+        let reply = w.ask(&task);
+        assert_eq!(phase(&reply), Some(Phase::Running), "{on_stop:?}: {}", message(&reply));
+        assert!(message(&reply).contains("AWS said connector"), "{}", message(&reply));
+        w.pass(2 * MINUTE);
+        let reply = w.ask(&task);
+        assert_eq!(phase(&reply), Some(Phase::Failed), "{on_stop:?}: {}", message(&reply));
+        assert!(message(&reply).contains("the workflow was stopped; its execution "), "{}", message(&reply));
+    }
 }

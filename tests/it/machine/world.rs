@@ -220,6 +220,9 @@ impl World {
             Call::StopExecution { arn, .. } => {
                 let now = self.now;
                 let execution = self.executions.iter_mut().find(|e| e.arn == *arn).unwrap();
+                if !execution.status.is_live() {
+                    return Err(error(CallErrorKind::Invalid));
+                }
                 execution.status = Status::Stopping;
                 execution.modified = Some(now);
                 CallReply::Stopping
