@@ -210,7 +210,10 @@ impl Search<'_> {
         loop {
             match self.call(client, Call::ListPipelines { next_token: next_token.take() }).await {
                 Ok(CallReply::Pipelines { page, next_token: more }) => {
-                    names.extend(page);
+                    // Nothing that began earlier can still run.
+                    let furthest = self.now.minus(FURTHEST);
+                    let recent = page.into_iter().filter(|p| p.last_started.is_none_or(|at| at >= furthest));
+                    names.extend(recent.map(|p| p.name));
                     next_token = more;
                 }
                 Ok(_) => {}

@@ -117,28 +117,22 @@ pub struct Selective {
 /// What a call answered.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CallReply {
-    CallerIdentity {
-        account: String,
-    },
+    CallerIdentity { account: String },
     Pipeline(PipelineDescription),
-    Started {
-        arn: String,
-    },
+    Started { arn: String },
     Execution(Execution),
-    /// Names.
-    Pipelines {
-        page: Vec<String>,
-        next_token: Option<String>,
-    },
-    Executions {
-        page: Vec<Execution>,
-        next_token: Option<String>,
-    },
-    Steps {
-        page: Vec<Step>,
-        next_token: Option<String>,
-    },
+    Pipelines { page: Vec<PipelineSummary>, next_token: Option<String> },
+    Executions { page: Vec<Execution>, next_token: Option<String> },
+    Steps { page: Vec<Step>, next_token: Option<String> },
     Stopping,
+}
+
+/// A line of ListPipelines as far as we use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipelineSummary {
+    pub name: String,
+    /// When its last execution began, if SageMaker says so (`LastExecutionTime`).
+    pub last_started: Option<Time>,
 }
 
 /// DescribePipeline's answer as far as we use it.

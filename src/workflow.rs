@@ -9,7 +9,7 @@
 //! | `locating` | before a start: the account, and one complete listing that finds earlier executions |
 //! | `starting`, `start_outcome` | the table of [`identity`], the start [`queue`], and what a start's answer lets us know |
 //! | `polling` | rounds ([`poll_plan`]), ends, steps, executions that are gone |
-//! | `questions` | `validate` and `stop` nodes |
+//! | `questions`, `survey` | `validate` and `stop` nodes, and what a stop of everything has to find first |
 //! | [`trouble`] | the table of what a failed call leads to, which all of them consult |
 //! | `watch` | what Kubernetes says of the workflow, and when it is asked |
 //! | `ending` | time-outs, stops, the end of the workflow |
@@ -46,6 +46,7 @@ mod requests;
 mod sabotage;
 mod start_outcome;
 mod starting;
+mod survey;
 pub mod trouble;
 mod watch;
 
@@ -57,6 +58,7 @@ use identity::Key;
 use node::{Client, Family, NodeRef, Pipeline, StopNode, Tracked, Validation};
 use pace::{Outbox, Priority, Waiting};
 use queue::StartQueue;
+use survey::Survey;
 use watch::Watch;
 
 /// Names one parked request of the agent.
@@ -221,6 +223,8 @@ pub struct Machine {
     executions: HashMap<Arc<str>, Tracked>,
     validations: HashMap<Key, Validation>,
     stops: HashMap<Key, StopNode>,
+    /// What a stop of everything has to know first.
+    surveys: HashMap<ClientKey, Survey>,
     queue: StartQueue,
     /// What a queued start replaces.
     predecessors: HashMap<(Key, u32), Option<String>>,
@@ -257,6 +261,7 @@ enum Purpose {
     Identity(ClientKey),
     Digest { pipeline: usize, version: Option<i64> },
     Listing { pipeline: usize },
+    Survey { pipeline: usize },
     Start { key: Key, attempt: u32 },
     Describe(Arc<str>),
     Round { pipeline: usize },
@@ -297,6 +302,7 @@ impl Machine {
             executions: HashMap::new(),
             validations: HashMap::new(),
             stops: HashMap::new(),
+            surveys: HashMap::new(),
             queue: StartQueue::default(),
             predecessors: HashMap::new(),
             uid: None,
@@ -359,6 +365,7 @@ impl Machine {
         match purpose {
             Purpose::Identity(client) => self.account_answered(&client, ended.result),
             Purpose::Digest { pipeline, version } => self.digest_answered(pipeline, version, ended.result),
+            Purpose::Survey { pipeline } => self.survey_answered(pipeline, ended.result),
             Purpose::Listing { pipeline } => self.listing_answered(pipeline, ended.result),
             Purpose::Start { key, attempt } => self.start_answered(key, attempt, ended.result),
             Purpose::Describe(arn) => self.describe_answered(&arn, ended.result),

@@ -5,13 +5,13 @@ use aws_sdk_sagemaker::{
         describe_pipeline::DescribePipelineOutput, describe_pipeline_execution::DescribePipelineExecutionOutput,
     },
     types::{
-        OutputParameter, Parameter, PipelineExecutionStep, PipelineExecutionStepMetadata, PipelineExecutionSummary,
-        SelectedStep, SelectiveExecutionConfig,
+        self, OutputParameter, Parameter, PipelineExecutionStep, PipelineExecutionStepMetadata,
+        PipelineExecutionSummary, SelectedStep, SelectiveExecutionConfig,
     },
 };
 use aws_smithy_types::DateTime;
 
-use crate::pipelines::{Execution, PipelineDescription, Selective, Status, Step, Time};
+use crate::pipelines::{Execution, PipelineDescription, PipelineSummary, Selective, Status, Step, Time};
 
 /// What stands for a status that SageMaker left out; unknown, so treated as running.
 const NO_STATUS: &str = "no status";
@@ -37,6 +37,11 @@ pub fn pipeline(asked: String, out: DescribePipelineOutput) -> PipelineDescripti
         last_modified: time(out.last_modified_time),
         definition: out.pipeline_definition.unwrap_or_default(),
     }
+}
+
+/// A line of ListPipelines; one without a name is of no use.
+pub fn pipeline_summary(line: types::PipelineSummary) -> Option<PipelineSummary> {
+    Some(PipelineSummary { name: text(line.pipeline_name)?, last_started: time(line.last_execution_time) })
 }
 
 /// DescribePipelineExecution's answer; `asked` stands in for a missing ARN.

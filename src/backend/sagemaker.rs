@@ -187,8 +187,8 @@ impl Inner {
             Call::ListPipelines { next_token } => {
                 let request = sagemaker.list_pipelines().max_results(PAGE).set_next_token(next_token).customize();
                 let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
-                let page =
-                    out.pipeline_summaries.unwrap_or_default().into_iter().filter_map(|p| p.pipeline_name).collect();
+                let lines = out.pipeline_summaries.unwrap_or_default();
+                let page = lines.into_iter().filter_map(convert::pipeline_summary).collect();
                 Ok(CallReply::Pipelines { page, next_token: convert::text(out.next_token) })
             }
             Call::ListExecutions { pipeline, created_after, next_token } => {

@@ -14,7 +14,7 @@ use crate::{
     backend::Backend,
     pipelines::{
         Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, Clock, Execution, PipelineDescription,
-        StartExecution, Status, Step, Time,
+        PipelineSummary, StartExecution, Status, Step, Time,
     },
 };
 
@@ -161,7 +161,7 @@ fn reply(call: &Call, output: &Value) -> CallReply {
         Call::StartExecution(_) => CallReply::Started { arn: text(output, "PipelineExecutionArn").unwrap_or_default() },
         Call::DescribeExecution { .. } => CallReply::Execution(execution(output)),
         Call::ListPipelines { .. } => CallReply::Pipelines {
-            page: items("PipelineSummaries").iter().filter_map(|p| text(p, "PipelineName")).collect(),
+            page: items("PipelineSummaries").iter().filter_map(pipeline_summary).collect(),
             next_token,
         },
         Call::ListExecutions { .. } => CallReply::Executions {
@@ -222,6 +222,10 @@ fn error(refusal: &Refusal, request_id: Option<String>) -> CallError {
 
 fn text(json: &Value, member: &str) -> Option<String> {
     json.get(member).and_then(Value::as_str).map(str::to_owned)
+}
+
+fn pipeline_summary(json: &Value) -> Option<PipelineSummary> {
+    Some(PipelineSummary { name: text(json, "PipelineName")?, last_started: at(json, "LastExecutionTime") })
 }
 
 fn at(json: &Value, member: &str) -> Option<Time> {

@@ -14,7 +14,7 @@ use crate::{
 use super::{
     Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
     identity::{Key, Marker, WhenOver},
-    node::{EndStage, Family, Listing, NodeRef, Pipeline, Tracked, Trouble},
+    node::{EndStage, Family, Listing, NodeRef, Pipeline, StopNode, Tracked, Trouble},
     trouble::{Place, Reaction, reaction},
 };
 
@@ -23,10 +23,10 @@ const FURTHEST: Duration = Duration::from_secs(28 * 24 * 3600);
 /// Without knowing when the workflow was created, the listing stops after so many pages.
 const PAGES_WITHOUT_START: usize = 20;
 /// The workflow's clock and AWS's may differ.
-const CREATED_SLACK: Duration = Duration::from_secs(60);
+pub(super) const CREATED_SLACK: Duration = Duration::from_secs(60);
 /// A pipeline that was not there is looked for again after this long, for nodes that come later.
 const REFUSED_REST: Duration = Duration::from_secs(30);
-const RETRY_MOST: Duration = Duration::from_secs(15);
+pub(super) const RETRY_MOST: Duration = Duration::from_secs(15);
 
 /// How far the facts that must come before a start are.
 pub(super) enum Located {
@@ -39,24 +39,35 @@ pub(super) enum Located {
 impl Machine {
     /// The number of a task's pipeline; made known when it is new.
     pub(super) fn pipeline_of(&mut self, task: &Task) -> usize {
-        let known = self.pipelines.iter().position(|p| {
-            p.client == task.client && p.account == task.account_id && p.name.eq_ignore_ascii_case(&task.pipeline_name)
-        });
-        if let Some(number) = known {
+        let (client, account, name) = (&task.client, &task.account_id, &task.pipeline_name);
+        self.pipeline_named(client, account, name, task.pipeline_arn(), task.workflow_created)
+    }
+
+    /// The number of a pipeline; made known when it is new.
+    pub(super) fn pipeline_named(
+        &mut self,
+        client: &ClientKey,
+        account: &str,
+        name: &str,
+        arn: String,
+        created: Option<Time>,
+    ) -> usize {
+        let is_it = |p: &Pipeline| p.client == *client && p.account == account && p.name.eq_ignore_ascii_case(name);
+        if let Some(number) = self.pipelines.iter().position(is_it) {
             if let Some(pipeline) = self.pipelines.get_mut(number).filter(|p| p.workflow_created.is_none()) {
-                pipeline.workflow_created = task.workflow_created;
+                pipeline.workflow_created = created;
             }
             return number;
         }
         let unlisted = self.sabotaged(Sabotage::NoListing);
         self.pipelines.push(Pipeline {
-            client: task.client.clone(),
-            account: task.account_id.clone(),
-            name: task.pipeline_name.clone(),
-            arn: task.pipeline_arn(),
+            client: client.clone(),
+            account: account.to_owned(),
+            name: name.to_owned(),
+            arn,
             listing: if unlisted { Listing::Complete } else { Listing::Wanted { at: self.now, tries: 0 } },
             listed_at: if unlisted { Time(i64::MAX) } else { self.now },
-            workflow_created: task.workflow_created,
+            workflow_created: created,
             due: BTreeSet::new(),
             live: HashSet::new(),
             starting: 0,
@@ -135,7 +146,9 @@ impl Machine {
         nodes.extend(
             self.validations.iter().filter(|(_, v)| v.pipeline == pipeline).map(|(k, _)| NodeRef::Validate(*k)),
         );
-        nodes.extend(self.stops.iter().filter(|(_, s)| s.pipeline == pipeline).map(|(k, _)| NodeRef::Stop(*k)));
+        // A stop of everything waits for every pipeline.
+        let looks = |s: &StopNode| s.pipeline == pipeline || s.targets.is_none();
+        nodes.extend(self.stops.iter().filter(|(_, s)| looks(s)).map(|(k, _)| NodeRef::Stop(*k)));
         // In the order in which they asked: the start queue is first in, first out.
         nodes.sort_by_key(|node| {
             (self.desk(*node).map(|desk| (desk.asked_since, desk.parked.first().map(|p| p.0))), *node)

@@ -181,6 +181,7 @@ impl Machine {
             (stop.pipeline, stop.task.clone(), stop.denied_grace, stop.desk.asked_since);
         let looking = stop.targets.is_none();
         let Action::Stop { execution_arn, .. } = &task.action else { return };
+        let all = execution_arn.is_none() && task.execution_key.is_none();
         if let Some(text) = self.stop_took_too_long(key) {
             self.end_stop(key, Phase::Failed, &text);
             return;
@@ -190,11 +191,10 @@ impl Machine {
                 self.track_foreign(key, 0, pipeline, arn);
                 self.set_targets(key, vec![arn.as_str().into()]);
             } else {
-                let all = task.execution_key.is_none();
                 if all {
                     self.stop_everything();
                 }
-                match self.locate(pipeline) {
+                match if all { self.survey(pipeline) } else { self.locate(pipeline) } {
                     Located::NotYet => {
                         let denied = self.locating_trouble(pipeline).filter(|t| t.denied).cloned();
                         if let Some(trouble) = denied.filter(|t| t.outlasted(since, grace)) {
@@ -238,11 +238,14 @@ impl Machine {
             .filter_map(|arn| self.executions.get(arn))
             .any(|t| t.gone.is_none() && (t.execution.status.is_live() || t.seen.is_none()));
         if !live {
-            let text = match targets.len() {
+            let mut text = match targets.len() {
                 0 => "nothing to stop".to_owned(),
                 1 => "the execution has ended".to_owned(),
                 n => format!("{n} executions have ended"),
             };
+            if let Some(gap) = self.survey_gap(pipeline).filter(|_| all) {
+                text.push_str(&format!("; only pipelines that nodes have named were looked at: {gap}"));
+            }
             self.end_stop(key, Phase::Succeeded, &text);
         }
     }

@@ -309,6 +309,11 @@ impl Machine {
         let times = clients.into_iter().map(|client| self.outbox.write_time(client, self.now));
         let next = times.filter(|at| *at > self.now).min();
         self.timers.extend(next.map(|at| (at, Timer::Queue)));
+        // Who waits behind others is not told Pending for long while another pod has started it.
+        let pipelines: BTreeSet<usize> = self.queue.waiters().map(|w| w.pipeline).collect();
+        for pipeline in pipelines {
+            self.is_freshly_listed(pipeline);
+        }
     }
 
     /// Whether another process's start of this pipeline would be known or its token still be remembered. A node may

@@ -5,8 +5,10 @@ mod ends;
 mod endurance;
 mod properties;
 mod starts;
+mod stops;
 mod waits;
 mod watch;
 mod world;
 
+pub use stops::stop;
 pub use world::{key_of, task, with};

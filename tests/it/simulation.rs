@@ -11,6 +11,7 @@ mod argo;
 mod checks;
 mod plan;
 mod pod;
+mod templates;
 mod world;
 
 use std::{

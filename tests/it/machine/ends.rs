@@ -1,4 +1,4 @@
-//! Polling, ends, retries, time-outs and stops.
+//! Polling, ends, retries and time-outs.
 
 use std::time::Duration;
 
@@ -12,7 +12,10 @@ use awf_aws::{
     },
 };
 
-use super::world::{World, message, output, phase, task, with};
+use super::{
+    stops::stop,
+    world::{World, message, output, phase, task, with},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -322,50 +325,6 @@ fn a_node_that_waits_too_long_never_starts() {
     assert_eq!(phase(&reply), Some(Phase::Failed));
     assert!(message(&reply).contains("before it could start"));
     assert!(w.executions.is_empty());
-}
-
-pub fn stop(key: Option<&str>, arn: Option<String>) -> awf_aws::input::Task {
-    let mut stop = task("", 0);
-    stop.execution_key = key.map(str::to_owned);
-    stop.fallback_key = format!("{key:?}{arn:?}");
-    stop.action = Action::Stop { execution_arn: arn, timeout: None };
-    stop
-}
-
-#[test]
-fn a_stop_task_stops_one_key_or_everything_and_succeeds_when_they_have_ended() {
-    let mut w = World::new();
-    w.ask(&task("a", 0));
-    w.ask(&task("b", 0));
-    assert_eq!(phase(&w.ask(&stop(Some("a"), None))), Some(Phase::Running));
-    assert_eq!((&w.executions[0].status, &w.executions[1].status), (&Status::Stopping, &Status::Executing));
-    w.end(0, Status::Stopped);
-    w.pass(MINUTE);
-    assert_eq!(phase(&w.ask(&stop(Some("a"), None))), Some(Phase::Succeeded));
-    w.ask(&stop(None, None));
-    assert_eq!(w.executions[1].status, Status::Stopping);
-    let late = w.ask(&task("c", 0));
-    assert_eq!(phase(&late), Some(Phase::Failed), "the workflow starts nothing more");
-    w.end(1, Status::Failed);
-    w.pass(MINUTE);
-    assert_eq!(phase(&w.ask(&stop(None, None))), Some(Phase::Succeeded), "whatever the end");
-}
-
-#[test]
-fn a_stop_in_a_fresh_process_finds_what_runs_by_its_marker() {
-    let mut w = World::new();
-    w.ask(&task("a", 0));
-    w.restart();
-    w.ask(&stop(None, None));
-    assert_eq!(w.executions[0].status, Status::Stopping);
-}
-
-#[test]
-fn nothing_to_stop_is_a_success() {
-    let mut w = World::new();
-    let reply = w.ask(&stop(None, None));
-    assert_eq!(phase(&reply), Some(Phase::Succeeded));
-    assert_eq!(message(&reply), "nothing to stop");
 }
 
 #[test]

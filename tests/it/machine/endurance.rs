@@ -9,7 +9,7 @@ use awf_aws::{
     workflow::{Event, Settings, WorkflowState},
 };
 
-use super::ends::stop;
+use super::stops::stop;
 use super::world::{World, message, output, phase, task, with};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use awf_aws::{
+    input::Task,
     pipelines::{CallErrorKind, Status},
     protocol::Phase,
     workflow::{Event, Settings, WorkflowState},
@@ -50,6 +51,25 @@ fn a_denial_that_was_mended_does_not_end_a_node_that_now_waits_for_capacity() {
     let reply = w.ask(&task("a", 0));
     assert_eq!(phase(&reply), Some(Phase::Pending), "{}", message(&reply));
     assert!(message(&reply).starts_with("waiting for SageMaker capacity"), "{}", message(&reply));
+}
+
+#[test]
+fn who_waits_behind_others_is_followed_once_another_pod_has_started_it() {
+    let mut w = World::new();
+    let behind = Task { pipeline_name: "Other".into(), ..task("b", 0) };
+    w.fail("StartPipelineExecution", &[CallErrorKind::QuotaExceeded; 1000]);
+    w.ask(&task("a", 0));
+    assert_eq!(phase(&w.ask(&behind)), Some(Phase::Pending));
+    // The other pod's process, of the same workflow.
+    let here = w.machine_of_another_pod();
+    w.failures.clear();
+    w.ask(&behind);
+    assert_eq!(w.executions.len(), 1);
+    w.fail("StartPipelineExecution", &[CallErrorKind::QuotaExceeded; 1000]);
+    w.machine_goes_on(here);
+    w.pass(6 * MINUTE);
+    let reply = w.ask(&behind);
+    assert_eq!(phase(&reply), Some(Phase::Running), "{}", message(&reply));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use awf_aws::{
     input::{Action, Execute, Task, WorkflowId},
     pipelines::{
         Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, Execution, PipelineDescription,
-        StartExecution, Status, Step, Time,
+        PipelineSummary, StartExecution, Status, Step, Time,
     },
     protocol::{ExecuteTemplateReply, Phase},
     workflow::{CallId, Command, Event, Machine, Note, RequestId, Settings, WorkflowState, identity::Key},
@@ -79,6 +79,8 @@ pub struct World {
     pub lists_say_when: bool,
     pub account: String,
     pub definition: String,
+    /// What ListPipelines shows.
+    pub pipelines: Vec<PipelineSummary>,
     pub calls: Vec<Call>,
     pub unanswered: Vec<(CallId, Call)>,
     /// What Kubernetes answers; nothing: the question stays open.
@@ -117,6 +119,7 @@ impl World {
             definition:
                 r#"{"Parameters":[{"Name":"Depth"},{"Name":"Size","DefaultValue":"1"}],"Steps":[{"Name":"Train"}]}"#
                     .into(),
+            pipelines: vec![PipelineSummary { name: "MyPipeline".into(), last_started: None }],
             calls: vec![],
             unanswered: vec![],
             workflow: None,
@@ -132,6 +135,18 @@ impl World {
         self.machine = Machine::new(Settings { pod_born: self.now, ..self.settings.clone() });
         self.alarm = None;
         self.unanswered.clear();
+    }
+
+    /// Puts the machine aside and goes on with another pod's.
+    pub fn machine_of_another_pod(&mut self) -> (Machine, Option<Time>) {
+        let other = Machine::new(Settings { pod_born: self.now, ..self.settings.clone() });
+        (std::mem::replace(&mut self.machine, other), self.alarm.take())
+    }
+
+    /// The other pod is gone; the one that was put aside goes on.
+    pub fn machine_goes_on(&mut self, (machine, alarm): (Machine, Option<Time>)) {
+        self.machine = machine;
+        self.alarm = alarm;
     }
 
     pub fn fail(&mut self, operation: &'static str, kinds: &[CallErrorKind]) {
@@ -204,10 +219,11 @@ impl World {
                 Some(execution) => CallReply::Execution(execution.clone()),
                 None => return Err(error(CallErrorKind::NotFound)),
             },
-            Call::ListPipelines { .. } => CallReply::Pipelines { page: vec!["MyPipeline".into()], next_token: None },
-            Call::ListExecutions { next_token, created_after, .. } => {
+            Call::ListPipelines { .. } => CallReply::Pipelines { page: self.pipelines.clone(), next_token: None },
+            Call::ListExecutions { pipeline, next_token, created_after } => {
                 let from: usize = next_token.as_deref().map_or(0, |t| t.parse().unwrap());
                 let mut all: Vec<Execution> = self.executions.iter().rev().cloned().collect();
+                all.retain(|e| e.arn.contains(&format!("/{}/", name(pipeline))));
                 all.retain(|e| created_after.is_none_or(|after| e.created.unwrap() >= after));
                 let mut page: Vec<Execution> = all.iter().skip(from).take(100).cloned().collect();
                 if !self.lists_say_when {
@@ -235,7 +251,8 @@ impl World {
             return arn.clone();
         }
         let arn = format!(
-            "arn:aws:sagemaker:us-west-2:{ACCOUNT}:pipeline/MyPipeline/execution/{:012}",
+            "arn:aws:sagemaker:us-west-2:{ACCOUNT}:pipeline/{}/execution/{:012}",
+            name(&start.pipeline),
             self.executions.len() + 1
         );
         self.tokens.insert(start.token.clone(), arn.clone());
@@ -309,6 +326,11 @@ impl World {
     pub fn count(&self, operation: &str) -> usize {
         self.calls.iter().filter(|c| c.operation() == operation).count()
     }
+}
+
+/// A pipeline is called by its name or its ARN.
+fn name(pipeline: &str) -> &str {
+    pipeline.rsplit('/').next().unwrap_or(pipeline)
 }
 
 pub fn error(kind: CallErrorKind) -> CallError {

@@ -2,12 +2,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
     time::Duration,
 };
 
 use awf_aws::{
-    input::{OnStop, Task, WorkflowId},
     pipelines::Time,
     protocol::{ExecuteTemplateReply, Phase, parse_go_duration},
     workflow::WorkflowState,
@@ -16,9 +14,9 @@ use awf_aws::{
 use super::{
     plan::{NodePlan, SECOND},
     pod::{Pod, PodId},
+    templates::exit_handler,
     world::{Happening, World},
 };
-use crate::machine::{task, with};
 
 /// A node of the workflow, by number: every attempt is a node of its own.
 pub type NodeId = usize;
@@ -243,12 +241,13 @@ impl World {
         }
         let exit = workflow.nodes.iter().find(|n| n.is_exit_handler() && n.run == workflow.run);
         match exit {
-            None if !unfinished && plan.exit_handler => {
-                unfinished = true;
-                new.push(Node::new(exit_handler(workflow.run), workflow.run, 0));
+            None => {
+                if let Some(work) = plan.exit_handler.filter(|_| !unfinished) {
+                    unfinished = true;
+                    new.push(Node::new(exit_handler(workflow.run, work), workflow.run, 0));
+                }
             }
             Some(node) => unfinished |= node.ended.is_none(),
-            None => {}
         }
         let first = workflow.nodes.len();
         workflow.nodes.extend(new);
@@ -420,42 +419,10 @@ impl World {
         }
         self.after(PATCH_EVERY, Happening::Patch(id, generation));
     }
-
-    /// The node's template, rendered as it is now.
-    pub fn render(&self, number: usize, node: NodeId) -> Arc<Task> {
-        let workflow = &self.workflows[number];
-        let node = &workflow.nodes[node];
-        let mut rendered = with(task(&node.plan.name, node.attempt), |e| {
-            e.timeout = node.plan.timeout;
-            e.on_stop = node.plan.leave.then_some(OnStop::Leave);
-            e.max_running = node.plan.max_running;
-            if self.plan.rerendered {
-                e.args_digest = format!("{:012x}", self.now.0 / 60_000);
-                e.parameters = vec![("Now".to_owned(), e.args_digest.clone())];
-            }
-        });
-        rendered.workflow =
-            WorkflowId { uid: workflow.uid.clone(), name: format!("wf-{number}"), namespace: "argo".to_owned() };
-        rendered.workflow_created = Some(workflow.created);
-        rendered.pipeline_name = node.plan.pipeline.to_owned();
-        Arc::new(rendered)
-    }
 }
 
 fn succeeded(node: &Node) -> bool {
     node.ended.as_ref().is_some_and(|ended| ended.phase == Phase::Succeeded)
-}
-
-fn exit_handler(run: u32) -> NodePlan {
-    NodePlan {
-        name: format!("wf.onExit({run})"),
-        pipeline: "Quick",
-        retries: 0,
-        timeout: None,
-        leave: false,
-        max_running: None,
-        after: Duration::ZERO,
-    }
 }
 
 /// The end that a reply tells of.

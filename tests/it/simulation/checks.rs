@@ -17,7 +17,7 @@ use awf_aws::{
 
 use super::{
     argo::{Ended, Node, NodeId, ended},
-    plan::{Kubernetes, SECOND},
+    plan::{ATTACHED, Kubernetes, SECOND, Work},
     pod::PodId,
     world::World,
 };
@@ -47,6 +47,11 @@ pub struct Checks {
 }
 
 impl Checks {
+    /// The next execution in the book has this marker.
+    pub fn knows(&mut self, marker: Marker) {
+        self.markers.push(marker);
+    }
+
     pub fn broke(&mut self, promise: impl Into<String>) {
         self.broken.get_or_insert(promise.into());
     }
@@ -141,6 +146,14 @@ impl World {
 
     /// Nothing is stopped that should live.
     fn check_stop(&mut self, arn: &str) {
+        if arn == self.elsewhere {
+            // Somebody else's is stopped when a stop names the node that is attached to it, and never else.
+            let asked = |number: usize| self.is_stopped_by_task(number, ATTACHED, false);
+            if !(0..self.workflows.len()).any(asked) {
+                self.checks.broke("somebody else's execution was stopped, and nobody wanted that");
+            }
+            return;
+        }
         let found = self.book.executions().iter().position(|e| e.arn == arn);
         let Some(marker) = found.and_then(|i| self.checks.markers.get(i).cloned()) else { return };
         let Some((number, node)) = self.node_of(&marker) else { return };
@@ -149,16 +162,26 @@ impl World {
             || workflow.completed_at.is_some()
             || self.is_past_deadline(number, now.plus(CLOCKS));
         let created = found.and_then(|i| self.book.executions().get(i)).map_or(now, |e| e.created);
+        let stopped_by_task = self.is_stopped_by_task(number, &workflow.nodes[node].plan.name, true);
         // Any attempt of the node that follows the execution may have run into its time-out.
         let timed_out = workflow.nodes.iter().filter(|n| n.plan.name == workflow.nodes[node].plan.name).any(|n| {
             let since = n.first_asked.map_or(created, |asked| asked.min(created));
             n.plan.timeout.is_some_and(|timeout| now >= since.plus(timeout).minus(CLOCKS))
         });
-        let wanted = timed_out || (over && !workflow.nodes[node].plan.leave);
+        let wanted = timed_out || stopped_by_task || (over && !workflow.nodes[node].plan.leave);
         if !wanted {
             let name = workflow.nodes[node].plan.name.clone();
             self.checks.broke(format!("{} of {name} was stopped, and nobody wanted that", execution_id(arn)));
         }
+    }
+
+    /// Whether a stop task was asked for that names this node, or everything.
+    fn is_stopped_by_task(&self, number: usize, name: &str, or_everything: bool) -> bool {
+        self.workflows[number].nodes.iter().any(|stop| {
+            let everything = or_everything && stop.plan.work == Work::StopAll;
+            let named = self.stopped_by(number, &stop.plan) == Some(name);
+            (everything || named) && stop.first_asked.is_some()
+        })
     }
 
     /// Every reply keeps Argo's rules, ends repeat, and say what the book says.
@@ -189,7 +212,12 @@ impl World {
             self.check_pending(id, node, result.message.clone());
         }
         if let Some(end) = end {
-            self.check_end(id.0, node, &end);
+            self.check_blame(id.0, node, &end);
+            match self.workflows[id.0].nodes[node].plan.work {
+                Work::Execute => self.check_end(id.0, node, &end),
+                Work::Attach => self.check_attached_end(&end),
+                Work::StopOne(_) | Work::StopAll => self.check_stop_end(id.0, node, &end),
+            }
         }
     }
 
@@ -206,9 +234,9 @@ impl World {
         }
     }
 
-    /// An end is what SageMaker's book says.
-    fn check_end(&mut self, workflow: usize, node: NodeId, end: &Ended) {
-        let name = self.workflows[workflow].nodes[node].plan.name.clone();
+    /// A node that ends with its workflow does so for a reason.
+    fn check_blame(&mut self, workflow: usize, node: NodeId, end: &Ended) {
+        let name = &self.workflows[workflow].nodes[node].plan.name;
         let goes_on = matches!(self.workflow_state(workflow), WorkflowState::Alive { .. });
         let blames = ["workflow is over", "workflow was stopped"].iter().any(|text| end.message.contains(text));
         if (blames && goes_on)
@@ -217,6 +245,11 @@ impl World {
         {
             self.checks.broke(format!("{name} ended with its workflow, which goes on: {end:?}"));
         }
+    }
+
+    /// An end is what SageMaker's book says.
+    fn check_end(&mut self, workflow: usize, node: NodeId, end: &Ended) {
+        let name = self.workflows[workflow].nodes[node].plan.name.clone();
         if let Some(arn) = &end.arn {
             let executions = self.executions_of(workflow, &name);
             let Some(execution) = executions.iter().find(|e| e.arn == *arn) else {
@@ -241,6 +274,44 @@ impl World {
         if before.phase != end.phase && before.arn == end.arn && !self.plan.list_denied && !leaves {
             let text = format!("{name} ended as {before:?} and as {end:?}");
             self.checks.broken.get_or_insert(text);
+        }
+    }
+
+    /// What a node is attached to lives on or not, whatever becomes of the node.
+    fn check_attached_end(&mut self, end: &Ended) {
+        let Some(theirs) = self.book.executions().iter().find(|e| e.arn == self.elsewhere) else { return };
+        let right = match end.phase {
+            Phase::Succeeded => theirs.status == Status::Succeeded,
+            Phase::Failed => theirs.status == Status::Stopped || end.message.contains("left running"),
+            _ => false,
+        };
+        if !right {
+            let text = format!("attached to what is {:?}, a node ended {end:?}", theirs.status);
+            self.checks.broke(text);
+        }
+    }
+
+    /// A stop succeeds when nothing that it names runs any more.
+    fn check_stop_end(&mut self, workflow: usize, node: NodeId, end: &Ended) {
+        let stop = &self.workflows[workflow].nodes[node];
+        let late = ["not ended within", "not found within"].iter().any(|text| end.message.contains(text));
+        if end.phase != Phase::Succeeded {
+            if end.phase != Phase::Failed || !late {
+                self.checks.broke(format!("a stop ended {end:?}"));
+            }
+            return;
+        }
+        // What was started just before may not be listed yet; what another pod starts meanwhile is not known.
+        let lists_lag = Duration::from_secs(60);
+        let Some(asked) = stop.first_asked.map(|asked| asked.minus(lists_lag)) else { return };
+        let uid = &self.workflows[workflow].uid;
+        let key = self.stopped_by(workflow, &stop.plan).map(|name| Key::named(uid, name));
+        let named = |m: &Marker| m.uid == *uid && key.is_none_or(|key| key == m.key);
+        let mut all = self.checks.markers.iter().zip(self.book.executions());
+        let alive = all.find(|(m, e)| named(m) && e.status.is_live() && e.created < asked);
+        if let Some((marker, _)) = alive.filter(|_| !self.plan.list_denied) {
+            let text = format!("a stop ended {end:?}, and this runs: {marker:?}");
+            self.checks.broke(text);
         }
     }
 
@@ -331,6 +402,9 @@ impl World {
 
     /// After `argo retry` a node that had failed is tried again, where Kubernetes says when the new run began.
     fn retried_wrongly(&self, number: usize, name: &str, node: &Node) -> Option<String> {
+        if node.plan.work != Work::Execute {
+            return None;
+        }
         let workflow = &self.workflows[number];
         let knows = self.plan.workflows[number].kubernetes == Kubernetes::Works && self.plan.quiet();
         let end = node.ended.as_ref().filter(|end| end.phase == Phase::Failed && !end.message.contains("workflow"))?;
@@ -342,7 +416,7 @@ impl World {
 
     fn ended_wrongly(&self, number: usize, name: &str, node: &Node) -> Option<String> {
         let end = node.ended.as_ref()?;
-        if self.plan.may_start_twice() {
+        if self.plan.may_start_twice() || node.plan.work != Work::Execute {
             return None;
         }
         let executions = self.executions_of(number, name);
@@ -354,9 +428,14 @@ impl World {
             (Phase::Succeeded, _) => !executions.iter().any(|e| e.status == Status::Succeeded),
             (Phase::Failed, Some(execution)) => {
                 let unsure = ["left running", "its execution goes on", "timed out"];
-                execution.status == Status::Succeeded && !unsure.iter().any(|text| end.message.contains(text))
+                // An agent that asks again for a node that a stop task ended finds a process that knows nothing of it.
+                let asked_again = end.message.contains("a stop task");
+                let lost = end.arn.is_none() && (self.plan.may_lose_sight() || asked_again);
+                execution.status == Status::Succeeded && !lost && !unsure.iter().any(|text| end.message.contains(text))
             }
-            (Phase::Failed, None) => !end.message.contains("timed out") && !end.message.contains("workflow"),
+            (Phase::Failed, None) => {
+                !["timed out", "workflow", "a stop task"].iter().any(|text| end.message.contains(text))
+            }
             (Phase::Error, _) => !self.plan.may_lose_sight(),
             _ => true,
         };

@@ -22,10 +22,23 @@ pub enum Kubernetes {
     Forbids,
 }
 
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    Execute,
+    /// `execute` with the `execution_arn` of what another workflow started.
+    Attach,
+    /// `stop` with the `execution_key` of the workflow's n-th node.
+    StopOne(usize),
+    /// `stop` of everything.
+    StopAll,
+}
+
 /// One plugin node of a workflow.
 #[derive(Clone, Debug)]
 pub struct NodePlan {
     pub name: String,
+    pub work: Work,
     pub pipeline: &'static str,
     /// `limit` of its retryStrategy.
     pub retries: u32,
@@ -43,8 +56,8 @@ pub struct WorkflowPlan {
     pub kubernetes: Kubernetes,
     /// The user stops it.
     pub stopped_after: Option<Duration>,
-    /// It has an exit handler that runs a pipeline.
-    pub exit_handler: bool,
+    /// It has an exit handler: one that runs a pipeline, or stops everything.
+    pub exit_handler: Option<Work>,
     /// So long after a failed end the user says `argo retry`.
     pub retried_after: Option<Duration>,
     /// `activeDeadlineSeconds`, which Argo does not enforce on running plugin nodes.
@@ -93,6 +106,12 @@ pub struct Plan {
 
 /// Pipelines of the simulated account: name, and how it runs.
 pub const PIPELINES: [&str; 5] = ["Quick", "Slow", "FailsOnce", "FailsAlways", "Blocked"];
+
+/// The node that attaches to it.
+pub const ATTACHED: &str = "main.attached";
+
+/// The pipeline that somebody else runs when everything begins.
+pub const ELSEWHERE: &str = "Slow";
 
 impl Plan {
     pub fn of(seed: u64) -> Self {
@@ -160,7 +179,16 @@ impl Plan {
 }
 
 fn workflow(r: &mut Rng) -> WorkflowPlan {
-    let nodes = (0..r.usize(1..7)).map(|number| node(r, number)).collect();
+    let mut nodes: Vec<NodePlan> = (0..r.usize(1..7)).map(|number| node(r, number)).collect();
+    if r.f64() < 0.2 {
+        nodes.push(NodePlan { name: ATTACHED.to_owned(), work: Work::Attach, pipeline: ELSEWHERE, ..node(r, 0) });
+    }
+    if r.f64() < 0.2 {
+        let target = r.usize(0..nodes.len());
+        let after = Duration::from_secs(r.u64(0..900));
+        let (work, pipeline) = (Work::StopOne(target), nodes[target].pipeline);
+        nodes.push(NodePlan { name: "main.stop".to_owned(), work, pipeline, after, ..node(r, 0) });
+    }
     let some =
         |r: &mut Rng, chance: f64, from: u64, to: u64| (r.f64() < chance).then(|| Duration::from_secs(r.u64(from..to)));
     WorkflowPlan {
@@ -173,7 +201,7 @@ fn workflow(r: &mut Rng) -> WorkflowPlan {
             _ => Kubernetes::Fails,
         },
         stopped_after: some(r, 0.2, 1, 900),
-        exit_handler: r.f64() < 0.3,
+        exit_handler: (r.f64() < 0.4).then(|| if r.bool() { Work::Execute } else { Work::StopAll }),
         retried_after: some(r, 0.5, 90, 4000),
         deadline: some(r, 0.1, 60, 1200),
         second_pod_after: some(r, 0.25, 1, 900),
@@ -192,6 +220,7 @@ fn node(r: &mut Rng, number: usize) -> NodePlan {
     let timeout = Duration::from_secs(r.u64(60..1800));
     NodePlan {
         name: format!("main[{number}].train({number}:a b)"),
+        work: Work::Execute,
         pipeline,
         retries: r.u32(0..3),
         // Nothing but its time-out ever ends a Callback step.

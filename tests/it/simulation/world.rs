@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use awf_aws::{
-    input::Task,
-    pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, Time},
+    input::{Task, WorkflowId},
+    pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Time},
     protocol::ExecuteTemplateReply,
     simulator::{
         book::Book,
@@ -13,7 +13,10 @@ use awf_aws::{
         faults::{Faults, Times},
         scenario::{Scenario, ScenarioPipeline},
     },
-    workflow::{CallId, Sabotage, WorkflowState, identity::execution_id},
+    workflow::{
+        CallId, Sabotage, WorkflowState,
+        identity::{Key, Marker, execution_id},
+    },
 };
 use fastrand::Rng;
 use serde_json::json;
@@ -21,9 +24,10 @@ use serde_json::json;
 use super::{
     argo::{NodeId, Workflow},
     checks::Checks,
-    plan::{PIPELINES, Plan},
+    plan::{ELSEWHERE, PIPELINES, Plan},
     pod::PodId,
 };
+use crate::machine::task;
 
 /// When every simulation begins.
 const START: Time = Time(1_795_000_000_000);
@@ -87,6 +91,8 @@ pub struct World {
     pub book: Book,
     pub workflows: Vec<Workflow>,
     pub checks: Checks,
+    /// What somebody else started before everything else.
+    pub elsewhere: String,
     pub sabotage: Option<Sabotage>,
     /// What happened, for whoever replays a seed.
     pub story: Option<Vec<String>>,
@@ -131,16 +137,43 @@ impl World {
             book: Book::new(scenario, START).unwrap(),
             workflows: Vec::new(),
             checks: Checks::default(),
+            elsewhere: String::new(),
             sabotage,
             story: tell.then(Vec::new),
             agenda: BTreeMap::new(),
             sequence: 0,
             plan,
         };
+        world.elsewhere = world.start_elsewhere();
         for number in 0..world.plan.workflows.len() {
             world.submit(number);
         }
         world
+    }
+
+    /// Starts what some nodes attach to: another workflow's execution.
+    fn start_elsewhere(&mut self) -> String {
+        let theirs = Task { workflow: WorkflowId { uid: "elsewhere".into(), ..task("", 0).workflow }, ..task("", 0) };
+        let marker = Marker::of(&theirs, &Key::of_execution(&theirs), None, "-");
+        let start = StartExecution {
+            pipeline: ELSEWHERE.to_owned(),
+            token: "e".repeat(64),
+            display_name: "elsewhere".to_owned(),
+            description: marker.describe(None),
+            parameters: Vec::new(),
+            version: None,
+            max_parallel_steps: None,
+            selective: None,
+        };
+        let faults = std::mem::take(&mut self.book.faults);
+        let started =
+            door::ask(&mut self.book, "AKIASOMEBODY", &theirs.client, &Call::StartExecution(Box::new(start)), self.now);
+        self.book.faults = faults;
+        self.checks.knows(marker);
+        match started.result {
+            Ok(CallReply::Started { arn }) => arn,
+            other => panic!("the simulator starts nothing: {other:?}"),
+        }
     }
 
     /// Plays until everything has ended. The error says which promise was broken.

@@ -1,0 +1,108 @@
+//! `stop` nodes: one key, one execution, or everything.
+
+use std::time::Duration;
+
+use awf_aws::{
+    input::{Action, Task},
+    pipelines::{CallErrorKind, PipelineSummary, Status, Time},
+    protocol::Phase,
+};
+
+use super::world::{World, message, phase, task};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A `stop` task: of a key, of an execution, or of everything.
+pub fn stop(key: Option<&str>, arn: Option<String>) -> awf_aws::input::Task {
+    let mut stop = task("", 0);
+    stop.execution_key = key.map(str::to_owned);
+    stop.fallback_key = format!("{key:?}{arn:?}");
+    stop.action = Action::Stop { execution_arn: arn, timeout: None };
+    stop
+}
+
+#[test]
+fn a_stop_task_stops_one_key_or_everything_and_succeeds_when_they_have_ended() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.ask(&task("b", 0));
+    assert_eq!(phase(&w.ask(&stop(Some("a"), None))), Some(Phase::Running));
+    assert_eq!((&w.executions[0].status, &w.executions[1].status), (&Status::Stopping, &Status::Executing));
+    w.end(0, Status::Stopped);
+    w.pass(MINUTE);
+    assert_eq!(phase(&w.ask(&stop(Some("a"), None))), Some(Phase::Succeeded));
+    w.ask(&stop(None, None));
+    assert_eq!(w.executions[1].status, Status::Stopping);
+    let late = w.ask(&task("c", 0));
+    assert_eq!(phase(&late), Some(Phase::Failed), "the workflow starts nothing more");
+    w.end(1, Status::Failed);
+    w.pass(MINUTE);
+    assert_eq!(phase(&w.ask(&stop(None, None))), Some(Phase::Succeeded), "whatever the end");
+}
+
+#[test]
+fn a_stop_in_a_fresh_process_finds_what_runs_by_its_marker() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.restart();
+    w.ask(&stop(None, None));
+    assert_eq!(w.executions[0].status, Status::Stopping);
+}
+
+/// A fresh process of a workflow that runs another pipeline than the one that its stop task names.
+fn stop_elsewhere(last_started: Option<Time>) -> World {
+    let mut w = World::new();
+    w.ask(&Task { pipeline_name: "Other".into(), ..task("a", 0) });
+    w.pipelines = vec![
+        PipelineSummary { name: "MyPipeline".into(), last_started: None },
+        PipelineSummary { name: "Other".into(), last_started },
+    ];
+    w.restart();
+    w
+}
+
+#[test]
+fn a_stop_of_everything_finds_what_runs_of_pipelines_that_no_node_has_named() {
+    for last_started in [None, Some(World::START)] {
+        let mut w = stop_elsewhere(last_started);
+        assert_eq!(phase(&w.ask(&stop(None, None))), Some(Phase::Running));
+        assert_eq!(w.executions[0].status, Status::Stopping);
+        w.end(0, Status::Stopped);
+        w.pass(Duration::from_secs(10));
+        let reply = w.ask(&stop(None, None));
+        assert_eq!((phase(&reply), message(&reply).as_str()), (Some(Phase::Succeeded), "the execution has ended"));
+    }
+}
+
+#[test]
+fn a_pipeline_that_ran_last_before_the_workflow_was_created_is_not_listed() {
+    let mut w = stop_elsewhere(Some(World::START.minus(Duration::from_secs(300))));
+    w.calls.clear();
+    w.ask(&stop(None, None));
+    assert_eq!(w.count("ListPipelineExecutions"), 1, "its own");
+}
+
+#[test]
+fn a_stop_of_everything_waits_out_trouble_and_says_when_pipelines_may_not_be_listed() {
+    let mut w = stop_elsewhere(None);
+    w.fail("ListPipelines", &[CallErrorKind::Throttled, CallErrorKind::Unreachable]);
+    let reply = w.ask(&stop(None, None));
+    assert!(message(&reply).contains("AWS said throttled"), "{}", message(&reply));
+    w.pass(Duration::from_secs(10));
+    assert_eq!(w.executions[0].status, Status::Stopping);
+
+    let mut w = stop_elsewhere(None);
+    w.fail("ListPipelines", &[CallErrorKind::Denied]);
+    let reply = w.ask(&stop(None, None));
+    assert_eq!(phase(&reply), Some(Phase::Succeeded));
+    let told = "nothing to stop; only pipelines that nodes have named were looked at: ListPipelines is refused";
+    assert!(message(&reply).contains(told), "{}", message(&reply));
+}
+
+#[test]
+fn nothing_to_stop_is_a_success() {
+    let mut w = World::new();
+    let reply = w.ask(&stop(None, None));
+    assert_eq!(phase(&reply), Some(Phase::Succeeded));
+    assert_eq!(message(&reply), "nothing to stop");
+}
