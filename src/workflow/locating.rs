@@ -428,8 +428,8 @@ impl Machine {
         };
         self.executions.insert(arn.clone(), tracked);
         let family = self.join_executions(key, pipeline, &arn);
-        if family.args_digest.is_none() {
-            family.args_digest = args;
+        if let Some(args) = args {
+            family.args_digests.insert(attempt, args);
         }
         if live {
             if let Some(p) = self.pipelines.get_mut(pipeline) {

@@ -168,7 +168,8 @@ pub struct Family {
     /// A request for another pipeline under the same key is refused.
     pub pipeline: usize,
     pub template_name: Option<String>,
-    pub args_digest: Option<String>,
+    /// By attempt, the digest of the arguments of its execution, else of its first request.
+    pub args_digests: BTreeMap<u32, String>,
     /// ARNs of the executions of this key.
     pub executions: Vec<Arc<str>>,
     pub attempts: BTreeMap<u32, Attempt>,
@@ -177,7 +178,13 @@ pub struct Family {
 impl Family {
     /// A key of which nothing is known yet.
     pub fn new(pipeline: usize) -> Self {
-        Self { pipeline, template_name: None, args_digest: None, executions: Vec::new(), attempts: BTreeMap::new() }
+        Self {
+            pipeline,
+            template_name: None,
+            args_digests: BTreeMap::new(),
+            executions: Vec::new(),
+            attempts: BTreeMap::new(),
+        }
     }
 }
 

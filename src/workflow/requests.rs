@@ -82,7 +82,7 @@ impl Machine {
                     family.pipeline = pipeline;
                 }
                 family.template_name.get_or_insert_with(|| task.template_name.clone());
-                family.args_digest.get_or_insert_with(|| execute.args_digest.clone());
+                family.args_digests.entry(attempt).or_insert_with(|| execute.args_digest.clone());
                 family.attempts.insert(
                     attempt,
                     Attempt {
@@ -186,8 +186,8 @@ impl Machine {
 
     /// The warning that a request deserves under its key.
     fn join_family(&self, key: Key, task: &Task, execute: &Execute) -> Option<String> {
-        let known = self.families.get(&key).and_then(|f| f.args_digest.as_deref());
-        if known.is_some_and(|known| known != execute.args_digest) {
+        let known = self.families.get(&key).and_then(|f| f.args_digests.get(&task.attempt));
+        if known.is_some_and(|known| *known != execute.args_digest) {
             return Some(
                 "other arguments than the execution was started with (templates are re-rendered): following it"
                     .to_owned(),

@@ -109,6 +109,7 @@ fn the_policies_of_the_readme_allow_what_is_called_and_no_more() {
         "ListPipelineExecutions",
         "DescribePipelineExecution",
         "ListPipelineExecutionSteps",
+        "ListPipelines",
     ];
     let orphans = ["ListPipelines", "ListPipelineExecutions", "StopPipelineExecution"];
     assert_eq!(granted, [BTreeSet::from(plugin.map(str::to_owned)), BTreeSet::from(orphans.map(str::to_owned))]);
@@ -119,6 +120,7 @@ fn the_exceptions_to_the_promises_are_stated() {
     let readme = readme().split_whitespace().collect::<Vec<_>>().join(" ");
     for sentence in [
         "`argo retry --restart-successful` cannot be told from an ordinary re-ask",
+        "A node that ended while it still waited (timed out, or stopped by a `stop` task) has left no trace in AWS",
         "one execution per node cannot be promised across restarts",
         "the start that is repeated under it makes a second execution",
         "the node ends `Error`, although the execution of the first start may run",

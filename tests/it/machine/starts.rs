@@ -223,12 +223,29 @@ fn max_running_holds_nodes_back_until_one_of_the_workflows_own_ends() {
 }
 
 #[test]
+fn a_retry_with_other_arguments_starts_with_them_and_is_not_warned() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.end(0, Status::Failed);
+    w.pass(60 * SECOND);
+    let retry = with(task("a", 1), |e| e.args_digest = "ffffffffffff".into());
+    w.ask(&retry);
+    let reply = w.ask(&retry);
+    assert_eq!((phase(&reply), w.executions.len()), (Some(Phase::Running), 2));
+    assert!(!message(&reply).contains("warning"), "{}", message(&reply));
+}
+
+#[test]
 fn other_arguments_under_a_key_follow_with_a_warning_and_another_pipeline_is_refused() {
     let mut w = World::new();
     w.ask(&task("a", 0));
     let rendered = with(task("a", 0), |e| e.args_digest = "ffffffffffff".into());
     let reply = w.ask(&rendered);
     assert!(message(&reply).contains("other arguments"), "{}", message(&reply));
+    w.restart();
+    w.ask(&rendered);
+    let reply = w.ask(&rendered);
+    assert!(message(&reply).contains("other arguments"), "a new process reads the marker: {}", message(&reply));
     let mut stranger = task("a", 0);
     stranger.pipeline_name = "Other".into();
     let reply = w.ask(&stranger);
