@@ -25,6 +25,12 @@ use super::{
 /// A pod's clock may be ahead by so much.
 const CLOCKS: Duration = Duration::from_secs(10);
 
+/// Whether a start has been carried out, now or before: another pod's process may have been faster.
+fn started_or_was(result: &Result<CallReply, CallError>) -> bool {
+    use CallErrorKind::{Conflict, TokenMismatch};
+    result.as_ref().map_or_else(|error| matches!(error.kind, Conflict | TokenMismatch), |_| true)
+}
+
 /// A process of the plugin.
 type Process = (PodId, u32);
 
@@ -96,7 +102,7 @@ impl World {
                 let heard = self.now.plus(SECOND);
                 self.checks.refused.extend(node.map(|node| ((process, node), heard)));
             }
-            (Call::StartExecution(_), Ok(_)) => {
+            (Call::StartExecution(_), result) if started_or_was(result) => {
                 let process = self.process(id);
                 if let Some(node) = self.node_of_start(call) {
                     self.checks.refused.remove(&(process, node));
@@ -338,6 +344,7 @@ impl World {
                 && nodes[**other].plan.max_running.is_none()
                 && nodes[**other].plan.timeout.is_none()
                 && nodes[**other].ended.is_none()
+                && !self.is_stopped_by_task(id.0, &nodes[**other].plan.name, true)
                 && self.executions_of(id.0, &nodes[**other].plan.name).iter().all(|e| !e.status.is_live())
         };
         let before = self.checks.sent[&process].iter().take_while(|other| **other != node);
