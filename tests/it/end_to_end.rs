@@ -223,6 +223,17 @@ async fn action_stop_ends_all_that_the_workflow_runs() {
 }
 
 #[actix_rt::test]
+async fn action_stop_finds_what_ran_before_a_restart_of_a_pipeline_that_it_does_not_name() {
+    let (simulator, mut plugin) = long_running().await;
+    simulator.create_pipeline("Other", STEPS).await;
+    let other = plugin.until_running(&execute("a", json!({"pipeline_name": "Other"}))).await;
+    plugin.kill_and_restart().await;
+    let end = plugin.until_ended(&request(json!({"action": "stop"}))).await;
+    assert_eq!(end["node"]["phase"], "Succeeded", "{end}");
+    assert_eq!(simulator.status(&other).await, "Stopped");
+}
+
+#[actix_rt::test]
 async fn action_stop_with_a_key_leaves_the_other_nodes_alone() {
     let (simulator, plugin) = long_running().await;
     let first = plugin.until_running(&execute("a", json!({}))).await;

@@ -8,8 +8,8 @@ use awf_aws::{
         sagemaker::{MAX_CLIENTS, SageMaker},
     },
     pipelines::{
-        Call, CallEnded, CallError, CallErrorKind as Kind, CallReply, ClientKey, Selective, StartExecution, Status,
-        Time,
+        Call, CallEnded, CallError, CallErrorKind as Kind, CallReply, ClientKey, PipelineSummary, Selective,
+        StartExecution, Status, Time,
     },
 };
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};

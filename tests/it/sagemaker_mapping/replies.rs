@@ -137,6 +137,23 @@ async fn listing_passes_paging_tokens_through_and_asks_newest_first() {
 }
 
 #[actix_rt::test]
+async fn pipelines_are_listed_with_the_time_of_their_last_execution() {
+    let body = json!({
+        "PipelineSummaries": [
+            { "PipelineName": "train", "LastExecutionTime": 1795295298.5 }, { "PipelineName": "new" }, { "RoleArn": "r" },
+        ],
+        "NextToken": "page-2",
+    });
+    let stub = Stub::start(move |_, _| answer(200, body.to_string())).await;
+    let sagemaker = backend(&stub).await;
+    let result = sagemaker.call(plain(), Call::ListPipelines { next_token: None }).await.result.unwrap();
+    let line = |name: &str, last_started| PipelineSummary { name: name.into(), last_started };
+    let page = vec![line("train", Some(Time(1_795_295_298_500))), line("new", None)];
+    assert_eq!(result, CallReply::Pipelines { page, next_token: Some("page-2".into()) });
+    assert_eq!(stub.asked()[0].json(), json!({ "MaxResults": 100 }));
+}
+
+#[actix_rt::test]
 async fn an_execution_with_missing_members_counts_as_running() {
     let stub = Stub::always(answer(200, "{}")).await;
     let call = Call::DescribeExecution { arn: EXECUTION.into() };

@@ -42,6 +42,19 @@ async fn starts_whose_replies_are_lost_are_repeated_until_one_comes_through() {
 }
 
 #[actix_rt::test]
+async fn throttled_steps_are_listed_again_before_the_end_is_told() {
+    let simulator = Simulator::with_pipeline(quick(), STEPS).await;
+    simulator.faults(json!({"throttle": {"ListPipelineExecutionSteps": 2}})).await;
+    let plugin = Plugin::start(&simulator.endpoint, &[]).await;
+    let end = plugin.until_ended(&execute("main", json!({}))).await;
+    assert_eq!(end["node"]["phase"], "Succeeded", "{end}");
+    assert!(
+        output(&end, "status") == "Succeeded" && end["node"]["outputs"]["result"].to_string().contains("Train"),
+        "{end}"
+    );
+}
+
+#[actix_rt::test]
 async fn half_open_connections_cost_time_and_nothing_else() {
     let simulator = Simulator::with_pipeline(quick(), STEPS).await;
     let once = json!({"StartPipelineExecution": 1, "DescribePipelineExecution": 1, "ListPipelineExecutionSteps": 1});
