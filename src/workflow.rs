@@ -226,6 +226,8 @@ pub struct Machine {
     /// What a stop of everything has to know first.
     surveys: HashMap<ClientKey, Survey>,
     queue: StartQueue,
+    /// When it was last looked whether its pipelines have to be listed again.
+    queue_listed_at: Time,
     /// What a queued start replaces.
     predecessors: HashMap<(Key, u32), Option<String>>,
     /// The workflow's uid, from its first task.
@@ -304,6 +306,7 @@ impl Machine {
             stops: HashMap::new(),
             surveys: HashMap::new(),
             queue: StartQueue::default(),
+            queue_listed_at: Time::default(),
             predecessors: HashMap::new(),
             uid: None,
             open_nodes: 0,

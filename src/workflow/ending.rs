@@ -11,12 +11,15 @@ use super::{
     Closed, Command, EPOCH_MARGIN, Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
     identity::{Key, WhenOver, stop_token},
     node::{NodeRef, Stage, StopAnswer, StopStage, Trouble},
+    polling::LAG,
     report::{self, spoken},
     trouble::{Place, Reaction, reaction},
 };
 
 /// A stop that AWS took but that has not begun is sent again after this long.
 const STOP_AGAIN: Duration = Duration::from_secs(15);
+/// A stop that is denied is repeated after this long at the most.
+const MEND_MOST: Duration = Duration::from_secs(300);
 /// While draining, a stop that was not taken is sent again after this long.
 const AGAIN_BEFORE_THE_END: Duration = Duration::from_millis(500);
 
@@ -137,7 +140,12 @@ impl Machine {
                 (STOP_AGAIN, true)
             }
             Err(error) => {
-                let reaction = reaction(error.kind, Place::Stop);
+                let started = tracked.started_at.is_some_and(|at| now.since(at) < LAG);
+                let reaction = match reaction(error.kind, Place::Stop) {
+                    // It was just started and is not found yet.
+                    Reaction::Look if error.kind == CallErrorKind::NotFound && started => Reaction::Soon,
+                    reaction => reaction,
+                };
                 if matches!(reaction, Reaction::Again | Reaction::Mend) {
                     let text = format!("it cannot be stopped: {}", error.message);
                     Trouble::extend(&mut tracked.stop_trouble, &text, reaction == Reaction::Mend, now);
@@ -152,7 +160,8 @@ impl Machine {
                     Reaction::Soon => (Duration::from_secs(1), false),
                     // "Only pipelines with 'Executing' status can be stopped": a describe tells which.
                     Reaction::Look => (STOP_AGAIN, true),
-                    Reaction::Mend => (Duration::from_secs(10), true),
+                    // It leaves the pace to others: a denial may last.
+                    Reaction::Mend => (backoff(stop.tries, MEND_MOST), true),
                     _ => (backoff(stop.tries - 1, Duration::from_secs(15)), false),
                 }
             }

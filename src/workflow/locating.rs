@@ -429,7 +429,8 @@ impl Machine {
         self.executions.insert(arn.clone(), tracked);
         let family = self.join_executions(key, pipeline, &arn);
         if let Some(args) = args {
-            family.args_digests.insert(attempt, args);
+            family.args_digests.retain(|(number, _)| *number != attempt);
+            family.args_digests.push((attempt, args));
         }
         if live {
             if let Some(p) = self.pipelines.get_mut(pipeline) {

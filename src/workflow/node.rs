@@ -169,10 +169,11 @@ pub struct Family {
     pub pipeline: usize,
     pub template_name: Option<String>,
     /// By attempt, the digest of the arguments of its execution, else of its first request.
-    pub args_digests: BTreeMap<u32, String>,
+    pub args_digests: Vec<(u32, String)>,
     /// ARNs of the executions of this key.
     pub executions: Vec<Arc<str>>,
-    pub attempts: BTreeMap<u32, Attempt>,
+    /// Boxed: a map's node has room for eleven, and most nodes have one attempt.
+    pub attempts: BTreeMap<u32, Box<Attempt>>,
 }
 
 impl Family {
@@ -181,10 +182,15 @@ impl Family {
         Self {
             pipeline,
             template_name: None,
-            args_digests: BTreeMap::new(),
+            args_digests: Vec::new(),
             executions: Vec::new(),
             attempts: BTreeMap::new(),
         }
+    }
+
+    /// The digest of an attempt's arguments.
+    pub fn args_digest(&self, attempt: u32) -> Option<&str> {
+        self.args_digests.iter().find(|(number, _)| *number == attempt).map(|(_, digest)| digest.as_str())
     }
 }
 
@@ -460,6 +466,8 @@ pub struct StopNode {
     pub pipeline: usize,
     /// What it stops, and since when, once that is known.
     pub targets: Option<Vec<Arc<str>>>,
+    /// Which of them have not ended.
+    pub open: HashSet<Arc<str>>,
     pub stopping_since: Option<Time>,
     /// The timer that is set.
     pub wake: Option<Time>,

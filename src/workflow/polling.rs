@@ -14,7 +14,7 @@ use super::{
 };
 
 /// SageMaker may not find an execution that it has just started.
-const LAG: Duration = Duration::from_secs(60);
+pub(super) const LAG: Duration = Duration::from_secs(60);
 /// "Not found" is believed after so many answers over so long, and absence from the complete list.
 const MISSING_ANSWERS: u32 = 3;
 const MISSING_FOR: Duration = Duration::from_secs(120);
@@ -204,9 +204,17 @@ impl Machine {
         tracked.missing = None;
         tracked.gone = None;
         let live = execution.status.is_live();
+        let same = tracked.execution.status == execution.status;
         tracked.execution.status = execution.status;
         tracked.execution.created = execution.created.or(tracked.execution.created);
-        tracked.execution.modified = execution.modified.or(tracked.execution.modified);
+        // Lists do not say when a status changed: what was known belongs to the status before.
+        let unchanged = described || same;
+        tracked.execution.modified = execution.modified.or(tracked.execution.modified.filter(|_| unchanged));
+        if live && !was_live {
+            // Revived in the console: what was said to its earlier stop no longer holds.
+            tracked.stop = None;
+            tracked.stop_trouble = None;
+        }
         match &tracked.execution.status {
             Status::Stopping => tracked.stop_began = tracked.stop_began.or(tracked.execution.modified),
             // Revived in the console: that stop is history.
@@ -268,8 +276,7 @@ impl Machine {
     pub(super) fn is_followed(&self, arn: &Arc<str>) -> bool {
         let Some(family) = self.executions.get(arn).and_then(|t| self.families.get(&t.key)) else { return false };
         let follows = |stage: &Stage| matches!(stage, Stage::Following(followed) if followed == arn);
-        family.attempts.values().any(|a| follows(&a.stage))
-            || self.stops.values().any(|s| s.targets.as_ref().is_some_and(|targets| targets.contains(arn)))
+        family.attempts.values().any(|a| follows(&a.stage)) || self.stops.values().any(|s| s.open.contains(arn))
     }
 
     /// Nodes that follow this execution look at it again.

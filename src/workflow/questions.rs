@@ -12,7 +12,7 @@ use super::{
     Machine, PipelineDigest, Priority, Purpose, Timer, backoff,
     identity::Key,
     locating::Located,
-    node::{DigestSlot, NodeRef, Stage, Tracked, Trouble, View},
+    node::{DigestSlot, NodeRef, Stage, StopNode, Tracked, Trouble, View},
     report::{self, spoken},
     requests::{ended, told},
     trouble::{Place, Reaction, reaction},
@@ -229,15 +229,8 @@ impl Machine {
                 self.set_targets(key, targets);
             }
         }
-        let Some(targets) = self.stops.get(&key).and_then(|s| s.targets.clone()) else { return };
-        for arn in &targets {
-            self.want_stop(arn);
-        }
-        let live = targets
-            .iter()
-            .filter_map(|arn| self.executions.get(arn))
-            .any(|t| t.gone.is_none() && (t.execution.status.is_live() || t.seen.is_none()));
-        if !live {
+        let Some(stop) = self.stops.get(&key).filter(|stop| stop.open.is_empty()) else { return };
+        if let Some(targets) = &stop.targets {
             let mut text = match targets.len() {
                 0 => "nothing to stop".to_owned(),
                 1 => "the execution has ended".to_owned(),
@@ -276,12 +269,23 @@ impl Machine {
     }
 
     fn set_targets(&mut self, key: Key, targets: Vec<Arc<str>>) {
+        for arn in &targets {
+            self.want_stop(arn);
+        }
+        let open = targets.iter().filter(|arn| self.is_open(arn)).cloned().collect();
         if let Some(stop) = self.stops.get_mut(&key) {
+            stop.open = open;
             stop.targets = Some(targets);
             stop.stopping_since = Some(self.now);
         }
         // The limit's timer.
         self.stop_took_too_long(key);
+    }
+
+    /// Whether an execution runs, or may.
+    fn is_open(&self, arn: &Arc<str>) -> bool {
+        let open = |t: &Tracked| t.gone.is_none() && (t.execution.status.is_live() || t.seen.is_none());
+        self.executions.get(arn).is_some_and(open)
     }
 
     /// The sentence for a stop node whose time is up: its own time-out, or so long after the stops were sent.
@@ -296,13 +300,7 @@ impl Machine {
             self.wake_node(NodeRef::Stop(key), at);
             return None;
         }
-        let targets = stop.targets.as_deref().unwrap_or_default();
-        let mut open = targets
-            .iter()
-            .filter_map(|arn| self.executions.get(arn))
-            .filter(|t| t.gone.is_none() && (t.execution.status.is_live() || t.seen.is_none()))
-            .peekable();
-        let Some(first) = open.peek() else {
+        let Some(first) = stop.open.iter().min().and_then(|arn| self.executions.get(arn)) else {
             return stop.targets.is_none().then(|| {
                 let why = self.locating_trouble(stop.pipeline).map(|t| format!(": {}", report::fit(&t.text, 120)));
                 format!("what is to be stopped was not found within {}{}", spoken(limit), why.unwrap_or_default())
@@ -311,7 +309,7 @@ impl Machine {
         let id = Self::short(&first.execution.arn);
         let trouble = first.stop_trouble.as_ref().or(first.trouble.as_ref());
         let why = trouble.map_or("a Callback step can block a stop".to_owned(), |t| report::fit(&t.text, 120));
-        let more = open.count() - 1;
+        let more = stop.open.len() - 1;
         let who =
             if more == 0 { format!("execution {id} has") } else { format!("execution {id} and {more} others have") };
         Some(format!("{who} not ended within {} ({why})", spoken(limit)))
@@ -331,14 +329,13 @@ impl Machine {
         }
     }
 
-    /// Stop nodes that wait for this execution look again.
+    /// A stop node ends when the last execution that it waits for has.
     pub(super) fn stops_look(&mut self, arn: &Arc<str>) {
-        let keys: Vec<Key> = self
-            .stops
-            .iter()
-            .filter(|(_, s)| s.ended.is_none() && s.targets.as_ref().is_some_and(|targets| targets.contains(arn)))
-            .map(|(k, _)| *k)
-            .collect();
+        if self.stops.is_empty() || self.is_open(arn) {
+            return;
+        }
+        let last = |s: &mut StopNode| s.open.remove(arn) && s.open.is_empty();
+        let keys: Vec<Key> = self.stops.iter_mut().filter_map(|(key, s)| last(s).then_some(*key)).collect();
         for key in keys {
             self.node_woken(NodeRef::Stop(key));
         }

@@ -1,6 +1,6 @@
 //! A request comes in, is parked while something is about to become known, and is answered from what is known.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crate::{
     input::{Action, Execute, MockState, Task},
@@ -82,10 +82,12 @@ impl Machine {
                     family.pipeline = pipeline;
                 }
                 family.template_name.get_or_insert_with(|| task.template_name.clone());
-                family.args_digests.entry(attempt).or_insert_with(|| execute.args_digest.clone());
+                if family.args_digest(attempt).is_none() {
+                    family.args_digests.push((attempt, execute.args_digest.clone()));
+                }
                 family.attempts.insert(
                     attempt,
-                    Attempt {
+                    Box::new(Attempt {
                         desk,
                         rules,
                         task: Some(task.clone()),
@@ -95,7 +97,7 @@ impl Machine {
                         rechecked: None,
                         timed_out_at: None,
                         wake: None,
-                    },
+                    }),
                 );
             }
             (Action::Validate { .. }, NodeRef::Validate(key)) => {
@@ -108,6 +110,7 @@ impl Machine {
                     task: task.clone(),
                     pipeline,
                     targets: None,
+                    open: HashSet::new(),
                     stopping_since: None,
                     wake: None,
                     ended: None,
@@ -186,8 +189,8 @@ impl Machine {
 
     /// The warning that a request deserves under its key.
     fn join_family(&self, key: Key, task: &Task, execute: &Execute) -> Option<String> {
-        let known = self.families.get(&key).and_then(|f| f.args_digests.get(&task.attempt));
-        if known.is_some_and(|known| *known != execute.args_digest) {
+        let known = self.families.get(&key).and_then(|f| f.args_digest(task.attempt));
+        if known.is_some_and(|known| known != execute.args_digest) {
             return Some(
                 "other arguments than the execution was started with (templates are re-rendered): following it"
                     .to_owned(),

@@ -22,6 +22,8 @@ use super::{
 const REPEAT_FOR: Duration = Duration::from_secs(300);
 /// A new execution may be absent from lists for so long.
 const LISTS_LAG: Duration = Duration::from_secs(60);
+/// How often it is looked whether a pipeline with waiting nodes has to be listed again.
+const RELIST_EVERY: Duration = Duration::from_secs(5);
 /// How long an execution that may have started is looked for in the list.
 const SEARCH_FOR: Duration = Duration::from_secs(300);
 
@@ -310,6 +312,10 @@ impl Machine {
         let next = times.filter(|at| *at > self.now).min();
         self.timers.extend(next.map(|at| (at, Timer::Queue)));
         // Who waits behind others is not told Pending for long while another pod has started it.
+        if self.queue_listed_at.plus(RELIST_EVERY) > self.now {
+            return;
+        }
+        self.queue_listed_at = self.now;
         let pipelines: BTreeSet<usize> = self.queue.waiters().map(|w| w.pipeline).collect();
         for pipeline in pipelines {
             self.is_freshly_listed(pipeline);

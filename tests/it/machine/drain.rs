@@ -231,3 +231,20 @@ fn what_an_earlier_process_started_is_stopped_although_nobody_asks_for_it_any_mo
     let arn = w.executions[1].arn.clone();
     assert!(w.machine.left_behind().contains(&LiveExecution { arn, stopping: false }));
 }
+
+#[test]
+fn a_stop_that_does_not_find_what_was_just_started_is_sent_again() {
+    let mut w = World::with(settings());
+    w.workflow = Some(ALIVE);
+    w.silent = vec!["StartPipelineExecution"];
+    w.send(&task("a", 0));
+    w.workflow = Some(WorkflowState::Gone);
+    w.handle(Event::Drain);
+    w.fail("StopPipelineExecution", &[CallErrorKind::NotFound]);
+    w.silent.clear();
+    w.answer_open(0);
+    assert!(!w.machine.drained(), "it runs");
+    w.pass(2 * SECOND);
+    assert_eq!(w.executions[0].status, Status::Stopping);
+    assert!(w.machine.drained());
+}

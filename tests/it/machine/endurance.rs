@@ -270,3 +270,50 @@ fn an_execution_that_was_found_under_another_role_is_its_nodes() {
     assert_eq!(output(&reply, "execution-arn"), Some(w.executions[0].arn.clone()));
     assert_eq!(w.executions.len(), 2);
 }
+
+#[test]
+fn an_end_that_a_list_shows_first_is_not_dated_by_the_last_look() {
+    let mut w = World::new();
+    w.lists_say_when = false;
+    let nodes = ["a", "b", "c", "d"].map(|key| task(key, 0));
+    nodes.iter().for_each(|node| drop(w.ask(node)));
+    w.pass(60 * MINUTE);
+    w.restart();
+    nodes.iter().for_each(|node| drop(w.ask(node)));
+    w.pass(MINUTE);
+    w.end(0, Status::Failed);
+    // The rounds' lists see it before a describe does.
+    for _ in 0..20 {
+        w.pass(5 * SECOND);
+        w.send(&nodes[0]);
+    }
+    assert_eq!(w.executions.len(), 4, "it ended in this run of the workflow, and is not run again");
+    assert_eq!(phase(&w.ask(&nodes[0])), Some(Phase::Failed));
+}
+
+#[test]
+fn a_revived_execution_can_be_stopped_again() {
+    let mut w = World::new();
+    let node = |attempt: u32| with(task("a", attempt), |e| e.timeout = Some(10 * MINUTE));
+    w.ask(&node(0));
+    w.pass(11 * MINUTE);
+    w.end(0, Status::Stopped);
+    w.pass(MINUTE);
+    assert_eq!(phase(&w.ask(&node(0))), Some(Phase::Failed));
+    w.end(0, Status::Executing);
+    w.ask(&node(1));
+    assert_eq!(output(&w.ask(&node(1)), "execution-arn"), Some(w.executions[0].arn.clone()));
+    w.pass(11 * MINUTE);
+    assert_eq!(w.executions[0].status, Status::Stopping);
+}
+
+#[test]
+fn stops_that_are_denied_for_long_leave_the_pace_to_others() {
+    let mut w = World::new();
+    w.fail("StopPipelineExecution", &[CallErrorKind::Denied; 5000]);
+    w.ask(&with(task("a", 0), |e| e.timeout = Some(10 * MINUTE)));
+    w.pass(10 * MINUTE);
+    w.calls.clear();
+    w.pass(60 * MINUTE);
+    assert!((10..25).contains(&w.count("StopPipelineExecution")), "{} tries", w.count("StopPipelineExecution"));
+}
