@@ -6,7 +6,7 @@
 //! | module | subject |
 //! |---|---|
 //! | `requests` | a request comes in, is parked, and is answered from what is known |
-//! | `locating` | before a start: the account, and one complete listing that finds earlier executions |
+//! | `locating`, `listing` | before a start: the account, and one complete listing that finds earlier executions |
 //! | `starting`, `start_outcome` | the table of [`identity`], the start [`queue`], and what a start's answer lets us know |
 //! | `polling` | rounds ([`poll_plan`]), ends, steps, executions that are gone |
 //! | `questions`, `survey` | `validate` and `stop` nodes, and what a stop of everything has to find first |
@@ -34,6 +34,7 @@ mod definition;
 mod drain;
 mod ending;
 pub mod identity;
+mod listing;
 mod locating;
 mod node;
 mod pace;
@@ -277,6 +278,7 @@ enum Timer {
     Node(NodeRef),
     Client(ClientKey),
     Listing(usize),
+    Refresh(usize),
     Digest(usize),
     Poll(usize),
     Execution(Arc<str>),
@@ -412,6 +414,7 @@ impl Machine {
                 Timer::Node(node) => self.node_woken(node),
                 Timer::Client(client) => self.ask_account(&client),
                 Timer::Listing(pipeline) => self.list_next(pipeline),
+                Timer::Refresh(pipeline) => self.refresh(pipeline),
                 Timer::Digest(pipeline) => self.ask_digests(pipeline),
                 Timer::Poll(pipeline) => self.poll(pipeline),
                 Timer::Execution(arn) => self.execution_woken(&arn),

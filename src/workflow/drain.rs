@@ -5,10 +5,7 @@ use std::sync::Arc;
 
 use crate::pipelines::{Call, Status};
 
-use super::{
-    LiveExecution, Machine, Purpose,
-    node::{Listing, StopAnswer},
-};
+use super::{LiveExecution, Machine, Purpose, node::StopAnswer};
 
 /// So many stops are on their way at once, whatever the pace: they are the last calls of the process, and what AWS
 /// throttles is repeated. At 200 ms a call that is 80 stops a second, the account's limit permitting.
@@ -57,8 +54,7 @@ impl Machine {
             })
         };
         // What an earlier process started is stopped too, as soon as it is listed.
-        let looks =
-            self.stops_what_runs() && self.pipelines.iter().any(|p| matches!(p.listing, Listing::Running { .. }));
+        let looks = self.stops_what_runs() && self.still_looks();
         looks || self.pipelines.iter().flat_map(|p| &p.live).any(open)
     }
 

@@ -214,7 +214,7 @@ impl Machine {
                     self.stop_if_over(key, number, &arn);
                 }
                 Stage::Queued if !(except_exit_handlers && attempt.rules.exit_handler) => {
-                    self.end_attempt(key, number, Phase::Failed, text, None);
+                    self.end_unstarted(key, number, text);
                 }
                 _ => {}
             }
@@ -222,6 +222,19 @@ impl Machine {
         let live: Vec<Arc<str>> = self.pipelines.iter().flat_map(|p| p.live.iter().cloned()).collect();
         for arn in live {
             self.stop_unasked(&arn);
+        }
+    }
+
+    /// Ends a node that has not started, as soon as it is certain that no earlier process has started it.
+    pub(super) fn end_unstarted(&mut self, key: Key, number: u32, text: &str) {
+        let Some(family) = self.families.get(&key) else { return };
+        if self.is_settled(family.pipeline) {
+            self.end_attempt(key, number, Phase::Failed, text, None);
+            return;
+        }
+        self.queue.leave(key, number);
+        if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
+            attempt.stage = Stage::Locating;
         }
     }
 

@@ -1,4 +1,4 @@
-//! Before a start: whose account the credentials are, and one complete listing that finds earlier executions.
+//! Before a start: whose account the credentials are, and what is known of earlier executions.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -14,19 +14,13 @@ use crate::{
 use super::{
     Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
     identity::{Key, Marker, WhenOver},
+    listing::RETRY_MOST,
     node::{EndStage, Family, Listing, NodeRef, Pipeline, StopNode, Tracked, Trouble},
     trouble::{Place, Reaction, reaction},
 };
 
-/// SageMaker ends executions after 28 days (672 h), so nothing older can be live.
-const FURTHEST: Duration = Duration::from_secs(28 * 24 * 3600);
-/// Without knowing when the workflow was created, the listing stops after so many pages.
-const PAGES_WITHOUT_START: usize = 20;
-/// The workflow's clock and AWS's may differ.
-pub(super) const CREATED_SLACK: Duration = Duration::from_secs(60);
 /// A pipeline that was not there is looked for again after this long, for nodes that come later.
 const REFUSED_REST: Duration = Duration::from_secs(30);
-pub(super) const RETRY_MOST: Duration = Duration::from_secs(15);
 
 /// How far the facts that must come before a start are.
 pub(super) enum Located {
@@ -40,7 +34,11 @@ impl Machine {
     /// The number of a task's pipeline; made known when it is new.
     pub(super) fn pipeline_of(&mut self, task: &Task) -> usize {
         let (client, account, name) = (&task.client, &task.account_id, &task.pipeline_name);
-        self.pipeline_named(client, account, name, task.pipeline_arn(), task.workflow_created)
+        let number = self.pipeline_named(client, account, name, task.pipeline_arn(), task.workflow_created);
+        if let Some(p) = self.pipelines.get_mut(number) {
+            p.named = true;
+        }
+        number
     }
 
     /// The number of a pipeline; made known when it is new.
@@ -65,14 +63,16 @@ impl Machine {
             account: account.to_owned(),
             name: name.to_owned(),
             arn,
-            listing: if unlisted { Listing::Complete } else { Listing::Wanted { at: self.now, tries: 0 } },
+            listing: if unlisted { Listing::Complete } else { Listing::Wanted { at: self.now, tries: 0, page: None } },
+            complete_at: unlisted.then_some(self.now),
+            named: false,
             listed_at: if unlisted { Time(i64::MAX) } else { self.now },
             workflow_created: created,
             due: BTreeSet::new(),
             live: HashSet::new(),
             starting: 0,
             round: None,
-            list_denied: false,
+            list_denied: None,
             start_denied: None,
             start_again_at: self.now,
             digests: HashMap::new(),
@@ -177,142 +177,19 @@ impl Machine {
         if let Listing::Refused { at, .. } = &p.listing
             && now >= at.plus(REFUSED_REST)
         {
-            p.listing = Listing::Wanted { at: now, tries: 0 };
+            p.listing = Listing::Wanted { at: now, tries: 0, page: None };
         }
+        // What is listed again meanwhile holds up starts, and nothing else.
+        let known = if p.is_known() { Located::Ready } else { Located::NotYet };
         match &p.listing {
             Listing::Complete | Listing::Denied => Located::Ready,
             Listing::Refused { text, .. } => Located::Refused(text.clone()),
-            Listing::Running { .. } => Located::NotYet,
+            Listing::Running { .. } => known,
             Listing::Wanted { .. } => {
                 self.list_next(pipeline);
-                Located::NotYet
+                known
             }
         }
-    }
-
-    /// Sends the first page of the listing, if it is wanted and its time has come.
-    pub(super) fn list_next(&mut self, pipeline: usize) {
-        let Some(Listing::Wanted { at, tries }) = self.pipelines.get(pipeline).map(|p| &p.listing) else { return };
-        let (at, tries) = (*at, *tries);
-        if at > self.now {
-            return;
-        }
-        self.list_page(pipeline, None, 0, tries);
-    }
-
-    /// Wants another complete listing: something may have started unheard, or be gone.
-    pub(super) fn list_anew(&mut self, pipeline: usize) {
-        let now = self.now;
-        if let Some(p) = self.pipelines.get_mut(pipeline)
-            && matches!(p.listing, Listing::Complete | Listing::Refused { .. })
-        {
-            p.listing = Listing::Wanted { at: now, tries: 0 };
-        }
-        self.list_next(pipeline);
-    }
-
-    fn list_page(&mut self, pipeline: usize, next_token: Option<String>, pages: usize, tries: u32) {
-        let Some(spelling) = self.spelling(pipeline) else { return };
-        let furthest = self.server_now().minus(FURTHEST);
-        let Some(p) = self.pipelines.get_mut(pipeline) else { return };
-        let since = p.workflow_created.map_or(furthest, |created| created.minus(CREATED_SLACK).max(furthest));
-        p.listing = Listing::Running { pages, tries };
-        if next_token.is_none() {
-            p.listed_at = self.now;
-        }
-        let call = Call::ListExecutions { pipeline: spelling, created_after: Some(since), next_token };
-        self.call_for(Priority::Ask, pipeline, call, Purpose::Listing { pipeline });
-    }
-
-    pub(super) fn listing_answered(&mut self, pipeline: usize, result: Result<CallReply, CallError>) {
-        let Some(Listing::Running { pages, tries }) = self.pipelines.get(pipeline).map(|p| &p.listing) else { return };
-        let (pages, tries) = (*pages + 1, *tries);
-        match result {
-            Ok(CallReply::Executions { page, next_token }) => {
-                for execution in page {
-                    self.adopt(pipeline, execution);
-                }
-                let unbounded = self.pipelines.get(pipeline).is_some_and(|p| p.workflow_created.is_none());
-                let truncated = unbounded && pages >= PAGES_WITHOUT_START && next_token.is_some();
-                if truncated {
-                    self.warn(format!(
-                        "the listing of earlier executions was truncated after {pages} pages: set workflow_created in the plugin input"
-                    ));
-                }
-                match next_token.filter(|_| !truncated) {
-                    Some(token) => self.list_page(pipeline, Some(token), pages, tries),
-                    None => {
-                        self.settle_missing(pipeline, false);
-                        self.listed(pipeline, Listing::Complete);
-                    }
-                }
-            }
-            Ok(_) => self.listed(pipeline, Listing::Complete),
-            Err(error) => self.listing_failed(pipeline, pages, tries, error),
-        }
-    }
-
-    fn listing_failed(&mut self, pipeline: usize, page: usize, tries: u32, error: CallError) {
-        let now = self.now;
-        let Some(client) = self.pipelines.get(pipeline).map(|p| p.client.clone()) else { return };
-        match reaction(error.kind, Place::Listing) {
-            // What is invalid on a later page is its token.
-            Reaction::Refuse if page > 1 && error.kind == CallErrorKind::Invalid => {
-                self.list_all_again(pipeline, &client, tries, &error, false);
-            }
-            Reaction::Without => {
-                self.warn(format!(
-                    "ListPipelineExecutions is denied, only the client request token protects against a second start: {}",
-                    error.message
-                ));
-                if let Some(p) = self.pipelines.get_mut(pipeline) {
-                    p.list_denied = true;
-                }
-                self.listed(pipeline, Listing::Denied);
-            }
-            Reaction::Refuse => {
-                let arn = self.pipelines.get(pipeline).map(|p| p.arn.clone()).unwrap_or_default();
-                let text = match error.kind {
-                    CallErrorKind::NotFound => format!("pipeline {arn} does not exist: {}", error.message),
-                    _ => format!("SageMaker refuses to list pipeline {arn}: {}", error.message),
-                };
-                if error.kind == CallErrorKind::NotFound {
-                    self.settle_missing(pipeline, true);
-                }
-                self.listed(pipeline, Listing::Refused { text, at: now });
-            }
-            otherwise => {
-                if error.kind == CallErrorKind::Throttled {
-                    self.note_throttle(&client, false);
-                }
-                self.list_all_again(pipeline, &client, tries, &error, otherwise == Reaction::Mend);
-            }
-        }
-    }
-
-    /// All pages again, after a while: a token that was handed out before a failure may be stale.
-    fn list_all_again(&mut self, pipeline: usize, client: &ClientKey, tries: u32, error: &CallError, denied: bool) {
-        let now = self.now;
-        if let Some(state) = self.clients.get_mut(client) {
-            Trouble::extend(&mut state.trouble, &error.message, denied, now);
-        }
-        let at = now.plus(backoff(tries, RETRY_MOST));
-        if let Some(p) = self.pipelines.get_mut(pipeline) {
-            p.listing = Listing::Wanted { at, tries: tries + 1 };
-        }
-        self.timers.insert((at, Timer::Listing(pipeline)));
-        self.pipeline_changed(pipeline);
-    }
-
-    fn listed(&mut self, pipeline: usize, listing: Listing) {
-        let client = self.pipelines.get_mut(pipeline).map(|p| {
-            p.listing = listing;
-            p.client.clone()
-        });
-        if let Some(state) = client.and_then(|client| self.clients.get_mut(&client)) {
-            state.trouble = None;
-        }
-        self.pipeline_changed(pipeline);
     }
 
     /// Takes up an execution that carries this workflow's marker; one that is known is refreshed.
@@ -341,6 +218,7 @@ impl Machine {
             tracked.when_over = marker.when_over;
         }
         self.stop_unasked(&arn);
+        self.stop_straggler(&arn);
     }
 
     /// Makes an execution known that is named by a task and carries whatever marker: only a list tells.

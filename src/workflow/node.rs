@@ -386,13 +386,18 @@ pub struct Pipeline {
     pub listing: Listing,
     /// When that listing began.
     pub listed_at: Time,
+    /// When the last one began that was completed.
+    pub complete_at: Option<Time>,
+    /// A node names it; others are only looked into for a stop of everything.
+    pub named: bool,
     pub workflow_created: Option<Time>,
     /// Live executions by due time, and all live ones.
     pub due: BTreeSet<(Time, Arc<str>)>,
     pub live: HashSet<Arc<str>>,
     pub starting: usize,
     pub round: Option<Round>,
-    pub list_denied: bool,
+    /// When listing was denied, unless it has worked since.
+    pub list_denied: Option<Time>,
     /// Its starts are denied: met by whoever is first in line, true for all behind.
     pub start_denied: Option<Trouble>,
     /// While they are, the next start leaves then.
@@ -403,13 +408,15 @@ pub struct Pipeline {
 /// The complete listing that must come before the first start.
 #[derive(Debug)]
 pub enum Listing {
+    /// To be asked for at this time: this page, or all from the first on.
     Wanted {
         at: Time,
         tries: u32,
+        page: Option<Page>,
     },
     Running {
-        pages: usize,
         tries: u32,
+        page: Page,
     },
     Complete,
     /// Nobody may list: the token alone protects.
@@ -419,6 +426,17 @@ pub enum Listing {
         text: String,
         at: Time,
     },
+}
+
+/// A page of the listing.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The first has none.
+    pub token: Option<String>,
+    pub number: usize,
+    pub created_after: Time,
+    /// Not only what was created since the last listing.
+    pub all: bool,
 }
 
 /// A poll round by list that is under way.

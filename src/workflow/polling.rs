@@ -74,14 +74,21 @@ impl Machine {
         if p.round.is_some() {
             return;
         }
-        let due: Vec<Arc<str>> = p.due.iter().take_while(|(at, _)| *at <= now).map(|(_, arn)| arn.clone()).collect();
+        let due_by = |by: Time| -> Vec<Arc<str>> {
+            p.due.iter().take_while(|(at, _)| *at <= by).map(|(_, arn)| arn.clone()).collect()
+        };
+        // What is due soon comes along in a list: else executions that started one after the other never share one.
+        let (mut due, soon) = (due_by(now), due_by(now.plus(self.settings.poll_min)));
         if due.is_empty() {
             if let Some((at, _)) = p.due.first() {
                 self.timers.insert((*at, Timer::Poll(number)));
             }
             return;
         }
-        let (live, list_denied) = (p.live.len(), p.list_denied);
+        let (live, list_denied) = (p.live.len(), p.may_not_list(now));
+        if poll_plan::plan(soon.len(), live, now) != Plan::DescribeEach && !list_denied {
+            due = soon;
+        }
         let oldest = due.iter().filter_map(|arn| self.executions.get(arn)?.execution.created).min().unwrap_or(now);
         let spelling = self.spelling(number);
         match (poll_plan::plan(due.len(), live, oldest), spelling) {
@@ -142,8 +149,9 @@ impl Machine {
             Ok(_) => {}
             Err(error) => {
                 if reaction(error.kind, Place::Round) == Reaction::Without {
-                    if let Some(p) = self.pipelines.get_mut(number) {
-                        p.list_denied |= error.kind == CallErrorKind::Denied;
+                    let denied = error.kind == CallErrorKind::Denied;
+                    if let Some(p) = self.pipelines.get_mut(number).filter(|_| denied) {
+                        p.list_denied = Some(self.now);
                     }
                 } else {
                     self.call_trouble(number, &error);

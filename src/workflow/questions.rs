@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     input::Action,
-    pipelines::{Call, CallError, CallErrorKind, CallReply},
+    pipelines::{Call, CallError, CallErrorKind, CallReply, Time},
     protocol::{ExecuteTemplateReply, Phase},
 };
 
@@ -194,7 +194,14 @@ impl Machine {
                 if all {
                     self.stop_everything();
                 }
-                match if all { self.survey(pipeline) } else { self.locate(pipeline) } {
+                let of_key = task.execution_key.as_deref().map(|name| Key::named(&task.workflow.uid, name));
+                let located = if all { self.survey(pipeline) } else { self.locate(pipeline) };
+                // What is known need not wait for what is not.
+                let targets = self.to_be_stopped(of_key);
+                for arn in &targets {
+                    self.want_stop(arn);
+                }
+                match located {
                     Located::NotYet => {
                         let denied = self.locating_trouble(pipeline).filter(|t| t.denied).cloned();
                         if let Some(trouble) = denied.filter(|t| t.outlasted(since, grace)) {
@@ -207,7 +214,6 @@ impl Machine {
                     // No pipeline, no executions.
                     Located::Refused(_) | Located::Ready => {}
                 }
-                let of_key = task.execution_key.as_deref().map(|name| Key::named(&task.workflow.uid, name));
                 let starting = self.families.iter().any(|(k, f)| {
                     of_key.is_none_or(|wanted| wanted == *k)
                         && f.attempts.values().any(|a| matches!(a.stage, Stage::Starting(_) | Stage::Searching { .. }))
@@ -219,13 +225,11 @@ impl Machine {
                 if let Some(wanted) = of_key {
                     self.drop_queued(wanted);
                 }
-                let targets = self
-                    .executions
-                    .iter()
-                    .filter(|(_, t)| of_key.map_or_else(|| self.is_ours_to_stop(t), |wanted| wanted == t.key))
-                    .filter(|(_, t)| t.gone.is_none() && t.execution.status.is_live())
-                    .map(|(arn, _)| arn.clone())
-                    .collect();
+                // What an earlier process started last may not be listed yet: it is stopped when it is.
+                let looked_into: Vec<usize> = (0..self.pipelines.len()).filter(|n| all || *n == pipeline).collect();
+                for number in looked_into {
+                    self.is_settled(number);
+                }
                 self.set_targets(key, targets);
             }
         }
@@ -236,10 +240,33 @@ impl Machine {
                 1 => "the execution has ended".to_owned(),
                 n => format!("{n} executions have ended"),
             };
-            if let Some(gap) = self.survey_gap(pipeline).filter(|_| all) {
-                text.push_str(&format!("; only pipelines that nodes have named were looked at: {gap}"));
+            if let Some(gap) = all.then(|| self.survey_gap(pipeline)).flatten() {
+                text.push_str(&format!("; {gap}"));
             }
             self.end_stop(key, Phase::Succeeded, &text);
+        }
+    }
+
+    /// What runs under a key, or everything that is ours to stop.
+    fn to_be_stopped(&self, of_key: Option<Key>) -> Vec<Arc<str>> {
+        let wanted = |t: &Tracked| of_key.map_or_else(|| self.is_ours_to_stop(t), |key| key == t.key);
+        let live = |t: &Tracked| t.gone.is_none() && t.execution.status.is_live();
+        self.executions.iter().filter(|(_, t)| live(t) && wanted(t)).map(|(arn, _)| arn.clone()).collect()
+    }
+
+    /// Stops an execution that is listed only now, although a stop task came after its creation.
+    pub(super) fn stop_straggler(&mut self, arn: &Arc<str>) {
+        let Some(tracked) = self.executions.get(arn) else { return };
+        let Some(created) = tracked.execution.created.map(|at| Time(at.0 - self.clock_offset)) else { return };
+        let names = |stop: &StopNode| match (&stop.task.action, &stop.task.execution_key) {
+            (Action::Stop { execution_arn: None, .. }, Some(name)) => {
+                Key::named(&stop.task.workflow.uid, name) == tracked.key
+            }
+            (Action::Stop { execution_arn: None, .. }, None) => self.is_ours_to_stop(tracked),
+            _ => false,
+        };
+        if self.stops.values().any(|stop| created <= stop.desk.asked_since && names(stop)) {
+            self.want_stop(arn);
         }
     }
 

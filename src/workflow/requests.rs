@@ -116,6 +116,8 @@ impl Machine {
                     ended: None,
                     denied_grace,
                 };
+                // What was looked for an earlier stop may have changed.
+                self.surveys.retain(|client, survey| *client != task.client || !survey.is_done());
                 self.stops.insert(key, stop);
             }
             _ => return None,

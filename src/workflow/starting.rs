@@ -20,8 +20,6 @@ use super::{
 
 /// After this long a repeated start is no longer trusted to be recognised by its token (its life is documented nowhere).
 const REPEAT_FOR: Duration = Duration::from_secs(300);
-/// A new execution may be absent from lists for so long.
-const LISTS_LAG: Duration = Duration::from_secs(60);
 /// How often it is looked whether a pipeline with waiting nodes has to be listed again.
 const RELIST_EVERY: Duration = Duration::from_secs(5);
 /// How long an execution that may have started is looked for in the list.
@@ -240,7 +238,7 @@ impl Machine {
         let exit_handler = attempt.rules.exit_handler;
         let closed = self.closed.clone().filter(|closed| !(closed.except_exit_handlers && exit_handler));
         if let Some(closed) = closed.filter(|_| !self.sabotaged(Sabotage::StartsAfterOver)) {
-            self.end_attempt(key, number, Phase::Failed, &closed.text, None);
+            self.end_unstarted(key, number, &closed.text);
             return;
         }
         if let Some(text) = self.timed_out_waiting(key, number) {
@@ -319,24 +317,6 @@ impl Machine {
         let pipelines: BTreeSet<usize> = self.queue.waiters().map(|w| w.pipeline).collect();
         for pipeline in pipelines {
             self.is_freshly_listed(pipeline);
-        }
-    }
-
-    /// Whether another process's start of this pipeline would be known or its token still be remembered. A node may
-    /// have waited here for hours, and meanwhile or just before another pod may have started it.
-    fn is_freshly_listed(&mut self, pipeline: usize) -> bool {
-        let Some(p) = self.pipelines.get(pipeline) else { return false };
-        // What the process before this one started last was not in the lists yet when they were first asked.
-        let settled = self.first_event.unwrap_or(self.now).plus(LISTS_LAG);
-        let lagging = p.listed_at < settled && self.now >= settled;
-        match p.listing {
-            Listing::Complete if self.now < p.listed_at.plus(REPEAT_FOR) && !lagging => true,
-            Listing::Complete => {
-                self.list_anew(pipeline);
-                false
-            }
-            Listing::Denied | Listing::Refused { .. } => true,
-            Listing::Wanted { .. } | Listing::Running { .. } => false,
         }
     }
 
@@ -464,6 +444,11 @@ impl Machine {
         if self.now < since.plus(SEARCH_FOR) {
             self.wake_node(NodeRef::Execute(key, number), next);
             self.search_again(key, number);
+            return true;
+        }
+        if matches!(listing, Some(Listing::Wanted { .. } | Listing::Running { .. })) {
+            let soon = self.now.plus(Duration::from_secs(5));
+            self.wake_node(NodeRef::Execute(key, number), soon);
             return true;
         }
         // Where nobody may list, the same token is all there is, and it is repeated.

@@ -8,8 +8,9 @@ use crate::pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Pip
 
 use super::{
     Machine, Priority, Purpose, backoff,
-    locating::{CREATED_SLACK, Located, RETRY_MOST},
-    node::{NodeRef, Trouble},
+    listing::RETRY_MOST,
+    locating::Located,
+    node::{Listing, NodeRef, Trouble},
     trouble::{Place, Reaction, reaction},
 };
 
@@ -29,6 +30,16 @@ pub enum Survey {
     },
 }
 
+/// A pipeline that no node names is done without after so many failed tries to list its executions.
+const TRIES: u32 = 5;
+
+impl Survey {
+    /// Whether nothing is asked any more.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done { .. })
+    }
+}
+
 impl Machine {
     /// Sees to it that everything becomes known that this workflow has started through the client of this pipeline.
     pub(super) fn survey(&mut self, pipeline: usize) -> Located {
@@ -46,8 +57,8 @@ impl Machine {
                     .filter(|number| self.pipelines.get(*number).is_some_and(|p| p.client == client))
                     .collect();
                 let open =
-                    of_client.into_iter().filter(|number| matches!(self.locate(*number), Located::NotYet)).count();
-                if open == 0 {
+                    |number: &usize| matches!(self.locate(*number), Located::NotYet) && !self.is_hopeless(*number);
+                if of_client.into_iter().filter(open).count() == 0 {
                     return Located::Ready;
                 }
             }
@@ -55,12 +66,19 @@ impl Machine {
         Located::NotYet
     }
 
+    fn is_hopeless(&self, number: usize) -> bool {
+        let hopeless = |listing: &Listing| matches!(listing, Listing::Wanted { tries: TRIES.., .. });
+        self.pipelines.get(number).is_some_and(|p| !p.named && hopeless(&p.listing))
+    }
+
     /// Why not everything may have been found, for the node that asked.
-    pub(super) fn survey_gap(&self, pipeline: usize) -> Option<&str> {
-        match self.surveys.get(&self.pipelines.get(pipeline)?.client)? {
-            Survey::Done { without } => without.as_deref(),
-            Survey::Asking { .. } | Survey::Again { .. } => None,
+    pub(super) fn survey_gap(&self, pipeline: usize) -> Option<String> {
+        if let Survey::Done { without: Some(why) } = self.surveys.get(&self.pipelines.get(pipeline)?.client)? {
+            return Some(format!("only pipelines that nodes have named were looked at: {why}"));
         }
+        let hopeless = (0..self.pipelines.len()).filter(|number| self.is_hopeless(*number));
+        let names: Vec<&str> = hopeless.filter_map(|n| self.pipelines.get(n)).map(|p| p.name.as_str()).collect();
+        (!names.is_empty()).then(|| format!("executions of {} could not be listed", names.join(", ")))
     }
 
     fn list_pipelines(&mut self, pipeline: usize, next_token: Option<String>, tries: u32) {
@@ -98,10 +116,9 @@ impl Machine {
         let (client, account, created) = (p.client.clone(), p.account.clone(), p.workflow_created);
         let own = self.clients.get(&client).and_then(|c| c.account.as_deref()) == Some(account.as_str());
         let Some((prefix, _)) = p.arn.rsplit_once('/').map(|(prefix, name)| (prefix.to_owned(), name)) else { return };
+        let since = self.created_since(created);
         for summary in page.into_iter().filter(|_| own) {
-            let since = created.map(|created| created.minus(CREATED_SLACK));
-            let before = since.zip(summary.last_started).is_some_and(|(since, last)| last < since);
-            if !before {
+            if summary.last_started.is_none_or(|last| last >= since) {
                 let arn = format!("{prefix}/{}", summary.name);
                 self.pipeline_named(&client, &account, &summary.name, arn, created);
             }

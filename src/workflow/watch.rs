@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use crate::pipelines::Time;
 
-use super::{
-    Command, EPOCH_MARGIN, EPOCH_PATIENCE, Machine, Sabotage, Timer, WorkflowState, node::Listing, queue::Waiter,
-};
+use super::{Command, EPOCH_MARGIN, EPOCH_PATIENCE, Machine, Sabotage, Timer, WorkflowState, queue::Waiter};
 
 /// Until the beginning of the run is known, nothing starts: that is worth a question every few seconds.
 const EPOCH_AGAIN: Duration = Duration::from_secs(5);
@@ -172,8 +170,7 @@ impl Machine {
             let mut live = self.pipelines.iter().flat_map(|p| &p.live);
             live.any(|arn| self.stops_when_gone(arn) && self.executions.get(arn).is_some_and(|t| t.stop.is_none()))
         };
-        let looks = || self.pipelines.iter().any(|p| matches!(p.listing, Listing::Running { .. }));
-        !self.watch.forbidden && (self.starts_in_flight > 0 || may_be_stopped() || looks())
+        !self.watch.forbidden && (self.starts_in_flight > 0 || may_be_stopped() || self.still_looks())
     }
 
     /// Whether the end of the drain has to wait for an answer.

@@ -3,6 +3,7 @@
 mod drain;
 mod ends;
 mod endurance;
+mod listing;
 mod properties;
 mod starts;
 mod stops;

@@ -337,8 +337,22 @@ fn when_the_workflow_is_over_executions_are_stopped_and_nodes_fail_without_reque
     assert_eq!((&w.executions[0].status, &w.executions[1].status), (&Status::Stopping, &Status::Executing));
     let reply = w.ask(&task("a", 0));
     assert_eq!((phase(&reply), reply.requeue), (Some(Phase::Failed), None));
-    assert_eq!(phase(&w.ask(&task("b", 0))), Some(Phase::Failed));
     assert_eq!(phase(&w.ask(&task("x.onExit", 0))), Some(Phase::Running));
+    w.pass(MINUTE);
+    assert_eq!(phase(&w.ask(&task("b", 0))), Some(Phase::Failed));
+}
+
+#[test]
+fn executions_that_started_one_after_the_other_share_lists_too() {
+    let mut w = World::new();
+    for n in 0..150 {
+        w.send(&task(&format!("n{n}"), 0));
+        w.pass(Duration::from_millis(700));
+    }
+    w.pass(15 * MINUTE);
+    w.calls.clear();
+    w.pass(5 * MINUTE);
+    assert!(w.calls.len() <= 10 * (150 / 100 + 2), "{} calls in ten rounds", w.calls.len());
 }
 
 #[test]

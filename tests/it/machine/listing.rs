@@ -1,0 +1,177 @@
+//! Lists that lag, fail, are denied for a while, or bring what nobody waited for any more.
+
+use std::time::Duration;
+
+use awf_aws::{
+    input::Task,
+    pipelines::{Call, CallErrorKind, PipelineSummary, Status},
+    protocol::Phase,
+    workflow::{Event, Settings, WorkflowState},
+};
+
+use super::{
+    stops::stop,
+    world::{World, message, output, phase, task},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const LIST: &str = "ListPipelineExecutions";
+const ALIVE: WorkflowState = WorkflowState::Alive { started_at: Some(World::START), deadline: None };
+
+/// An execution that an earlier process has started a moment ago, and that no list shows yet.
+fn started_unlisted() -> (World, awf_aws::pipelines::Execution) {
+    let mut w = World::with(Settings { kubernetes: true, pod_born: World::START, ..Settings::default() });
+    w.workflow = Some(ALIVE);
+    w.ask(&task("a", 0));
+    w.restart();
+    let unlisted = w.executions.remove(0);
+    (w, unlisted)
+}
+
+#[test]
+fn a_start_that_is_listed_late_is_stopped_although_its_workflow_was_over_before() {
+    let (mut w, unlisted) = started_unlisted();
+    w.workflow = Some(WorkflowState::Over);
+    assert!(w.ask(&task("a", 0)).requeue.is_some());
+    w.pass(30 * SECOND);
+    w.executions.push(unlisted);
+    w.pass(40 * SECOND);
+    assert_eq!(w.executions[0].status, Status::Stopping);
+    let reply = w.ask(&task("a", 0));
+    assert_eq!(phase(&reply), Some(Phase::Failed));
+    assert!(output(&reply, "execution-arn").is_some(), "{}", message(&reply));
+}
+
+#[test]
+fn a_start_that_is_listed_late_is_stopped_by_the_stop_task_before_it() {
+    for key in [None, Some("a")] {
+        let (mut w, unlisted) = started_unlisted();
+        assert_eq!(phase(&w.ask(&stop(key, None))), Some(Phase::Succeeded), "nothing is known");
+        w.executions.push(unlisted);
+        w.pass(70 * SECOND);
+        assert_eq!(w.executions[0].status, Status::Stopping);
+    }
+}
+
+#[test]
+fn a_retry_that_another_pod_starts_after_a_stop_task_is_left_alone() {
+    let mut w = World::new();
+    w.ask(&stop(Some("a"), None));
+    w.pass(30 * SECOND);
+    let here = w.machine_of_another_pod();
+    w.ask(&task("a", 1));
+    w.machine_goes_on(here);
+    w.pass(5 * MINUTE);
+    assert_eq!(w.executions[0].status, Status::Executing);
+}
+
+#[test]
+fn a_drain_waits_for_a_list_that_has_to_be_asked_for_again() {
+    let (mut w, unlisted) = started_unlisted();
+    w.executions.push(unlisted);
+    w.fail(LIST, &[CallErrorKind::Throttled]);
+    w.send(&task("a", 0));
+    w.workflow = Some(WorkflowState::Gone);
+    w.handle(Event::Drain);
+    assert!(!w.machine.drained());
+    w.pass(20 * SECOND);
+    assert_eq!(w.executions[0].status, Status::Stopping);
+    assert!(w.machine.drained());
+}
+
+#[test]
+fn a_stop_of_everything_stops_what_is_known_before_it_has_looked_for_the_rest() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.fail("ListPipelines", &[CallErrorKind::Throttled; 100]);
+    w.ask(&stop(None, None));
+    assert_eq!(w.executions[0].status, Status::Stopping);
+}
+
+#[test]
+fn a_strangers_pipeline_that_cannot_be_listed_does_not_hold_up_a_stop_for_ever() {
+    let mut w = World::new();
+    w.ask(&stop(Some("none"), None));
+    w.pipelines.push(PipelineSummary { name: "Strange".into(), last_started: None });
+    w.fail(LIST, &[CallErrorKind::OutcomeUnknown; 5000]);
+    assert_eq!(phase(&w.ask(&stop(None, None))), Some(Phase::Running));
+    w.pass(MINUTE);
+    let reply = w.ask(&stop(None, None));
+    assert_eq!(phase(&reply), Some(Phase::Succeeded));
+    assert_eq!(message(&reply), "nothing to stop; executions of Strange could not be listed");
+}
+
+#[test]
+fn an_end_is_told_while_the_pipeline_is_listed_again_for_others() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.fail("StartPipelineExecution", &[CallErrorKind::QuotaExceeded; 5000]);
+    w.ask(&task("b", 0));
+    w.fail(LIST, &[CallErrorKind::Throttled; 5000]);
+    w.pass(6 * MINUTE);
+    w.end(0, Status::Succeeded);
+    w.pass(MINUTE);
+    assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Succeeded));
+    assert_eq!(w.count("StartPipelineExecution") > 2, true);
+}
+
+/// The tokens of the pages that were asked for.
+fn pages(w: &World) -> Vec<Option<&str>> {
+    let token = |call: &Call| match call {
+        Call::ListExecutions { next_token, .. } => Some(next_token.clone()),
+        _ => None,
+    };
+    w.calls.iter().filter_map(token).map(|token| token.map(|t| &*t.leak())).collect()
+}
+
+#[test]
+fn a_page_that_was_throttled_is_asked_for_again_and_not_the_pages_before_it() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    let stranger = awf_aws::pipelines::Execution { description: None, ..w.executions[0].clone() };
+    for n in 0..250 {
+        w.executions.push(awf_aws::pipelines::Execution { arn: format!("{}{n}", stranger.arn), ..stranger.clone() });
+    }
+    w.restart();
+    w.calls.clear();
+    w.silent = vec![LIST];
+    w.send(&task("a", 0));
+    w.answer_open(0);
+    w.fail(LIST, &[CallErrorKind::Throttled]);
+    w.answer_open(0);
+    w.silent.clear();
+    w.pass(10 * SECOND);
+    assert_eq!(pages(&w), [None, Some("100"), Some("100"), Some("200")]);
+    assert_eq!(output(&w.ask(&task("a", 0)), "execution-arn"), Some(w.executions[0].arn.clone()));
+}
+
+#[test]
+fn what_is_listed_again_is_only_what_came_since() {
+    let mut w = World::new();
+    w.fail("StartPipelineExecution", &[CallErrorKind::QuotaExceeded; 5000]);
+    w.ask(&task("a", 0));
+    w.calls.clear();
+    w.pass(60 * MINUTE);
+    let since = |call: &Call| match call {
+        Call::ListExecutions { created_after, .. } => *created_after,
+        _ => None,
+    };
+    let times: Vec<_> = w.calls.iter().filter_map(since).collect();
+    assert!((10..15).contains(&times.len()), "{} listings in an hour", times.len());
+    assert!(times.windows(2).all(|pair| pair[1] > pair[0]), "{times:?}");
+    assert!(times.last().is_some_and(|last| *last > World::START.plus(50 * MINUTE)), "{times:?}");
+}
+
+#[test]
+fn lists_that_were_denied_for_a_while_are_used_again() {
+    let mut w = World::new();
+    let nodes: Vec<Task> = (0..30).map(|n| task(&format!("n{n}"), 0)).collect();
+    w.fail(LIST, &[CallErrorKind::Denied]);
+    nodes.iter().for_each(|node| drop(w.ask(node)));
+    w.pass(20 * MINUTE);
+    w.calls.clear();
+    w.pass(5 * MINUTE);
+    let (lists, describes) = (w.count(LIST), w.count("DescribePipelineExecution"));
+    assert!(lists > 5 && describes == 0, "{lists} lists, {describes} describes");
+}
