@@ -241,6 +241,8 @@ pub struct Machine {
     epoch: Option<Time>,
     first_event: Option<Time>,
     watch: Watch,
+    /// When a stop last waited for the pace.
+    stops_held_at: Time,
     /// Stops that left and did not come back.
     stops_in_flight: usize,
     /// AWS's clock less ours, in milliseconds.
@@ -318,6 +320,7 @@ impl Machine {
             epoch,
             first_event: None,
             watch: Watch::default(),
+            stops_held_at: Time::default(),
             stops_in_flight: 0,
             clock_offset: 0,
         }
@@ -401,6 +404,9 @@ impl Machine {
         }
         if let Some(at) = next {
             self.timers.insert((at, Timer::Outbox));
+        }
+        if self.outbox.holds_stops() {
+            self.stops_held_at = self.now;
         }
     }
 

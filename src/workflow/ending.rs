@@ -86,7 +86,7 @@ impl Machine {
             return;
         }
         self.want_stop(arn);
-        let until = since.plus(self.settings.stop_wait);
+        let until = self.stop_limit(since);
         if now >= until {
             let trouble = self.executions.get(arn).and_then(|t| t.stop_trouble.as_ref());
             let why = trouble.map_or("a Callback step blocks it".to_owned(), |t| report::fit(&t.text, 150));
@@ -281,11 +281,17 @@ impl Machine {
         if rules.stop_when_over {
             self.want_stop(arn);
         }
-        let patience = closed.since.max(asked).plus(self.settings.stop_wait);
+        let patience = self.stop_limit(closed.since.max(asked));
         match self.fate(arn, rules.stop_when_over, closed.since, patience) {
             Some(fate) => self.end_attempt(key, number, Phase::Failed, &format!("{}; {fate}", closed.text), Some(arn)),
             None => self.wake_node(NodeRef::Execute(key, number), patience),
         }
+    }
+
+    /// How long the end of a stop is awaited that was wanted at `since`. Thousands of stops wait for the pace for many
+    /// minutes: the wait begins when the last has left.
+    pub(super) fn stop_limit(&self, since: Time) -> Time {
+        since.max(self.stops_held_at).plus(self.settings.stop_wait)
     }
 
     /// What becomes of an execution that was live when its workflow's end became known. It may have ended since its

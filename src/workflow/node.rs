@@ -482,6 +482,8 @@ pub struct StopNode {
     pub desk: Desk,
     pub task: Arc<Task>,
     pub pipeline: usize,
+    /// What has been found to stop, while there may be more.
+    pub found: BTreeSet<Arc<str>>,
     /// What it stops, and since when, once that is known.
     pub targets: Option<Vec<Arc<str>>>,
     /// Which of them have not ended.

@@ -201,6 +201,9 @@ impl Machine {
                 for arn in &targets {
                     self.want_stop(arn);
                 }
+                if let Some(stop) = self.stops.get_mut(&key) {
+                    stop.found.extend(targets);
+                }
                 match located {
                     Located::NotYet => {
                         let denied = self.locating_trouble(pipeline).filter(|t| t.denied).cloned();
@@ -230,7 +233,8 @@ impl Machine {
                 for number in looked_into {
                     self.is_settled(number);
                 }
-                self.set_targets(key, targets);
+                let found = self.stops.get_mut(&key).map(|stop| std::mem::take(&mut stop.found)).unwrap_or_default();
+                self.set_targets(key, found.into_iter().collect());
             }
         }
         let Some(stop) = self.stops.get(&key).filter(|stop| stop.open.is_empty()) else { return };
@@ -321,7 +325,7 @@ impl Machine {
         let Action::Stop { timeout, .. } = &stop.task.action else { return None };
         let own = timeout.map(|timeout| (stop.desk.asked_since.plus(timeout), timeout));
         let wait = self.settings.stop_wait;
-        let awaited = stop.stopping_since.map(|since| (since.plus(wait), wait));
+        let awaited = stop.stopping_since.map(|since| (self.stop_limit(since), wait));
         let (at, limit) = own.into_iter().chain(awaited).min()?;
         if self.now < at {
             self.wake_node(NodeRef::Stop(key), at);

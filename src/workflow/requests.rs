@@ -1,6 +1,10 @@
 //! A request comes in, is parked while something is about to become known, and is answered from what is known.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     input::{Action, Execute, MockState, Task},
@@ -109,6 +113,7 @@ impl Machine {
                     desk,
                     task: task.clone(),
                     pipeline,
+                    found: BTreeSet::new(),
                     targets: None,
                     open: HashSet::new(),
                     stopping_since: None,

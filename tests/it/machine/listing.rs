@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use awf_aws::{
     input::Task,
-    pipelines::{Call, CallErrorKind, PipelineSummary, Status},
+    pipelines::{Call, CallErrorKind, Execution, PipelineSummary, Status},
     protocol::Phase,
     workflow::{Event, Settings, WorkflowState},
 };
@@ -20,7 +20,7 @@ const LIST: &str = "ListPipelineExecutions";
 const ALIVE: WorkflowState = WorkflowState::Alive { started_at: Some(World::START), deadline: None };
 
 /// An execution that an earlier process has started a moment ago, and that no list shows yet.
-fn started_unlisted() -> (World, awf_aws::pipelines::Execution) {
+fn started_unlisted() -> (World, Execution) {
     let mut w = World::with(Settings { kubernetes: true, pod_born: World::START, ..Settings::default() });
     w.workflow = Some(ALIVE);
     w.ask(&task("a", 0));
@@ -87,6 +87,11 @@ fn a_stop_of_everything_stops_what_is_known_before_it_has_looked_for_the_rest() 
     w.fail("ListPipelines", &[CallErrorKind::Throttled; 100]);
     w.ask(&stop(None, None));
     assert_eq!(w.executions[0].status, Status::Stopping);
+    w.end(0, Status::Stopped);
+    w.pass(MINUTE);
+    w.failures.clear();
+    w.pass(MINUTE);
+    assert_eq!(message(&w.ask(&stop(None, None))), "the execution has ended");
 }
 
 #[test]
@@ -113,7 +118,7 @@ fn an_end_is_told_while_the_pipeline_is_listed_again_for_others() {
     w.end(0, Status::Succeeded);
     w.pass(MINUTE);
     assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Succeeded));
-    assert_eq!(w.count("StartPipelineExecution") > 2, true);
+    assert!(w.count("StartPipelineExecution") > 2, "while another waits");
 }
 
 /// The tokens of the pages that were asked for.
@@ -129,9 +134,9 @@ fn pages(w: &World) -> Vec<Option<&str>> {
 fn a_page_that_was_throttled_is_asked_for_again_and_not_the_pages_before_it() {
     let mut w = World::new();
     w.ask(&task("a", 0));
-    let stranger = awf_aws::pipelines::Execution { description: None, ..w.executions[0].clone() };
+    let stranger = Execution { description: None, ..w.executions[0].clone() };
     for n in 0..250 {
-        w.executions.push(awf_aws::pipelines::Execution { arn: format!("{}{n}", stranger.arn), ..stranger.clone() });
+        w.executions.push(Execution { arn: format!("{}{n}", stranger.arn), ..stranger.clone() });
     }
     w.restart();
     w.calls.clear();

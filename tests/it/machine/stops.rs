@@ -6,6 +6,7 @@ use awf_aws::{
     input::{Action, Task},
     pipelines::{CallErrorKind, PipelineSummary, Status, Time},
     protocol::Phase,
+    workflow::{Settings, WorkflowState},
 };
 
 use super::world::{World, message, phase, task};
@@ -97,6 +98,40 @@ fn a_stop_of_everything_waits_out_trouble_and_says_when_pipelines_may_not_be_lis
     assert_eq!(phase(&reply), Some(Phase::Succeeded));
     let told = "nothing to stop; only pipelines that nodes have named were looked at: ListPipelines is refused";
     assert!(message(&reply).contains(told), "{}", message(&reply));
+}
+
+#[test]
+fn stops_that_wait_for_the_pace_are_not_given_up() {
+    let mut w = World::with(Settings { kubernetes: true, pod_born: World::START, ..Settings::default() });
+    w.workflow = Some(WorkflowState::Alive { started_at: Some(World::START), deadline: None });
+    let names: Vec<String> = (0..100).map(|n| format!("n{n}")).collect();
+    for name in &names {
+        w.send(&task(name, 0));
+    }
+    w.pass(15 * MINUTE);
+    assert_eq!(w.executions.len(), 100);
+    // Two throttles in a row, and the pace is half a stop a second, then a quarter, ...
+    w.fail("StopPipelineExecution", &[CallErrorKind::Throttled; 60]);
+    w.workflow = Some(WorkflowState::Over);
+    w.ask(&stop(None, None));
+    for _ in 0..60 {
+        w.pass(MINUTE);
+        for name in &names {
+            w.send(&task(name, 0));
+        }
+        w.send(&stop(None, None));
+        // Each stop takes about ten minutes.
+        let now = w.now;
+        for execution in w.executions.iter_mut().filter(|e| e.status == Status::Stopping) {
+            if execution.modified.is_some_and(|at| now.since(at) >= 9 * MINUTE) {
+                execution.status = Status::Stopped;
+            }
+        }
+    }
+    let ends = w.replies.values().filter(|reply| reply.requeue.is_none()).map(message);
+    let unsaid = ends.into_iter().find(|text| text.contains("goes on") || text.contains("not ended"));
+    assert_eq!(unsaid, None);
+    assert!(w.executions.iter().all(|e| e.status == Status::Stopped));
 }
 
 #[test]
