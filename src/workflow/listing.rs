@@ -20,6 +20,8 @@ pub(super) const RETRY_MOST: Duration = Duration::from_secs(15);
 const PAGES_WITHOUT_START: usize = 20;
 /// A new execution may be absent from lists for so long.
 const LISTS_LAG: Duration = Duration::from_secs(60);
+/// A renewed listing goes back this far before the one that it renews.
+const OVERLAP: Duration = Duration::from_secs(300);
 /// A listing is trusted for as long as a start is repeated under its token; a denial is tried again after this long.
 const FRESH_FOR: Duration = Duration::from_secs(300);
 
@@ -78,7 +80,7 @@ impl Machine {
         if let Some(p) = self.pipelines.get_mut(pipeline)
             && matches!(p.listing, Listing::Complete)
         {
-            let created_after = p.complete_at.map_or(since, |at| Time(at.0.saturating_add(offset)).minus(LISTS_LAG));
+            let created_after = p.complete_at.map_or(since, |at| Time(at.0.saturating_add(offset)).minus(OVERLAP));
             let page = Page { token: None, number: 0, created_after: created_after.max(since), all: false };
             p.listing = Listing::Wanted { at: now, tries: 0, page: Some(page) };
         }

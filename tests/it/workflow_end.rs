@@ -55,8 +55,9 @@ async fn ends_by(what: &str, happens: impl FnOnce(&FakeKubernetes), reason: &str
     }
     until("the execution is stopped", async || simulator.status(&stopped).await == "Stopped").await;
     assert_eq!(simulator.status(&left).await, "Executing", "{what}: on_stop leave");
-    let late = plugin.until_ended(&execute("late", json!({}))).await;
-    assert_eq!(late["node"]["phase"], "Failed", "{what}: {late}");
+    // In the first minute of a process lists may lag behind the one before it: a late node does not end yet.
+    let late = plugin.ask(&execute("late", json!({}))).await;
+    assert!(late["requeue"].is_string(), "{what}: {late}");
     assert_eq!(simulator.executions().await.len(), 2, "{what}: nothing starts any more");
 }
 

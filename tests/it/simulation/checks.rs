@@ -32,7 +32,7 @@ fn started_or_was(result: &Result<CallReply, CallError>) -> bool {
 }
 
 /// A process of the plugin.
-type Process = (PodId, u32);
+pub type Process = (PodId, u32);
 
 #[derive(Default)]
 pub struct Checks {
@@ -85,7 +85,7 @@ impl World {
     /// After a call had its effect.
     pub fn check_call(
         &mut self,
-        id: PodId,
+        process: Process,
         call: &Call,
         result: &Result<CallReply, CallError>,
         known: usize,
@@ -96,21 +96,18 @@ impl World {
         }
         match (call, result) {
             (Call::StartExecution(_), Err(error)) if error.kind == CallErrorKind::QuotaExceeded => {
-                let process = self.process(id);
                 let node = self.node_of_start(call);
                 // The process hears of it within a quarter of a second.
                 let heard = self.now.plus(SECOND);
                 self.checks.refused.extend(node.map(|node| ((process, node), heard)));
             }
             (Call::StartExecution(_), result) if started_or_was(result) => {
-                let process = self.process(id);
                 if let Some(node) = self.node_of_start(call) {
                     self.checks.refused.remove(&(process, node));
                 }
             }
             (Call::StopExecution { arn, .. }, Ok(_)) => self.check_stop(&arn.clone()),
             (Call::DescribeExecution { arn }, Ok(CallReply::Execution(execution))) if !execution.status.is_live() => {
-                let process = self.process(id);
                 let times = self.checks.ends_seen.entry((process, arn.clone())).or_default();
                 *times += 1;
                 // Once to know it, once more before each further attempt, and what was under way meanwhile.

@@ -23,7 +23,7 @@ use serde_json::json;
 
 use super::{
     argo::{NodeId, Workflow},
-    checks::Checks,
+    checks::{Checks, Process},
     plan::{ELSEWHERE, PIPELINES, Plan},
     pod::PodId,
 };
@@ -273,7 +273,7 @@ impl World {
         operation: Call,
         knew_over: bool,
     ) {
-        let ended = self.aws_answers(pod, client, &operation, knew_over);
+        let ended = self.aws_answers((pod, plugin), client, &operation, knew_over);
         self.tell(|_| format!("{pod:?} {} -> {}", spell(&operation), spell_result(&ended.0)));
         let wait = ended.1 + self.ms(5, 200);
         self.after(wait, Happening::FromAws { pod, plugin, call, ended: ended.0 });
@@ -281,7 +281,7 @@ impl World {
 
     fn aws_answers(
         &mut self,
-        pod: PodId,
+        process: Process,
         client: &ClientKey,
         operation: &Call,
         knew_over: bool,
@@ -314,7 +314,7 @@ impl World {
         }
         let known = self.book.executions().len();
         let outcome = door::ask(&mut self.book, "AKIAPLUGIN", client, operation, self.now);
-        self.check_call(pod, operation, &outcome.result, known, knew_over);
+        self.check_call(process, operation, &outcome.result, known, knew_over);
         (CallEnded { result: outcome.result, server_time: outcome.answered.then_some(self.now) }, outcome.after)
     }
 }
