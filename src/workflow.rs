@@ -19,7 +19,7 @@
 //! that comes twice, late or not at all (a timer follows) leads to the same place.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -241,7 +241,8 @@ pub struct Machine {
     epoch: Option<Time>,
     first_event: Option<Time>,
     watch: Watch,
-    /// When a stop last waited for the pace.
+    /// Stops that have never left, and when one last waited so.
+    first_stops: HashSet<CallId>,
     stops_held_at: Time,
     /// Stops that left and did not come back.
     stops_in_flight: usize,
@@ -320,6 +321,7 @@ impl Machine {
             epoch,
             first_event: None,
             watch: Watch::default(),
+            first_stops: HashSet::new(),
             stops_held_at: Time::default(),
             stops_in_flight: 0,
             clock_offset: 0,
@@ -399,13 +401,14 @@ impl Machine {
         let (free, next) =
             if self.draining { self.outbox.release_last(self.now, slots) } else { self.outbox.release(self.now) };
         for Waiting { call, client, operation } in free {
+            self.first_stops.remove(&call);
             self.stops_in_flight += usize::from(matches!(operation, Call::StopExecution { .. }));
             self.out.push(Command::Call { call, client, operation });
         }
         if let Some(at) = next {
             self.timers.insert((at, Timer::Outbox));
         }
-        if self.outbox.holds_stops() {
+        if !self.first_stops.is_empty() {
             self.stops_held_at = self.now;
         }
     }
@@ -420,7 +423,7 @@ impl Machine {
                 Timer::Node(node) => self.node_woken(node),
                 Timer::Client(client) => self.ask_account(&client),
                 Timer::Listing(pipeline) => self.list_next(pipeline),
-                Timer::Refresh(pipeline) => self.refresh(pipeline),
+                Timer::Refresh(pipeline) => self.list_once_settled(pipeline),
                 Timer::Digest(pipeline) => self.ask_digests(pipeline),
                 Timer::Poll(pipeline) => self.poll(pipeline),
                 Timer::Execution(arn) => self.execution_woken(&arn),

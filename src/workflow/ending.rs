@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    Closed, Command, EPOCH_MARGIN, Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
+    CallId, Closed, Command, EPOCH_MARGIN, Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
     identity::{Key, WhenOver, stop_token},
     node::{NodeRef, Stage, StopAnswer, StopStage, Trouble},
     polling::LAG,
@@ -97,7 +97,8 @@ impl Machine {
             );
             self.end_attempt(key, number, Phase::Failed, &text, Some(arn));
         } else {
-            self.wake_node(NodeRef::Execute(key, number), until);
+            // It may move: one timer is enough.
+            self.wake_attempt(key, number, until.since(now));
         }
     }
 
@@ -123,9 +124,13 @@ impl Machine {
             return;
         }
         stop.tries += 1;
+        let first = stop.tries == 1;
         let pipeline = tracked.pipeline;
         let call = Call::StopExecution { arn: arn.to_string(), token: stop_token(arn) };
         self.call_for(Priority::Stop, pipeline, call, Purpose::Stop(arn.clone()));
+        if first {
+            self.first_stops.insert(CallId(self.last_call));
+        }
     }
 
     pub(super) fn stop_answered(&mut self, arn: &Arc<str>, result: Result<CallReply, CallError>) {
@@ -228,10 +233,14 @@ impl Machine {
     /// Ends a node that has not started, as soon as it is certain that no earlier process has started it.
     pub(super) fn end_unstarted(&mut self, key: Key, number: u32, text: &str) {
         let Some(family) = self.families.get(&key) else { return };
-        if self.is_settled(family.pipeline) {
+        let Some(asked) = family.attempts.get(&number).map(|a| a.desk.asked_since) else { return };
+        let since = self.closed.as_ref().map_or(asked, |closed| closed.since.max(asked)).max(self.lags_until());
+        let limit = since.plus(self.settings.stop_wait);
+        if self.is_settled(family.pipeline) || self.now >= limit {
             self.end_attempt(key, number, Phase::Failed, text, None);
             return;
         }
+        self.wake_attempt(key, number, limit.since(self.now));
         self.queue.leave(key, number);
         if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
             attempt.stage = Stage::Locating;
@@ -284,7 +293,7 @@ impl Machine {
         let patience = self.stop_limit(closed.since.max(asked));
         match self.fate(arn, rules.stop_when_over, closed.since, patience) {
             Some(fate) => self.end_attempt(key, number, Phase::Failed, &format!("{}; {fate}", closed.text), Some(arn)),
-            None => self.wake_node(NodeRef::Execute(key, number), patience),
+            None => self.wake_attempt(key, number, patience.since(self.now)),
         }
     }
 

@@ -20,6 +20,8 @@ pub(super) const RETRY_MOST: Duration = Duration::from_secs(15);
 const PAGES_WITHOUT_START: usize = 20;
 /// A new execution may be absent from lists for so long.
 const LISTS_LAG: Duration = Duration::from_secs(60);
+/// After so many failed tries in a row others need not wait for a listing.
+const TRIES: u32 = 5;
 /// A renewed listing goes back this far before the one that it renews.
 const OVERLAP: Duration = Duration::from_secs(300);
 /// A listing is trusted for as long as a start is repeated under its token; a denial is tried again after this long.
@@ -29,6 +31,11 @@ impl Pipeline {
     /// Whether decisions may be taken on what was listed: completely once, or not to be listed at all.
     pub(super) fn is_known(&self) -> bool {
         self.complete_at.is_some() || self.list_denied.is_some()
+    }
+
+    /// Whether its listing fails again and again: its nodes wait without holding up those of other pipelines.
+    pub(super) fn cannot_be_listed(&self) -> bool {
+        matches!(self.listing, Listing::Wanted { tries: TRIES.., .. })
     }
 
     /// Whether a listing was denied just now; later it is tried again, the policy may have been mended.
@@ -77,8 +84,12 @@ impl Machine {
     /// Wants to know what was created since the last complete listing.
     pub(super) fn refresh(&mut self, pipeline: usize) {
         let (now, offset, since) = (self.now, self.clock_offset, self.since(pipeline));
+        // An earlier attempt's execution may have been revived in the console.
+        let has_past = |key| self.families.get(key).is_some_and(|f| !f.executions.is_empty());
+        let revivable = self.queue.waiters().any(|w| w.pipeline == pipeline && has_past(&w.key));
         if let Some(p) = self.pipelines.get_mut(pipeline)
             && matches!(p.listing, Listing::Complete)
+            && !revivable
         {
             let created_after = p.complete_at.map_or(since, |at| Time(at.0.saturating_add(offset)).minus(OVERLAP));
             let page = Page { token: None, number: 0, created_after: created_after.max(since), all: false };
@@ -121,12 +132,29 @@ impl Machine {
         {
             return true;
         }
-        if self.now >= lags_until {
-            self.refresh(pipeline);
-        } else {
-            self.timers.insert((lags_until, Timer::Refresh(pipeline)));
-        }
+        self.list_once_settled(pipeline);
         false
+    }
+
+    /// Lists again as soon as what an earlier process started shows in lists.
+    pub(super) fn list_once_settled(&mut self, pipeline: usize) {
+        let (now, lags_until) = (self.now, self.lags_until());
+        let Some(p) = self.pipelines.get_mut(pipeline) else { return };
+        let at = match &p.listing {
+            Listing::Denied | Listing::Refused { .. } => return,
+            Listing::Complete if p.listed_at >= lags_until => return,
+            _ if now < lags_until => lags_until,
+            Listing::Complete => {
+                self.refresh(pipeline);
+                return;
+            }
+            // What is asked for now was begun too early, or fails.
+            Listing::Wanted { .. } | Listing::Running { .. } => now.plus(RETRY_MOST),
+        };
+        if p.settles_at.is_none_or(|set| set <= now) {
+            p.settles_at = Some(at);
+            self.timers.insert((at, Timer::Refresh(pipeline)));
+        }
     }
 
     /// Whether somebody still waits to learn what runs of this pipeline.
@@ -172,7 +200,7 @@ impl Machine {
                     ));
                 }
                 match next_token.filter(|_| !truncated) {
-                    Some(token) => self.list_page(pipeline, Page { token: Some(token), number, ..asked }, 0),
+                    Some(token) => self.list_page(pipeline, Page { token: Some(token), number, ..asked }, tries),
                     None => self.list_is_complete(pipeline, asked.all),
                 }
             }
@@ -201,12 +229,12 @@ impl Machine {
                 self.list_later(pipeline, &client, tries, None, &error, false);
             }
             Reaction::Without => {
-                self.warn(format!(
-                    "ListPipelineExecutions is denied, only the client request token protects against a second start: {}",
-                    error.message
-                ));
-                if let Some(p) = self.pipelines.get_mut(pipeline) {
-                    p.list_denied = Some(now);
+                let before = self.pipelines.get_mut(pipeline).and_then(|p| p.list_denied.replace(now));
+                if before.is_none() {
+                    self.warn(format!(
+                        "ListPipelineExecutions is denied, only the client request token protects against a second start: {}",
+                        error.message
+                    ));
                 }
                 self.listed(pipeline, Listing::Denied);
             }

@@ -65,6 +65,7 @@ impl Machine {
             arn,
             listing: if unlisted { Listing::Complete } else { Listing::Wanted { at: self.now, tries: 0, page: None } },
             complete_at: unlisted.then_some(self.now),
+            settles_at: None,
             named: false,
             listed_at: if unlisted { Time(i64::MAX) } else { self.now },
             workflow_created: created,

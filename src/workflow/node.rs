@@ -388,6 +388,8 @@ pub struct Pipeline {
     pub listed_at: Time,
     /// When the last one began that was completed.
     pub complete_at: Option<Time>,
+    /// When it is listed again because lists lag behind an earlier process.
+    pub settles_at: Option<Time>,
     /// A node names it; others are only looked into for a stop of everything.
     pub named: bool,
     pub workflow_created: Option<Time>,
@@ -486,6 +488,8 @@ pub struct StopNode {
     pub found: BTreeSet<Arc<str>>,
     /// What it stops, and since when, once that is known.
     pub targets: Option<Vec<Arc<str>>>,
+    /// Why there may be more.
+    pub gap: Option<String>,
     /// Which of them have not ended.
     pub open: HashSet<Arc<str>>,
     pub stopping_since: Option<Time>,

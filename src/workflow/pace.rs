@@ -106,11 +106,6 @@ impl Outbox {
         gone.into_iter().filter_map(|k| self.waiting.remove(&k)).map(|w| w.call).collect()
     }
 
-    /// Whether a stop waits for the pace.
-    pub fn holds_stops(&self) -> bool {
-        self.waiting.first_key_value().is_some_and(|((priority, _), _)| *priority == Priority::Stop)
-    }
-
     /// The last calls of a process: stops at once, whatever the pace, as many as `slots`; what must be known for them
     /// as the pace allows; no polls.
     pub fn release_last(&mut self, now: Time, slots: usize) -> (Vec<Waiting>, Option<Time>) {

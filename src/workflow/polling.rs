@@ -77,8 +77,7 @@ impl Machine {
         let due_by = |by: Time| -> Vec<Arc<str>> {
             p.due.iter().take_while(|(at, _)| *at <= by).map(|(_, arn)| arn.clone()).collect()
         };
-        // What is due soon comes along in a list: else executions that started one after the other never share one.
-        let (mut due, soon) = (due_by(now), due_by(now.plus(self.settings.poll_min)));
+        let mut due = due_by(now);
         if due.is_empty() {
             if let Some((at, _)) = p.due.first() {
                 self.timers.insert((*at, Timer::Poll(number)));
@@ -86,6 +85,8 @@ impl Machine {
             return;
         }
         let (live, list_denied) = (p.live.len(), p.may_not_list(now));
+        // What is due soon comes along in a list: else executions that started one after the other never share one.
+        let soon = due_by(now.plus(self.settings.poll_min));
         if poll_plan::plan(soon.len(), live, now) != Plan::DescribeEach && !list_denied {
             due = soon;
         }

@@ -233,7 +233,10 @@ impl Machine {
                 for number in looked_into {
                     self.is_settled(number);
                 }
-                let found = self.stops.get_mut(&key).map(|stop| std::mem::take(&mut stop.found)).unwrap_or_default();
+                let gap = all.then(|| self.survey_gap(pipeline)).flatten();
+                let Some(stop) = self.stops.get_mut(&key) else { return };
+                stop.gap = gap;
+                let found = std::mem::take(&mut stop.found);
                 self.set_targets(key, found.into_iter().collect());
             }
         }
@@ -244,7 +247,7 @@ impl Machine {
                 1 => "the execution has ended".to_owned(),
                 n => format!("{n} executions have ended"),
             };
-            if let Some(gap) = all.then(|| self.survey_gap(pipeline)).flatten() {
+            if let Some(gap) = &stop.gap {
                 text.push_str(&format!("; {gap}"));
             }
             self.end_stop(key, Phase::Succeeded, &text);

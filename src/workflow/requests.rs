@@ -115,6 +115,7 @@ impl Machine {
                     pipeline,
                     found: BTreeSet::new(),
                     targets: None,
+                    gap: None,
                     open: HashSet::new(),
                     stopping_since: None,
                     wake: None,
@@ -333,8 +334,8 @@ impl Machine {
     }
 
     fn view_queued(&self, key: Key, number: u32, attempt: &Attempt) -> View {
-        let pipeline = self.families.get(&key).and_then(|f| self.pipelines.get(f.pipeline));
-        if let Some(trouble) = pipeline.and_then(|p| p.start_denied.as_ref()).or(attempt.trouble.as_ref()) {
+        let trouble = self.families.get(&key).and_then(|f| self.starting_trouble(f.pipeline));
+        if let Some(trouble) = trouble.or(attempt.trouble.as_ref()) {
             return View::settled(Phase::Pending, told(trouble, 0), None);
         }
         let Some(task) = &attempt.task else { return View::default() };

@@ -89,7 +89,7 @@ impl Machine {
         }
     }
 
-    fn wake_attempt(&mut self, key: Key, number: u32, after: Duration) {
+    pub(super) fn wake_attempt(&mut self, key: Key, number: u32, after: Duration) {
         let at = self.now.plus(after);
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
         if attempt.wake.is_none_or(|wake| wake > at || wake <= self.now) {
@@ -250,8 +250,8 @@ impl Machine {
         attempt.stage = Stage::Queued;
         let pipeline = self.families.get(&key).map_or(0, |f| f.pipeline);
         if queued {
-            let denied = self.pipelines.get(pipeline).and_then(|p| p.start_denied.clone());
-            self.give_up_when_denied(key, number, denied);
+            let trouble = self.starting_trouble(pipeline).cloned();
+            self.give_up_when_denied(key, number, trouble);
             return;
         }
         let max_running = self.max_running(&task);
@@ -264,6 +264,13 @@ impl Machine {
             max_running,
             not_before: self.now,
         });
+    }
+
+    /// What keeps the nodes of a pipeline from starting: a denial, or a listing that has to come before and fails.
+    pub(super) fn starting_trouble(&self, pipeline: usize) -> Option<&Trouble> {
+        let p = self.pipelines.get(pipeline)?;
+        let lists = matches!(p.listing, Listing::Wanted { .. } | Listing::Running { .. });
+        p.start_denied.as_ref().or_else(|| self.locating_trouble(pipeline).filter(|_| lists))
     }
 
     pub(super) fn max_running(&self, task: &Task) -> Option<usize> {
@@ -293,7 +300,9 @@ impl Machine {
             let held = |waiter: &Waiter| {
                 pipelines.get(waiter.pipeline).is_some_and(|p| {
                     let denied = p.start_denied.is_some() && p.start_again_at > now;
-                    denied || waiter.max_running.is_some_and(|max| p.live.len() + p.starting >= max)
+                    denied
+                        || p.cannot_be_listed()
+                        || waiter.max_running.is_some_and(|max| p.live.len() + p.starting >= max)
                 })
             };
             let has_room = |client: &ClientKey| outbox.write_time(client, now) <= now;
@@ -437,7 +446,8 @@ impl Machine {
     /// when AWS says that the token was used; else it is wanted again, under the same token.
     fn still_searching(&mut self, key: Key, number: u32) -> bool {
         let Some(family) = self.families.get_mut(&key) else { return false };
-        let listing = self.pipelines.get(family.pipeline).map(|p| &p.listing);
+        let pipeline = family.pipeline;
+        let listing = self.pipelines.get(pipeline).map(|p| &p.listing);
         let Some(attempt) = family.attempts.get_mut(&number) else { return false };
         let Stage::Searching { since, next, token_used, text, .. } = &attempt.stage else { return false };
         let next = *next;
@@ -447,8 +457,7 @@ impl Machine {
             return true;
         }
         if matches!(listing, Some(Listing::Wanted { .. } | Listing::Running { .. })) {
-            let soon = self.now.plus(Duration::from_secs(5));
-            self.wake_node(NodeRef::Execute(key, number), soon);
+            self.wait_located(key, number, pipeline);
             return true;
         }
         // Where nobody may list, the same token is all there is, and it is repeated.

@@ -10,7 +10,7 @@ use super::{
     Machine, Priority, Purpose, backoff,
     listing::RETRY_MOST,
     locating::Located,
-    node::{Listing, NodeRef, Trouble},
+    node::{NodeRef, Trouble},
     trouble::{Place, Reaction, reaction},
 };
 
@@ -29,9 +29,6 @@ pub enum Survey {
         without: Option<String>,
     },
 }
-
-/// A pipeline that no node names is done without after so many failed tries to list its executions.
-const TRIES: u32 = 5;
 
 impl Survey {
     /// Whether nothing is asked any more.
@@ -66,9 +63,9 @@ impl Machine {
         Located::NotYet
     }
 
+    /// A pipeline that no node names is done without when its executions cannot be listed.
     fn is_hopeless(&self, number: usize) -> bool {
-        let hopeless = |listing: &Listing| matches!(listing, Listing::Wanted { tries: TRIES.., .. });
-        self.pipelines.get(number).is_some_and(|p| !p.named && hopeless(&p.listing))
+        self.pipelines.get(number).is_some_and(|p| !p.named && p.cannot_be_listed())
     }
 
     /// Why not everything may have been found, for the node that asked.

@@ -11,7 +11,7 @@ use awf_aws::{
 
 use super::{
     stops::stop,
-    world::{World, message, output, phase, task},
+    world::{World, message, output, phase, task, with},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -119,6 +119,116 @@ fn an_end_is_told_while_the_pipeline_is_listed_again_for_others() {
     w.pass(MINUTE);
     assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Succeeded));
     assert!(w.count("StartPipelineExecution") > 2, "while another waits");
+}
+
+#[test]
+fn a_node_whose_listing_is_renewed_in_vain_says_why_and_ends_while_others_start() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.pass(6 * MINUTE);
+    w.fail(LIST, &[CallErrorKind::Credentials; 5000]);
+    w.ask(&task("b", 0));
+    let reply = w.ask(&task("b", 0));
+    assert_eq!(phase(&reply), Some(Phase::Pending));
+    assert!(message(&reply).contains("AWS said credentials"), "{}", message(&reply));
+    w.pass(3 * MINUTE);
+    assert_eq!(phase(&w.ask(&task("b", 0))), Some(Phase::Error));
+    assert_eq!(w.executions.len(), 1);
+}
+
+#[test]
+fn a_pipeline_that_cannot_be_listed_does_not_hold_up_another() {
+    let mut w = World::new();
+    let other = Task { pipeline_name: "Other".into(), ..task("c", 0) };
+    w.ask(&Task { execution_key: Some("d".into()), ..other.clone() });
+    w.ask(&task("a", 0));
+    w.pass(4 * MINUTE);
+    // The other pipeline is listed a minute later than this one.
+    w.ask(&other);
+    w.pass(2 * MINUTE);
+    w.fail(LIST, &[CallErrorKind::OutcomeUnknown; 6]);
+    w.ask(&task("b", 0));
+    w.pass(40 * SECOND);
+    let third = Task { execution_key: Some("e".into()), ..other };
+    w.ask(&third);
+    w.pass(SECOND);
+    assert_eq!(phase(&w.ask(&third)), Some(Phase::Running));
+}
+
+#[test]
+fn what_was_revived_while_its_next_attempt_waited_is_followed() {
+    let mut w = World::new();
+    w.lists_say_when = false;
+    w.ask(&task("a", 0));
+    w.end(0, Status::Failed);
+    w.pass(MINUTE);
+    w.fail("StartPipelineExecution", &[CallErrorKind::QuotaExceeded; 5000]);
+    w.ask(&task("a", 1));
+    w.pass(20 * MINUTE);
+    w.end(0, Status::Executing);
+    w.pass(6 * MINUTE);
+    w.failures.clear();
+    w.pass(MINUTE);
+    assert_eq!(w.executions.len(), 1, "no second live execution");
+    assert_eq!(output(&w.ask(&task("a", 1)), "execution-arn"), Some(w.executions[0].arn.clone()));
+}
+
+#[test]
+fn a_start_that_is_searched_for_in_vain_neither_spins_nor_outlasts_its_time_out() {
+    let mut w = World::new();
+    w.ask(&task("b", 0));
+    w.fail("StartPipelineExecution", &[CallErrorKind::OutcomeUnknown; 5000]);
+    let node = with(task("a", 0), |e| e.timeout = Some(120 * MINUTE));
+    w.ask(&node);
+    w.fail(LIST, &[CallErrorKind::OutcomeUnknown; 5000]);
+    for _ in 0..90 {
+        w.pass(MINUTE);
+        w.send(&node);
+    }
+    let before = w.ticks;
+    w.pass(10 * MINUTE);
+    assert!(w.ticks - before < 600, "{} ticks in ten minutes", w.ticks - before);
+    w.pass(25 * MINUTE);
+    assert_eq!(phase(&w.ask(&node)), Some(Phase::Failed));
+}
+
+#[test]
+fn an_unstarted_node_of_a_stopped_workflow_ends_although_nothing_can_be_listed() {
+    let mut w = World::with(Settings { kubernetes: true, pod_born: World::START, ..Settings::default() });
+    w.workflow = Some(ALIVE);
+    w.ask(&task("a", 0));
+    w.fail(LIST, &[CallErrorKind::Unreachable; 5000]);
+    w.workflow = Some(WorkflowState::Over);
+    w.pass(2 * MINUTE);
+    assert!(w.ask(&task("b", 0)).requeue.is_some());
+    w.pass(11 * MINUTE);
+    let reply = w.ask(&task("b", 0));
+    assert_eq!(phase(&reply), Some(Phase::Failed), "{}", message(&reply));
+}
+
+#[test]
+fn a_later_page_that_is_always_invalid_is_asked_for_ever_more_rarely() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    let stranger = Execution { description: None, ..w.executions[0].clone() };
+    for n in 0..150 {
+        w.executions.push(Execution { arn: format!("{}{n}", stranger.arn), ..stranger.clone() });
+    }
+    w.restart();
+    w.silent = vec![LIST];
+    w.send(&task("a", 0));
+    w.calls.clear();
+    for _ in 0..600 {
+        if !w.unanswered.is_empty() {
+            w.answer_open(0);
+        }
+        if !w.unanswered.is_empty() {
+            w.fail(LIST, &[CallErrorKind::Invalid]);
+            w.answer_open(0);
+        }
+        w.pass(SECOND);
+    }
+    assert!((40..120).contains(&w.count(LIST)), "{} pages in ten minutes", w.count(LIST));
 }
 
 /// The tokens of the pages that were asked for.

@@ -102,28 +102,27 @@ fn a_stop_of_everything_waits_out_trouble_and_says_when_pipelines_may_not_be_lis
 
 #[test]
 fn stops_that_wait_for_the_pace_are_not_given_up() {
-    let mut w = World::with(Settings { kubernetes: true, pod_born: World::START, ..Settings::default() });
+    let kubernetes = Settings { kubernetes: true, pod_born: World::START, ..Settings::default() };
+    let mut w = World::with(Settings { stop_wait: MINUTE, ..kubernetes });
     w.workflow = Some(WorkflowState::Alive { started_at: Some(World::START), deadline: None });
-    let names: Vec<String> = (0..100).map(|n| format!("n{n}")).collect();
-    for name in &names {
-        w.send(&task(name, 0));
+    let nodes: Vec<Task> = (0..240).map(|n| task(&format!("n{n}"), 0)).collect();
+    for node in &nodes {
+        w.send(node);
     }
     w.pass(15 * MINUTE);
-    assert_eq!(w.executions.len(), 100);
-    // Two throttles in a row, and the pace is half a stop a second, then a quarter, ...
-    w.fail("StopPipelineExecution", &[CallErrorKind::Throttled; 60]);
+    assert_eq!(w.executions.len(), nodes.len());
+    // Two stops a second take longer than the end of a stop is awaited.
     w.workflow = Some(WorkflowState::Over);
     w.ask(&stop(None, None));
-    for _ in 0..60 {
-        w.pass(MINUTE);
-        for name in &names {
-            w.send(&task(name, 0));
+    for _ in 0..20 {
+        w.pass(MINUTE / 6);
+        for node in &nodes {
+            w.send(node);
         }
         w.send(&stop(None, None));
-        // Each stop takes about ten minutes.
         let now = w.now;
         for execution in w.executions.iter_mut().filter(|e| e.status == Status::Stopping) {
-            if execution.modified.is_some_and(|at| now.since(at) >= 9 * MINUTE) {
+            if execution.modified.is_some_and(|at| now.since(at) >= MINUTE / 3) {
                 execution.status = Status::Stopped;
             }
         }
@@ -132,6 +131,26 @@ fn stops_that_wait_for_the_pace_are_not_given_up() {
     let unsaid = ends.into_iter().find(|text| text.contains("goes on") || text.contains("not ended"));
     assert_eq!(unsaid, None);
     assert!(w.executions.iter().all(|e| e.status == Status::Stopped));
+}
+
+#[test]
+fn stops_that_nobody_answers_are_given_up_however_many_repeat() {
+    let mut w = World::with(Settings { kubernetes: true, pod_born: World::START, ..Settings::default() });
+    w.workflow = Some(WorkflowState::Alive { started_at: Some(World::START), deadline: None });
+    for n in 0..60 {
+        w.send(&task(&format!("n{n}"), 0));
+    }
+    w.pass(5 * MINUTE);
+    w.fail("StopPipelineExecution", &[CallErrorKind::Unreachable; 50_000]);
+    w.workflow = Some(WorkflowState::Over);
+    w.pass(14 * MINUTE);
+    let end = w.ask(&task("n7", 0));
+    assert_eq!(phase(&end), Some(Phase::Failed), "{}", message(&end));
+    assert!(
+        message(&end).contains("its execution goes on, it cannot be stopped: AWS said connector"),
+        "{}",
+        message(&end)
+    );
 }
 
 #[test]
