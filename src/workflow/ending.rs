@@ -308,8 +308,8 @@ impl Machine {
     fn fate(&self, arn: &Arc<str>, stops: bool, closed: Time, patience: Time) -> Option<String> {
         let tracked = self.executions.get(arn)?;
         let goes_on = |trouble: &Option<Trouble>| {
-            let why = trouble.as_ref().map(|t| format!(", {}", report::fit(&t.text, 150))).unwrap_or_default();
-            format!("its execution goes on{why}")
+            let why = trouble.as_ref().map_or("no stop of it was taken".to_owned(), |t| report::fit(&t.text, 150));
+            format!("its execution goes on, {why}")
         };
         let out_of_patience = self.now >= patience;
         if !stops {

@@ -53,6 +53,7 @@ impl Machine {
                 let of_client: Vec<usize> = (0..self.pipelines.len())
                     .filter(|number| self.pipelines.get(*number).is_some_and(|p| p.client == client))
                     .collect();
+                // Each is looked at, not only the first: to look is what has it listed.
                 let open =
                     |number: &usize| matches!(self.locate(*number), Located::NotYet) && !self.is_hopeless(*number);
                 if of_client.into_iter().filter(open).count() == 0 {
@@ -133,7 +134,8 @@ impl Machine {
         let reaction = reaction(error.kind, Place::Round);
         if reaction == Reaction::Without {
             self.warn(format!("only the pipelines that nodes have named are looked at: {}", error.message));
-            self.surveyed(client, Some(format!("ListPipelines is refused ({})", error.kind.as_str())));
+            let mend = if error.kind == CallErrorKind::Denied { ", allow sagemaker:ListPipelines" } else { "" };
+            self.surveyed(client, Some(format!("ListPipelines is refused ({}){mend}", error.kind.as_str())));
             return;
         }
         if error.kind == CallErrorKind::Throttled {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use awf_aws::{
     input::{Action, OnStop},
-    pipelines::{CallErrorKind, Execution, Status},
+    pipelines::{CallErrorKind, Status},
     protocol::Phase,
     workflow::{Event, Settings, WorkflowState},
 };
@@ -241,10 +241,7 @@ fn an_execution_that_appears_again_counts_again() {
 fn a_page_token_that_has_become_invalid_ends_no_node() {
     let mut w = World::new();
     w.ask(&task("a", 0));
-    let stranger = Execution { description: None, ..w.executions[0].clone() };
-    for n in 0..150 {
-        w.executions.push(Execution { arn: format!("{}{n}", stranger.arn), ..stranger.clone() });
-    }
+    w.add_strangers(150);
     w.restart();
     w.silent = vec!["ListPipelineExecutions"];
     w.send(&task("a", 0));

@@ -210,10 +210,7 @@ fn an_unstarted_node_of_a_stopped_workflow_ends_although_nothing_can_be_listed()
 fn a_later_page_that_is_always_invalid_is_asked_for_ever_more_rarely() {
     let mut w = World::new();
     w.ask(&task("a", 0));
-    let stranger = Execution { description: None, ..w.executions[0].clone() };
-    for n in 0..150 {
-        w.executions.push(Execution { arn: format!("{}{n}", stranger.arn), ..stranger.clone() });
-    }
+    w.add_strangers(150);
     w.restart();
     w.silent = vec![LIST];
     w.send(&task("a", 0));
@@ -232,22 +229,19 @@ fn a_later_page_that_is_always_invalid_is_asked_for_ever_more_rarely() {
 }
 
 /// The tokens of the pages that were asked for.
-fn pages(w: &World) -> Vec<Option<&str>> {
+fn pages(w: &World) -> Vec<Option<String>> {
     let token = |call: &Call| match call {
         Call::ListExecutions { next_token, .. } => Some(next_token.clone()),
         _ => None,
     };
-    w.calls.iter().filter_map(token).map(|token| token.map(|t| &*t.leak())).collect()
+    w.calls.iter().filter_map(token).collect()
 }
 
 #[test]
 fn a_page_that_was_throttled_is_asked_for_again_and_not_the_pages_before_it() {
     let mut w = World::new();
     w.ask(&task("a", 0));
-    let stranger = Execution { description: None, ..w.executions[0].clone() };
-    for n in 0..250 {
-        w.executions.push(Execution { arn: format!("{}{n}", stranger.arn), ..stranger.clone() });
-    }
+    w.add_strangers(250);
     w.restart();
     w.calls.clear();
     w.silent = vec![LIST];
@@ -257,7 +251,7 @@ fn a_page_that_was_throttled_is_asked_for_again_and_not_the_pages_before_it() {
     w.answer_open(0);
     w.silent.clear();
     w.pass(10 * SECOND);
-    assert_eq!(pages(&w), [None, Some("100"), Some("100"), Some("200")]);
+    assert_eq!(pages(&w), [None, Some("100"), Some("100"), Some("200")].map(|t| t.map(str::to_owned)));
     assert_eq!(output(&w.ask(&task("a", 0)), "execution-arn"), Some(w.executions[0].arn.clone()));
 }
 

@@ -96,7 +96,8 @@ fn a_stop_of_everything_waits_out_trouble_and_says_when_pipelines_may_not_be_lis
     w.fail("ListPipelines", &[CallErrorKind::Denied]);
     let reply = w.ask(&stop(None, None));
     assert_eq!(phase(&reply), Some(Phase::Succeeded));
-    let told = "nothing to stop; only pipelines that nodes have named were looked at: ListPipelines is refused";
+    let told = "nothing to stop; only pipelines that nodes have named were looked at: ListPipelines is refused \
+                (access_denied), allow sagemaker:ListPipelines";
     assert!(message(&reply).contains(told), "{}", message(&reply));
 }
 

@@ -149,6 +149,13 @@ impl World {
         self.alarm = alarm;
     }
 
+    /// Executions of the same pipeline that are not ours: they make lists long.
+    pub fn add_strangers(&mut self, count: usize) {
+        let stranger = Execution { description: None, ..self.executions[0].clone() };
+        let numbered = |n| Execution { arn: format!("{}{n}", stranger.arn), ..stranger.clone() };
+        self.executions.extend((0..count).map(numbered));
+    }
+
     pub fn fail(&mut self, operation: &'static str, kinds: &[CallErrorKind]) {
         self.failures.entry(operation).or_default().extend(kinds.iter().copied());
     }
