@@ -7,8 +7,8 @@
 //! |---|---|
 //! | `requests` | a request comes in, is parked, and is answered from what is known |
 //! | `locating`, `listing` | before a start: the account, and one complete listing that finds earlier executions |
-//! | `starting`, `start_outcome` | the table of [`identity`], the start [`queue`], and what a start's answer lets us know |
-//! | `polling` | rounds ([`poll_plan`]), ends, steps, executions that are gone |
+//! | `starting`, `start_outcome`, `searching` | the table of [`identity`], the start [`queue`], and what a start's answer lets us know |
+//! | `polling`, `steps` | rounds ([`poll_plan`]), ends and their steps, executions that are gone |
 //! | `questions`, `survey` | `validate` and `stop` nodes, and what a stop of everything has to find first |
 //! | [`trouble`] | the table of what a failed call leads to, which all of them consult |
 //! | `watch` | what Kubernetes says of the workflow, and when it is asked |
@@ -38,6 +38,7 @@ mod listing;
 mod locating;
 mod node;
 mod pace;
+mod pipeline;
 pub mod poll_plan;
 mod polling;
 mod questions;
@@ -45,8 +46,10 @@ pub mod queue;
 pub mod report;
 mod requests;
 mod sabotage;
+mod searching;
 mod start_outcome;
 mod starting;
+mod steps;
 mod survey;
 pub mod trouble;
 mod watch;
@@ -56,8 +59,9 @@ pub use definition::{PipelineDigest, rfc3339};
 pub use sabotage::Sabotage;
 
 use identity::Key;
-use node::{Client, Family, NodeRef, Pipeline, StopNode, Tracked, Validation};
+use node::{Family, NodeRef, StopNode, Tracked, Validation};
 use pace::{Outbox, Priority, Waiting};
+use pipeline::{Client, Pipeline};
 use queue::StartQueue;
 use survey::Survey;
 use watch::Watch;
@@ -265,13 +269,29 @@ struct Closed {
 #[derive(Clone, Debug)]
 enum Purpose {
     Identity(ClientKey),
-    Digest { pipeline: usize, version: Option<i64> },
-    Listing { pipeline: usize },
-    Survey { pipeline: usize },
-    Start { key: Key, attempt: u32 },
+    Digest {
+        pipeline: usize,
+        version: Option<i64>,
+    },
+    Listing {
+        pipeline: usize,
+    },
+    Survey {
+        pipeline: usize,
+    },
+    Start {
+        key: Key,
+        attempt: u32,
+    },
     Describe(Arc<str>),
-    Round { pipeline: usize },
-    Steps(Arc<str>),
+    Round {
+        pipeline: usize,
+    },
+    /// The page of this listing of the execution's steps.
+    Steps {
+        arn: Arc<str>,
+        listing: u32,
+    },
     Stop(Arc<str>),
 }
 
@@ -380,7 +400,7 @@ impl Machine {
             Purpose::Start { key, attempt } => self.start_answered(key, attempt, ended.result),
             Purpose::Describe(arn) => self.describe_answered(&arn, ended.result),
             Purpose::Round { pipeline } => self.round_answered(pipeline, ended.result),
-            Purpose::Steps(arn) => self.steps_answered(&arn, ended.result),
+            Purpose::Steps { arn, listing } => self.steps_answered(&arn, listing, ended.result),
             Purpose::Stop(arn) => {
                 self.stops_in_flight = self.stops_in_flight.saturating_sub(1);
                 self.stop_answered(&arn, ended.result);

@@ -115,6 +115,7 @@ impl Machine {
     /// Sends a wanted stop when its time has come.
     pub(super) fn send_stop(&mut self, arn: &Arc<str>) {
         let now = self.now;
+        let token_for_ever = self.sabotaged(Sabotage::StopTokenForEver);
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let live = tracked.execution.status.is_live();
         let stopping = tracked.execution.status == Status::Stopping;
@@ -125,8 +126,13 @@ impl Machine {
         }
         stop.tries += 1;
         let first = stop.tries == 1;
+        if stop.answer == StopAnswer::Taken && !token_for_ever {
+            // It was taken, and had no effect: perhaps for a repeat of a stop before a revival that an earlier process saw.
+            tracked.stop_series += 1;
+        }
         let pipeline = tracked.pipeline;
-        let call = Call::StopExecution { arn: arn.to_string(), token: stop_token(arn) };
+        let series = if token_for_ever { 0 } else { tracked.stop_series };
+        let call = Call::StopExecution { arn: arn.to_string(), token: stop_token(arn, series) };
         self.call_for(Priority::Stop, pipeline, call, Purpose::Stop(arn.clone()));
         if first {
             self.first_stops.insert(CallId(self.last_call));
@@ -232,11 +238,12 @@ impl Machine {
 
     /// Ends a node that has not started, as soon as it is certain that no earlier process has started it.
     pub(super) fn end_unstarted(&mut self, key: Key, number: u32, text: &str) {
-        let Some(family) = self.families.get(&key) else { return };
-        let Some(asked) = family.attempts.get(&number).map(|a| a.desk.asked_since) else { return };
+        let Some((pipeline, asked)) = self.attempt(key, number).map(|a| (a.pipeline, a.desk.asked_since)) else {
+            return;
+        };
         let since = self.closed.as_ref().map_or(asked, |closed| closed.since.max(asked)).max(self.lags_until());
         let limit = since.plus(self.settings.stop_wait);
-        if self.is_settled(family.pipeline) || self.now >= limit {
+        if self.is_settled(pipeline) || self.now >= limit {
             self.end_attempt(key, number, Phase::Failed, text, None);
             return;
         }

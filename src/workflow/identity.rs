@@ -85,9 +85,13 @@ pub fn start_token(task: &Task, key: &Key, predecessor: Option<&str>) -> String 
     ]))
 }
 
-/// The ClientRequestToken of a stop: one execution is stopped once.
-pub fn stop_token(arn: &str) -> String {
-    hex(&digest(&["stop", arn]))
+/// The ClientRequestToken of a stop: one execution is stopped once in a `series`. A console retry revives a stopped
+/// execution under its ARN; were the token the same for ever, AWS could take the next stop for a repeat of the first.
+pub fn stop_token(arn: &str, series: u32) -> String {
+    match series {
+        0 => hex(&digest(&["stop", arn])),
+        _ => hex(&digest(&["stop", arn, &series.to_string()])),
+    }
 }
 
 /// The display name of a start whose user gave none: `<workflow, sanitised, 40 at most>-<12 hex>-<attempt>`.

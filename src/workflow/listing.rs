@@ -7,7 +7,8 @@ use crate::pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Tim
 
 use super::{
     Machine, Priority, Purpose, Timer, backoff,
-    node::{Listing, Page, Pipeline, Stage, Trouble},
+    node::{Stage, Trouble},
+    pipeline::{Listing, Page, Pipeline},
     trouble::{Place, Reaction, reaction},
 };
 
@@ -28,6 +29,11 @@ const OVERLAP: Duration = Duration::from_secs(300);
 const FRESH_FOR: Duration = Duration::from_secs(300);
 
 impl Pipeline {
+    /// How many of its executions run or are being started.
+    pub(super) fn running(&self) -> usize {
+        self.live.len() + self.starting
+    }
+
     /// Whether decisions may be taken on what was listed: completely once, or not to be listed at all.
     pub(super) fn is_known(&self) -> bool {
         self.complete_at.is_some() || self.list_denied.is_some()
@@ -160,8 +166,10 @@ impl Machine {
     /// Whether somebody still waits to learn what runs of this pipeline.
     pub(super) fn still_looks(&self) -> bool {
         let waits = |number: usize| {
-            let locating = |f: &super::Family| f.attempts.values().any(|a| matches!(a.stage, Stage::Locating));
-            self.families.values().any(|f| f.pipeline == number && locating(f))
+            let locating = |f: &super::Family| {
+                f.attempts.values().any(|a| a.pipeline == number && matches!(a.stage, Stage::Locating))
+            };
+            self.families.values().any(locating)
                 || self.stops.values().any(|s| s.pipeline == number && s.targets.is_none() && s.ended.is_none())
         };
         self.pipelines.iter().enumerate().any(|(number, p)| match p.listing {

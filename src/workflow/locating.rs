@@ -15,7 +15,8 @@ use super::{
     Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
     identity::{Key, Marker, WhenOver},
     listing::RETRY_MOST,
-    node::{EndStage, Family, Listing, NodeRef, Pipeline, StopNode, Tracked, Trouble},
+    node::{EndStage, Family, NodeRef, StopNode, Tracked, Trouble},
+    pipeline::{Listing, Pipeline},
     trouble::{Place, Reaction, reaction},
 };
 
@@ -141,8 +142,9 @@ impl Machine {
     /// Every node of the pipeline that has not ended looks again.
     pub(super) fn pipeline_changed(&mut self, pipeline: usize) {
         let mut nodes: Vec<NodeRef> = Vec::new();
-        for (key, family) in self.families.iter().filter(|(_, f)| f.pipeline == pipeline) {
-            nodes.extend(family.attempts.keys().map(|attempt| NodeRef::Execute(*key, *attempt)));
+        for (key, family) in &self.families {
+            let concerned = family.attempts.iter().filter(|(_, a)| a.pipeline == pipeline);
+            nodes.extend(concerned.map(|(number, _)| NodeRef::Execute(*key, *number)));
         }
         nodes.extend(
             self.validations.iter().filter(|(_, v)| v.pipeline == pipeline).map(|(k, _)| NodeRef::Validate(*k)),
@@ -288,6 +290,7 @@ impl Machine {
             pipeline,
             when_over: WhenOver::Leave,
             foreign: false,
+            attached: BTreeSet::new(),
             execution,
             started_at: None,
             seen: Some(self.now),
@@ -297,12 +300,14 @@ impl Machine {
             steps: None,
             steps_at: Time::default(),
             steps_page: None,
+            steps_listing: 0,
             steps_tries: 0,
             trouble: None,
             stop_trouble: None,
             missing: None,
             gone: None,
             stop: None,
+            stop_series: 0,
             stop_began,
         };
         self.executions.insert(arn.clone(), tracked);

@@ -1,7 +1,7 @@
 //! What the machine remembers: nodes that ask, attempts of a key, executions, pipelines and clients.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
@@ -9,13 +9,12 @@ use std::{
 
 use crate::{
     input::{Action, Execute, MockState, OnStop, Task},
-    pipelines::{ClientKey, Execution, StartExecution, Step, Time},
+    pipelines::{Execution, StartExecution, Step, Time},
     protocol::{ExecuteTemplateReply, NodeResult, Outputs, Phase, go_duration},
 };
 
 use super::{
     RequestId,
-    definition::PipelineDigest,
     identity::{self, Key, WhenOver},
     report,
 };
@@ -165,7 +164,7 @@ fn fingerprints(node: &NodeResult) -> (u64, u64) {
 /// Everything known of one key.
 #[derive(Debug)]
 pub struct Family {
-    /// A request for another pipeline under the same key is refused.
+    /// The pipeline that the key is for, as its newest client calls it; a request for another is refused.
     pub pipeline: usize,
     pub template_name: Option<String>,
     /// By attempt, the digest of the arguments of its execution, else of its first request.
@@ -198,6 +197,8 @@ impl Family {
 #[derive(Debug)]
 pub struct Attempt {
     pub desk: Desk,
+    /// The pipeline as its own client calls it: another attempt may come with another role.
+    pub pipeline: usize,
     pub rules: Rules,
     /// The whole task, until it has started: then only the rules are needed.
     pub task: Option<Arc<Task>>,
@@ -205,6 +206,8 @@ pub struct Attempt {
     /// Appended to the message: identical nodes, changed arguments.
     pub warning: Option<String>,
     pub trouble: Option<Trouble>,
+    /// Its own start was denied, every time it was sent since then. What others meet ends no node.
+    pub denied: Option<Trouble>,
     /// The execution of an earlier attempt that was looked at once more before starting.
     pub rechecked: Option<Arc<str>>,
     pub timed_out_at: Option<Time>,
@@ -311,6 +314,8 @@ pub struct Tracked {
     pub when_over: WhenOver,
     /// Known only because a task named its ARN: nothing says yet that this workflow started it.
     pub foreign: bool,
+    /// Nodes that were attached to it by its ARN, under whatever key.
+    pub attached: BTreeSet<(Key, u32)>,
     pub execution: Execution,
     /// When Start returned it to this process.
     pub started_at: Option<Time>,
@@ -320,9 +325,12 @@ pub struct Tracked {
     pub due: Option<Time>,
     pub describing: bool,
     pub end: EndStage,
+    /// Dropped when the last node that needs them has ended: twenty take 12 KiB.
     pub steps: Option<Vec<Step>>,
     pub steps_at: Time,
     pub steps_page: Option<Vec<Step>>,
+    /// Counts the listings: an answer to an earlier one, begun while the execution still ran, says nothing of its end.
+    pub steps_listing: u32,
     pub steps_tries: u32,
     pub trouble: Option<Trouble>,
     /// Why its stop is not taken.
@@ -331,6 +339,8 @@ pub struct Tracked {
     /// It is gone for good; the sentence says so.
     pub gone: Option<String>,
     pub stop: Option<StopStage>,
+    /// Which stop it is: a new one when an earlier was taken and the execution runs all the same.
+    pub stop_series: u32,
     /// When it was first seen to be stopping.
     pub stop_began: Option<Time>,
 }
@@ -344,6 +354,15 @@ pub enum EndStage {
     /// Described; its steps are being listed.
     Listing,
     Known,
+    /// Known and told; its steps were dropped and are listed again for whoever still asks.
+    Told,
+}
+
+impl EndStage {
+    /// Whether a describe has shown the end, and nothing is missing that could still change a decision.
+    pub fn is_certain(self) -> bool {
+        matches!(self, Self::Listing | Self::Known | Self::Told)
+    }
 }
 
 /// Answers of "not found" in a row.
@@ -374,98 +393,6 @@ pub enum StopAnswer {
     NothingToStop,
     /// It will be refused again.
     Refused,
-}
-
-/// A pipeline as one client calls it.
-#[derive(Debug)]
-pub struct Pipeline {
-    pub client: ClientKey,
-    pub account: String,
-    pub name: String,
-    pub arn: String,
-    pub listing: Listing,
-    /// When that listing began.
-    pub listed_at: Time,
-    /// When the last one began that was completed.
-    pub complete_at: Option<Time>,
-    /// When it is listed again because lists lag behind an earlier process.
-    pub settles_at: Option<Time>,
-    /// A node names it; others are only looked into for a stop of everything.
-    pub named: bool,
-    pub workflow_created: Option<Time>,
-    /// Live executions by due time, and all live ones.
-    pub due: BTreeSet<(Time, Arc<str>)>,
-    pub live: HashSet<Arc<str>>,
-    pub starting: usize,
-    pub round: Option<Round>,
-    /// When listing was denied, unless it has worked since.
-    pub list_denied: Option<Time>,
-    /// Its starts are denied: met by whoever is first in line, true for all behind.
-    pub start_denied: Option<Trouble>,
-    /// While they are, the next start leaves then.
-    pub start_again_at: Time,
-    pub digests: HashMap<Option<i64>, DigestSlot>,
-}
-
-/// The complete listing that must come before the first start.
-#[derive(Debug)]
-pub enum Listing {
-    /// To be asked for at this time: this page, or all from the first on.
-    Wanted {
-        at: Time,
-        tries: u32,
-        page: Option<Page>,
-    },
-    Running {
-        tries: u32,
-        page: Page,
-    },
-    Complete,
-    /// Nobody may list: the token alone protects.
-    Denied,
-    /// The pipeline does not exist, or its listing is refused as invalid.
-    Refused {
-        text: String,
-        at: Time,
-    },
-}
-
-/// A page of the listing.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// The first has none.
-    pub token: Option<String>,
-    pub number: usize,
-    pub created_after: Time,
-    /// Not only what was created since the last listing.
-    pub all: bool,
-}
-
-/// A poll round by list that is under way.
-#[derive(Debug)]
-pub struct Round {
-    pub remaining: HashSet<Arc<str>>,
-    pub pages: usize,
-    pub max_pages: usize,
-    pub created_after: Time,
-}
-
-/// A shared answer of DescribePipeline.
-#[derive(Debug)]
-pub enum DigestSlot {
-    Asking { trouble: Option<Trouble>, retry_at: Option<Time>, tries: u32 },
-    Known { at: Time, digest: PipelineDigest },
-    Refused { at: Time, text: String },
-}
-
-/// A client's account.
-#[derive(Debug, Default)]
-pub struct Client {
-    pub account: Option<String>,
-    pub asking: bool,
-    pub retry_at: Option<Time>,
-    pub tries: u32,
-    pub trouble: Option<Trouble>,
 }
 
 /// A `validate` node.

@@ -1,13 +1,14 @@
-//! Following executions: poll rounds, confirmed ends, steps, and executions that are gone.
+//! Following executions: poll rounds, confirmed ends, and executions that are gone.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::pipelines::{Call, CallError, CallErrorKind, CallReply, Execution, Status, Time};
 
 use super::{
-    Command, Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
+    Command, Machine, Note, Priority, Purpose, Sabotage, Timer,
     identity::Key,
-    node::{EndStage, Listing, Missing, Round, Stage, Trouble},
+    node::{EndStage, Missing, Stage, Trouble},
+    pipeline::{Listing, Round},
     poll_plan::{self, Plan},
     report,
     trouble::{Place, Reaction, reaction},
@@ -18,12 +19,6 @@ pub(super) const LAG: Duration = Duration::from_secs(60);
 /// "Not found" is believed after so many answers over so long, and absence from the complete list.
 const MISSING_ANSWERS: u32 = 3;
 const MISSING_FOR: Duration = Duration::from_secs(120);
-/// Steps of a running execution are listed this often, for at most so many executions.
-const STEPS_EVERY: Duration = Duration::from_secs(30);
-const STEPS_FOR: usize = 20;
-/// An end is told without its steps after so many failed listings.
-const STEPS_TRIES: u32 = 4;
-
 impl Missing {
     fn is_long(&self, now: Time) -> bool {
         self.answers >= MISSING_ANSWERS && now.since(self.since) >= MISSING_FOR
@@ -116,7 +111,7 @@ impl Machine {
         }
     }
 
-    fn take_from_due(&mut self, number: usize, arn: &Arc<str>) {
+    pub(super) fn take_from_due(&mut self, number: usize, arn: &Arc<str>) {
         let due = self.executions.get_mut(arn).and_then(|t| t.due.take());
         if let (Some(at), Some(p)) = (due, self.pipelines.get_mut(number)) {
             p.due.remove(&(at, arn.clone()));
@@ -169,7 +164,7 @@ impl Machine {
         self.poll(number);
     }
 
-    fn call_trouble(&mut self, number: usize, error: &CallError) {
+    pub(super) fn call_trouble(&mut self, number: usize, error: &CallError) {
         if error.kind == CallErrorKind::Throttled
             && let Some(client) = self.pipelines.get(number).map(|p| p.client.clone())
         {
@@ -220,9 +215,10 @@ impl Machine {
         let unchanged = described || same;
         tracked.execution.modified = execution.modified.or(tracked.execution.modified.filter(|_| unchanged));
         if live && !was_live {
-            // Revived in the console: what was said to its earlier stop no longer holds.
+            // Revived in the console: what was said to its earlier stop no longer holds, nor does that stop's token.
             tracked.stop = None;
             tracked.stop_trouble = None;
+            tracked.stop_series += 1;
         }
         match &tracked.execution.status {
             Status::Stopping => tracked.stop_began = tracked.stop_began.or(tracked.execution.modified),
@@ -283,22 +279,28 @@ impl Machine {
     }
 
     pub(super) fn is_followed(&self, arn: &Arc<str>) -> bool {
-        let Some(family) = self.executions.get(arn).and_then(|t| self.families.get(&t.key)) else { return false };
-        let follows = |stage: &Stage| matches!(stage, Stage::Following(followed) if followed == arn);
-        family.attempts.values().any(|a| follows(&a.stage)) || self.stops.values().any(|s| s.open.contains(arn))
+        !self.followers(arn).is_empty() || self.stops.values().any(|s| s.open.contains(arn))
+    }
+
+    /// The attempts that follow this execution: of its key, and those attached to it.
+    fn followers(&self, arn: &Arc<str>) -> Vec<(Key, u32)> {
+        let follows = |(key, number): &(Key, u32)| {
+            let stage = self.attempt(*key, *number).map(|a| &a.stage);
+            matches!(stage, Some(Stage::Following(followed)) if followed == arn)
+        };
+        self.interested(arn).into_iter().filter(follows).collect()
+    }
+
+    /// All attempts of the execution's key, and those attached to it.
+    fn interested(&self, arn: &Arc<str>) -> BTreeSet<(Key, u32)> {
+        let Some(tracked) = self.executions.get(arn) else { return BTreeSet::new() };
+        let of_key = self.families.get(&tracked.key).into_iter().flat_map(|f| f.attempts.keys());
+        of_key.map(|number| (tracked.key, *number)).chain(tracked.attached.iter().copied()).collect()
     }
 
     /// Nodes that follow this execution look at it again.
     pub(super) fn followers_look(&mut self, arn: &Arc<str>) {
-        let Some(key) = self.executions.get(arn).map(|t| t.key) else { return };
-        let Some(family) = self.families.get(&key) else { return };
-        let numbers: Vec<u32> = family
-            .attempts
-            .iter()
-            .filter(|(_, a)| matches!(&a.stage, Stage::Following(followed) if followed == arn))
-            .map(|(n, _)| *n)
-            .collect();
-        for number in numbers {
+        for (key, number) in self.followers(arn) {
             self.advance(key, number);
         }
         self.stops_look(arn);
@@ -306,10 +308,7 @@ impl Machine {
 
     /// All nodes of the execution's key look again: what it is decides for them.
     pub(super) fn family_looks(&mut self, arn: &Arc<str>) {
-        let Some(key) = self.executions.get(arn).map(|t| t.key) else { return };
-        let numbers: Vec<u32> =
-            self.families.get(&key).map(|f| f.attempts.keys().copied().collect()).unwrap_or_default();
-        for number in numbers {
+        for (key, number) in self.interested(arn) {
             self.advance(key, number);
         }
         self.stops_look(arn);
@@ -369,79 +368,6 @@ impl Machine {
         self.family_looks(arn);
     }
 
-    fn list_running_steps(&mut self, arn: &Arc<str>) {
-        let now = self.now;
-        let live: usize = self.pipelines.iter().map(|p| p.live.len()).sum();
-        let Some(tracked) = self.executions.get(arn) else { return };
-        if live > STEPS_FOR || now.since(tracked.steps_at) < STEPS_EVERY {
-            return;
-        }
-        self.list_steps(arn, None);
-    }
-
-    fn list_end_steps(&mut self, arn: &Arc<str>) {
-        if let Some(tracked) = self.executions.get_mut(arn) {
-            tracked.end = EndStage::Listing;
-            tracked.steps_tries = 0;
-            tracked.steps_page = None;
-            // What was listed while it ran is no longer true.
-            tracked.steps = None;
-        }
-        self.list_steps(arn, None);
-    }
-
-    fn list_steps(&mut self, arn: &Arc<str>, next_token: Option<String>) {
-        let now = self.now;
-        let Some(tracked) = self.executions.get_mut(arn) else { return };
-        if next_token.is_none() {
-            if tracked.steps_page.is_some() {
-                return;
-            }
-            tracked.steps_page = Some(Vec::new());
-        }
-        tracked.steps_at = now;
-        let pipeline = tracked.pipeline;
-        let call = Call::ListSteps { arn: arn.to_string(), next_token };
-        self.call_for(Priority::Poll, pipeline, call, Purpose::Steps(arn.clone()));
-    }
-
-    pub(super) fn steps_answered(&mut self, arn: &Arc<str>, result: Result<CallReply, CallError>) {
-        let now = self.now;
-        let Some(tracked) = self.executions.get_mut(arn) else { return };
-        let number = tracked.pipeline;
-        match result {
-            Ok(CallReply::Steps { page, next_token }) => {
-                tracked.steps_page.get_or_insert_default().extend(page);
-                if next_token.is_some() {
-                    self.list_steps(arn, next_token);
-                    return;
-                }
-                let steps = tracked.steps_page.take();
-                tracked.steps = steps;
-                if tracked.end == EndStage::Listing {
-                    tracked.end = EndStage::Known;
-                }
-            }
-            Ok(_) => tracked.steps_page = None,
-            Err(error) => {
-                tracked.steps_page = None;
-                tracked.steps_tries += 1;
-                let hopeless = reaction(error.kind, Place::Steps) == Reaction::Without;
-                if tracked.end == EndStage::Listing {
-                    if hopeless || tracked.steps_tries >= STEPS_TRIES {
-                        tracked.end = EndStage::Known;
-                        self.warn(format!("the steps of {arn} cannot be listed: {}", error.message));
-                    } else {
-                        let at = now.plus(backoff(tracked.steps_tries - 1, Duration::from_secs(10)));
-                        self.timers.insert((at, Timer::Execution(arn.clone())));
-                    }
-                }
-                self.call_trouble(number, &error);
-            }
-        }
-        self.followers_look(arn);
-    }
-
     /// An execution's own timer: steps that must be listed again, a stop that must be sent again.
     pub(super) fn execution_woken(&mut self, arn: &Arc<str>) {
         let Some(tracked) = self.executions.get(arn) else { return };
@@ -457,6 +383,7 @@ impl Machine {
         match self.executions.get(arn).map(|t| t.end) {
             Some(EndStage::Known) => self.conclude(key, number, arn),
             Some(EndStage::Seen) => self.describe(arn),
+            Some(EndStage::Told) => self.list_end_steps(arn),
             Some(EndStage::Live | EndStage::Listing) | None => {}
         }
     }
@@ -474,6 +401,7 @@ impl Machine {
             timeout.filter(|_| timed_out),
         );
         self.end_attempt(key, number, phase, &text, Some(arn));
+        self.drop_steps(arn);
     }
 
     /// A stopped execution that ran as long as its node's time-out was stopped for it, also by an earlier process.

@@ -22,8 +22,10 @@ pub struct Waiter {
     /// The machine's number of the pipeline.
     pub pipeline: usize,
     pub max_running: Option<usize>,
-    /// Not before this (after a throttle or a denial).
+    /// Not before this, and nobody of its client either (after a throttle).
     pub not_before: Time,
+    /// Until then others pass it: its own start was denied.
+    pub aside_until: Time,
 }
 
 /// What SageMaker said when it last refused for capacity, and when to ask again.
@@ -31,7 +33,8 @@ pub struct Waiter {
 struct Full {
     text: String,
     probe_at: Time,
-    probing: bool,
+    /// Whose start is on its way to find out.
+    probing: Option<(Key, u32)>,
     probes: u64,
 }
 
@@ -93,10 +96,10 @@ impl StartQueue {
     ) -> Option<&Waiter> {
         let mut blocked: Vec<&ClientKey> = Vec::new();
         for waiter in self.line.values() {
-            if blocked.contains(&&waiter.client) || held(waiter) {
+            if blocked.contains(&&waiter.client) || waiter.aside_until > now || held(waiter) {
                 continue;
             }
-            let full = self.full.get(&waiter.client).is_some_and(|f| f.probing || f.probe_at > now);
+            let full = self.full.get(&waiter.client).is_some_and(|f| f.probing.is_some() || f.probe_at > now);
             if full || waiter.not_before > now || !has_room(&waiter.client) {
                 // First in, first out: nobody of this account overtakes its head.
                 blocked.push(&waiter.client);
@@ -112,32 +115,41 @@ impl StartQueue {
         let place = self.places.get(&(head.key, head.attempt))?;
         let waiter = self.line.remove(place)?;
         if let Some(full) = self.full.get_mut(&waiter.client) {
-            full.probing = true;
+            full.probing = Some((waiter.key, waiter.attempt));
         }
         Some(waiter)
     }
 
     /// The account is full: the node goes back to its place, only the head probes from now on.
     pub fn refused(&mut self, waiter: Waiter, text: &str, now: Time) {
-        let probes = self.full.get(&waiter.client).map_or(0, |full| full.probes + 1);
-        let wait = PROBE_MIN + PROBE_SPREAD.mul_f64(waiter.key.spread(probes));
-        self.full.insert(
-            waiter.client.clone(),
-            Full { text: text.to_owned(), probe_at: now.plus(wait), probing: false, probes },
-        );
+        let node = (waiter.key, waiter.attempt);
+        // A refusal that comes late, of a start that was sent before, says nothing that the probe will not say better.
+        if self.full.get(&waiter.client).is_none_or(|full| full.probing.is_none_or(|prober| prober == node)) {
+            let probes = self.full.get(&waiter.client).map_or(0, |full| full.probes + 1);
+            let wait = PROBE_MIN + PROBE_SPREAD.mul_f64(waiter.key.spread(probes));
+            let full = Full { text: text.to_owned(), probe_at: now.plus(wait), probing: None, probes };
+            self.full.insert(waiter.client.clone(), full);
+        }
         self.join(waiter);
     }
 
     /// A start of this client came back with anything but "full": the next may try at once.
-    pub fn answered(&mut self, client: &ClientKey, started: bool, now: Time) {
+    pub fn answered(&mut self, client: &ClientKey, node: (Key, u32), started: bool, now: Time) {
         if let Some(full) = self.full.get_mut(client) {
-            full.probing = false;
+            full.probing = full.probing.filter(|prober| *prober != node);
             if started {
                 full.probe_at = now;
             }
         }
         if started && !self.line.values().any(|w| &w.client == client) {
             self.full.remove(client);
+        }
+    }
+
+    /// Whoever was set aside among these tries again by then.
+    pub fn recall(&mut self, by: Time, whom: impl Fn(&Waiter) -> bool) {
+        for waiter in self.line.values_mut().filter(|w| whom(w)) {
+            waiter.aside_until = waiter.aside_until.min(by);
         }
     }
 
@@ -158,8 +170,9 @@ impl StartQueue {
         self.line
             .values()
             .map(|w| {
-                let probe = self.full.get(&w.client).filter(|f| !f.probing).map_or(w.not_before, |f| f.probe_at);
-                w.not_before.max(probe)
+                let probe =
+                    self.full.get(&w.client).filter(|f| f.probing.is_none()).map_or(w.not_before, |f| f.probe_at);
+                w.not_before.max(probe).max(w.aside_until)
             })
             .filter(|at| *at > now)
             .min()

@@ -13,10 +13,11 @@ use crate::{
 };
 
 use super::{
-    Command, Machine, Priority, RequestId,
+    Command, Machine, Priority, RequestId, Sabotage,
     identity::{Key, execution_id},
     node::{Attempt, Desk, Family, NodeRef, Rules, Stage, StopNode, Trouble, Validation, View},
     report,
+    starting::max_running,
 };
 
 /// What a poll gets when nothing may be said or started: draining, too many nodes.
@@ -74,6 +75,7 @@ impl Machine {
         let pipeline = self.pipeline_of(task);
         let desk = Desk::new(self.now);
         let denied_grace = self.denied_grace(task);
+        let keeps_client = self.sabotaged(Sabotage::FamilyKeepsItsClient) && self.has_attempts(node);
         match (&task.action, node) {
             (Action::Execute(execute), NodeRef::Execute(key, attempt)) => {
                 if let Some(reply) = self.refuse_stranger(key, pipeline, task) {
@@ -82,9 +84,8 @@ impl Machine {
                 let rules = Rules::of(task, execute, denied_grace);
                 let warning = self.join_family(key, task, execute);
                 let family = self.families.entry(key).or_insert_with(|| Family::new(pipeline));
-                if family.attempts.is_empty() {
-                    family.pipeline = pipeline;
-                }
+                family.pipeline = if keeps_client { family.pipeline } else { pipeline };
+                let pipeline = family.pipeline;
                 family.template_name.get_or_insert_with(|| task.template_name.clone());
                 if family.args_digest(attempt).is_none() {
                     family.args_digests.push((attempt, execute.args_digest.clone()));
@@ -93,11 +94,13 @@ impl Machine {
                     attempt,
                     Box::new(Attempt {
                         desk,
+                        pipeline,
                         rules,
                         task: Some(task.clone()),
                         stage: Stage::Locating,
                         warning,
                         trouble: None,
+                        denied: None,
                         rechecked: None,
                         timed_out_at: None,
                         wake: None,
@@ -165,7 +168,7 @@ impl Machine {
             }
         }
         let ended = self.view(node).phase.is_some_and(Phase::is_terminal);
-        if ended && self.sabotaged(super::Sabotage::EndNotRepeated) {
+        if ended && self.sabotaged(Sabotage::EndNotRepeated) {
             return Some(ExecuteTemplateReply::free_poll(REST));
         }
         (self.draining && !ended).then(|| ExecuteTemplateReply::free_poll(REST))
@@ -215,6 +218,18 @@ impl Machine {
         if moved { self.settings.denied_grace.max(Duration::from_secs(600)) } else { self.settings.denied_grace }
     }
 
+    pub(super) fn attempt(&self, key: Key, number: u32) -> Option<&Attempt> {
+        self.families.get(&key)?.attempts.get(&number).map(|attempt| &**attempt)
+    }
+
+    pub(super) fn attempt_mut(&mut self, key: Key, number: u32) -> Option<&mut Attempt> {
+        self.families.get_mut(&key)?.attempts.get_mut(&number).map(|attempt| &mut **attempt)
+    }
+
+    fn has_attempts(&self, node: NodeRef) -> bool {
+        self.families.get(&node.key()).is_some_and(|family| !family.attempts.is_empty())
+    }
+
     pub(super) fn desk(&mut self, node: NodeRef) -> Option<&mut Desk> {
         match node {
             NodeRef::Execute(key, attempt) => {
@@ -258,13 +273,11 @@ impl Machine {
     }
 
     fn view_attempt(&self, key: Key, number: u32) -> View {
-        let Some((family, attempt)) = self.families.get(&key).and_then(|f| Some((f, f.attempts.get(&number)?))) else {
-            return View::default();
-        };
+        let Some(attempt) = self.attempt(key, number) else { return View::default() };
         let mut view = match &attempt.stage {
             Stage::Ended(reply) => return ended(reply),
             Stage::Following(arn) => self.view_followed(arn),
-            Stage::Locating => self.view_locating(family.pipeline, attempt),
+            Stage::Locating => self.view_locating(attempt.pipeline, attempt),
             Stage::Queued => self.view_queued(key, number, attempt),
             Stage::Starting(flight) if flight.uncertain => self.view_uncertain(attempt),
             Stage::Starting(_) => View::passing(Some(Phase::Pending), "starting"),
@@ -334,8 +347,8 @@ impl Machine {
     }
 
     fn view_queued(&self, key: Key, number: u32, attempt: &Attempt) -> View {
-        let trouble = self.families.get(&key).and_then(|f| self.starting_trouble(f.pipeline));
-        if let Some(trouble) = trouble.or(attempt.trouble.as_ref()) {
+        let own = attempt.denied.as_ref().or(attempt.trouble.as_ref());
+        if let Some(trouble) = own.or_else(|| self.starting_trouble(attempt.pipeline)) {
             return View::settled(Phase::Pending, told(trouble, 0), None);
         }
         let Some(task) = &attempt.task else { return View::default() };
@@ -344,16 +357,12 @@ impl Machine {
             let text = format!("waiting for SageMaker capacity ({ahead} ahead in this workflow): {text}");
             return View::settled(Phase::Pending, text, None);
         }
-        let max = self.max_running(task);
-        let running = self.families.get(&key).map_or(0, |f| self.running(f.pipeline));
-        match max {
-            Some(max) if running >= max => {
-                let text = format!(
-                    "waiting: {running} executions of this pipeline run, max_running is {max} ({ahead} ahead in this workflow)"
-                );
+        match self.limit_reached(attempt.pipeline, max_running(task)) {
+            Some(limit) => {
+                let text = format!("waiting: {limit} ({ahead} ahead in this workflow)");
                 View::settled(Phase::Pending, text, None)
             }
-            _ => View::passing(Some(Phase::Pending), format!("waiting to start ({ahead} ahead in this workflow)")),
+            None => View::passing(Some(Phase::Pending), format!("waiting to start ({ahead} ahead in this workflow)")),
         }
     }
 

@@ -40,11 +40,23 @@ pub enum Sabotage {
     StartsAfterOver,
     /// A node that finds the account full goes to the end of the queue.
     LosesItsPlace,
+    /// One denied start holds up every node of the pipeline, and counts for all of them until the process ends.
+    DenialHoldsAll,
+    /// Every attempt is called by the client of the node's first one.
+    FamilyKeepsItsClient,
+    /// The workflow's limit counts each pipeline by itself.
+    LimitOfThePipeline,
+    /// Steps that were listed while the execution ran are taken for those of its end.
+    StepsOfTheRunning,
+    /// Steps of ended executions are kept.
+    KeepsSteps,
+    /// A stop has the same token also after a revival.
+    StopTokenForEver,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 20] = [
         Self::TokenWithoutAttempt,
         Self::TokenWithoutPredecessor,
         Self::TokenOfTheMoment,
@@ -59,6 +71,12 @@ impl Sabotage {
         Self::StopOnAlive,
         Self::StartsAfterOver,
         Self::LosesItsPlace,
+        Self::DenialHoldsAll,
+        Self::FamilyKeepsItsClient,
+        Self::LimitOfThePipeline,
+        Self::StepsOfTheRunning,
+        Self::KeepsSteps,
+        Self::StopTokenForEver,
     ];
 }
 

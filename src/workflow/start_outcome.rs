@@ -12,29 +12,31 @@ use super::{
     identity::{Key, Marker, WhenOver},
     node::{NodeRef, Stage, Trouble},
     queue::Waiter,
+    starting::max_running,
     trouble::{Place, Reaction, reaction},
 };
 
 const RETRY_MOST: Duration = Duration::from_secs(15);
-/// A denied start is tried again after this long, and at the end of the grace.
-pub(super) const DENIED_AGAIN: Duration = Duration::from_secs(10);
+/// A denied start is tried again after this long at the earliest, and at the end of the grace.
+const DENIED_AGAIN: Duration = Duration::from_secs(10);
+/// Where starts are denied, the next one tries after this long at the earliest: the pace of ordinary starts.
+const DENIED_SOONEST: Duration = Duration::from_millis(500);
+/// How often each waiting node tries within the grace, if there are few.
+const TURNS_IN_THE_GRACE: u32 = 4;
 
 impl Machine {
     pub(super) fn start_answered(&mut self, key: Key, number: u32, result: Result<CallReply, CallError>) {
-        let Some((pipeline, client)) =
-            self.families.get(&key).and_then(|f| Some((f.pipeline, self.pipelines.get(f.pipeline)?.client.clone())))
-        else {
-            return;
-        };
+        let Some(pipeline) = self.attempt(key, number).map(|a| a.pipeline) else { return };
+        let Some(client) = self.pipelines.get(pipeline).map(|p| p.client.clone()) else { return };
         match result {
             Ok(CallReply::Started { arn }) => {
-                self.queue.answered(&client, true, self.now);
+                self.queue.answered(&client, (key, number), true, self.now);
                 self.started(key, number, pipeline, arn);
             }
             Ok(_) => self.start_uncertain(key, number, "SageMaker's answer to the start names no execution"),
             Err(error) => {
                 if error.kind != CallErrorKind::QuotaExceeded {
-                    self.queue.answered(&client, false, self.now);
+                    self.queue.answered(&client, (key, number), false, self.now);
                 }
                 if error.kind == CallErrorKind::Throttled {
                     self.note_throttle(&client, true);
@@ -51,6 +53,7 @@ impl Machine {
 
     fn started(&mut self, key: Key, number: u32, pipeline: usize, arn: String) {
         let flight = self.landed(key, number);
+        self.starts_are_taken(pipeline);
         let marker = flight.and_then(|flight| Marker::parse(&flight.args.description));
         let when_over = marker.map_or(WhenOver::Stop, |marker| marker.when_over);
         self.queue.leave(key, number);
@@ -80,6 +83,7 @@ impl Machine {
         if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
             attempt.stage = Stage::Following(arn.clone());
             attempt.trouble = None;
+            attempt.denied = None;
             attempt.desk.started |= new;
         }
         self.stop_latecomer(key, number, &arn);
@@ -113,68 +117,101 @@ impl Machine {
     fn requeue_start(&mut self, key: Key, number: u32, error: CallError, reaction: Reaction) {
         let Some(flight) = self.landed(key, number) else { return };
         let now = self.now;
-        let Some(family) = self.families.get_mut(&key) else { return };
-        let pipeline = family.pipeline;
-        let Some(attempt) = family.attempts.get_mut(&number) else { return };
+        let Some(attempt) = self.attempt_mut(key, number) else { return };
+        let pipeline = attempt.pipeline;
         let Some(task) = attempt.task.clone() else { return };
         attempt.stage = Stage::Queued;
         attempt.trouble = None;
-        let asked = attempt.desk.asked_since;
-        let grace = attempt.rules.denied_grace;
         self.predecessors.insert((key, number), flight.predecessor);
-        let max_running = self.max_running(&task);
-        let waiter =
-            Waiter { key, attempt: number, client: task.client.clone(), pipeline, max_running, not_before: now };
-        if reaction != Reaction::Mend
-            && let Some(p) = self.pipelines.get_mut(pipeline)
-        {
-            p.start_denied = None;
-        }
-        if reaction == Reaction::Queue {
-            if self.sabotaged(Sabotage::LosesItsPlace) {
-                self.queue.leave(key, number);
+        let Some(client) = self.pipelines.get(pipeline).map(|p| p.client.clone()) else { return };
+        let max_running = max_running(&task);
+        let waiter = Waiter { key, attempt: number, client, pipeline, max_running, not_before: now, aside_until: now };
+        match reaction {
+            Reaction::Queue => {
+                // Whoever is refused for capacity may start.
+                self.starts_are_taken(pipeline);
+                if let Some(attempt) = self.attempt_mut(key, number) {
+                    attempt.denied = None;
+                }
+                if self.sabotaged(Sabotage::LosesItsPlace) {
+                    self.queue.leave(key, number);
+                }
+                let client = waiter.client.clone();
+                self.queue.refused(waiter, &error.message, now);
+                self.tell_waiters(|w| w.client == client);
             }
-            self.queue.refused(waiter, &error.message, now);
-            self.tell_waiters(&task.client);
-            return;
+            Reaction::Mend => self.set_aside(waiter, &error),
+            _ => {
+                let text = match error.kind {
+                    CallErrorKind::Throttled => format!("AWS throttles the start, it is repeated: {}", error.message),
+                    CallErrorKind::Unreachable => {
+                        format!("AWS cannot be reached, the start is repeated: {}", error.message)
+                    }
+                    _ => error.message.clone(),
+                };
+                if let Some(attempt) = self.attempt_mut(key, number) {
+                    Trouble::extend(&mut attempt.trouble, &text, false, now);
+                }
+                // The queue waits a moment as a whole: whoever is next would meet the same.
+                self.queue.join(Waiter { not_before: now.plus(backoff(1, RETRY_MOST)), ..waiter });
+                self.advance(key, number);
+            }
         }
-        // The queue waits a moment as a whole: whoever is next would meet the same.
-        if reaction == Reaction::Mend {
-            let Some(p) = self.pipelines.get_mut(pipeline) else { return };
-            Trouble::extend(&mut p.start_denied, &error.message, true, now);
-            let final_try = p.start_denied.as_ref().map_or(now, |t| t.since.max(asked).plus(grace));
-            let wait = DENIED_AGAIN.min(final_try.since(now)).max(Duration::from_secs(1));
-            p.start_again_at = now.plus(wait);
-            self.timers.insert((now.plus(wait), Timer::Queue));
-            self.queue.join(waiter);
-            self.advance_waiters(pipeline);
-            return;
-        }
-        let text = match error.kind {
-            CallErrorKind::Throttled => format!("AWS throttles the start, it is repeated: {}", error.message),
-            CallErrorKind::Unreachable => format!("AWS cannot be reached, the start is repeated: {}", error.message),
-            _ => error.message.clone(),
-        };
-        if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
-            Trouble::extend(&mut attempt.trouble, &text, false, now);
-        }
-        self.queue.join(Waiter { not_before: now.plus(backoff(1, RETRY_MOST)), ..waiter });
+    }
+
+    /// Its start was denied, which may be its own matter (a condition on the version, say) or everybody's: it keeps its
+    /// place, and the next one tries.
+    fn set_aside(&mut self, waiter: Waiter, error: &CallError) {
+        let (now, pipeline) = (self.now, waiter.pipeline);
+        let (key, number) = (waiter.key, waiter.attempt);
+        self.queue.join(waiter.clone());
+        let waiting = self.waiting_for(pipeline);
+        let pause = self.denied_pause(pipeline);
+        let all_wait = self.sabotaged(Sabotage::DenialHoldsAll);
+        let Some(p) = self.pipelines.get_mut(pipeline) else { return };
+        Trouble::extend(&mut p.start_denied, &error.message, true, now);
+        p.start_again_at = now.plus(if all_wait { DENIED_AGAIN } else { pause });
+        self.timers.insert((p.start_again_at, Timer::Queue));
+        let shared = p.start_denied.clone().filter(|_| all_wait);
+        let Some(attempt) = self.attempt_mut(key, number) else { return };
+        Trouble::extend(&mut attempt.denied, &error.message, true, now);
+        attempt.denied = shared.or(attempt.denied.take());
+        let since = attempt.denied.as_ref().map_or(now, |t| t.since.max(attempt.desk.asked_since));
+        // Everybody else has had a turn by then; the last try comes when the grace is over.
+        let last_try = since.plus(attempt.rules.denied_grace).since(now);
+        let wait = DENIED_AGAIN.max(pause * waiting).min(last_try).max(Duration::from_secs(1));
+        let aside_until = if all_wait { now } else { now.plus(wait) };
+        self.queue.join(Waiter { aside_until, ..waiter });
         self.advance(key, number);
+        self.tell_waiters(|w| w.pipeline == pipeline);
     }
 
-    /// What one start met concerns all that wait for the same pipeline.
-    fn advance_waiters(&mut self, pipeline: usize) {
-        let nodes: Vec<(Key, u32)> =
-            self.queue.waiters().filter(|w| w.pipeline == pipeline).map(|w| (w.key, w.attempt)).collect();
-        for (key, number) in nodes {
-            self.advance(key, number);
+    /// A start of this pipeline came back that was not denied: the others need not try one by one.
+    fn starts_are_taken(&mut self, pipeline: usize) {
+        if self.sabotaged(Sabotage::DenialHoldsAll) {
+            return;
+        }
+        let was_denied = self.pipelines.get_mut(pipeline).and_then(|p| p.start_denied.take()).is_some();
+        if was_denied {
+            self.queue.recall(self.now.plus(DENIED_AGAIN), |w| w.pipeline == pipeline);
         }
     }
 
-    /// Nodes behind a full account learn it at once.
-    fn tell_waiters(&mut self, client: &crate::pipelines::ClientKey) {
+    fn waiting_for(&self, pipeline: usize) -> u32 {
+        u32::try_from(self.queue.waiters().filter(|w| w.pipeline == pipeline).count()).unwrap_or(u32::MAX)
+    }
+
+    /// How long after a denied start the next of the same pipeline is sent: in the grace each of the waiting nodes gets
+    /// its turn several times, as far as half a second between two allows.
+    pub(super) fn denied_pause(&self, pipeline: usize) -> Duration {
+        let turns = self.waiting_for(pipeline).max(1).saturating_mul(TURNS_IN_THE_GRACE);
+        (self.settings.denied_grace / turns).clamp(DENIED_SOONEST, DENIED_AGAIN)
+    }
+
+    /// What one start met concerns others that wait: they are told at once.
+    fn tell_waiters(&mut self, whom: impl Fn(&Waiter) -> bool) {
         let nodes: Vec<NodeRef> =
-            self.queue.waiters().filter(|w| w.client == *client).map(|w| NodeRef::Execute(w.key, w.attempt)).collect();
+            self.queue.waiters().filter(|w| whom(w)).map(|w| NodeRef::Execute(w.key, w.attempt)).collect();
         for node in nodes {
             self.answer_parked(node);
         }

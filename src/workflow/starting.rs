@@ -1,4 +1,4 @@
-//! The table of [`super::identity`] carried out: follow, report, or start; and the search for what a lost start may have started.
+//! The table of [`super::identity`] carried out: follow, report, or start.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -9,30 +9,24 @@ use crate::{
 };
 
 use super::{
-    Machine, Priority, Purpose, Sabotage, Timer, backoff,
+    Machine, Priority, Purpose, Sabotage, Timer,
     identity::{self, Decision, Key, Known, Marker},
     locating::Located,
-    node::{EndStage, Flight, Listing, NodeRef, Stage, Trouble},
+    node::{EndStage, Flight, NodeRef, Stage, Trouble},
+    pipeline::{Listing, Pipeline},
     queue::Waiter,
     report::spoken,
-    start_outcome::DENIED_AGAIN,
 };
 
 /// After this long a repeated start is no longer trusted to be recognised by its token (its life is documented nowhere).
 const REPEAT_FOR: Duration = Duration::from_secs(300);
 /// How often it is looked whether a pipeline with waiting nodes has to be listed again.
 const RELIST_EVERY: Duration = Duration::from_secs(5);
-/// How long an execution that may have started is looked for in the list.
-const SEARCH_FOR: Duration = Duration::from_secs(300);
-
 impl Machine {
     /// Looks at what is known of an attempt and does what follows.
     pub(super) fn advance(&mut self, key: Key, number: u32) {
-        let Some((pipeline, attempt)) =
-            self.families.get(&key).and_then(|f| Some((f.pipeline, f.attempts.get(&number)?)))
-        else {
-            return;
-        };
+        let Some(attempt) = self.attempt(key, number) else { return };
+        let pipeline = attempt.pipeline;
         match &attempt.stage {
             Stage::Ended(_) => return,
             Stage::Starting(flight) => {
@@ -65,7 +59,7 @@ impl Machine {
         }
     }
 
-    fn wait_located(&mut self, key: Key, number: u32, pipeline: usize) {
+    pub(super) fn wait_located(&mut self, key: Key, number: u32, pipeline: usize) {
         if let Some(arn) = self.followed(key, number) {
             self.follow(key, number, &arn);
             return;
@@ -106,7 +100,11 @@ impl Machine {
         };
         let Some(arn) = arn else { return };
         self.track_foreign(key, number, pipeline, &arn);
-        self.report(key, number, &arn.into());
+        let arn: Arc<str> = arn.into();
+        if let Some(tracked) = self.executions.get_mut(&arn) {
+            tracked.attached.insert((key, number));
+        }
+        self.report(key, number, &arn);
     }
 
     fn decide(&mut self, key: Key, number: u32) {
@@ -184,6 +182,7 @@ impl Machine {
 
     pub(super) fn follow(&mut self, key: Key, number: u32, arn: &Arc<str>) {
         self.queue.leave(key, number);
+        self.hand_over(key, number, arn);
         let own = self.executions.get(arn).is_some_and(|t| t.attempt == number && t.seen.is_some());
         if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
             if !matches!(&attempt.stage, Stage::Following(known) if known == arn) {
@@ -205,11 +204,34 @@ impl Machine {
         }
     }
 
+    /// An execution is asked after, and stopped, by the client of the newest attempt that follows it: a role that was
+    /// changed between two attempts was changed for a reason.
+    fn hand_over(&mut self, key: Key, number: u32, arn: &Arc<str>) {
+        let Some(family) = self.families.get(&key) else { return };
+        let Some(attempt) = family.attempts.get(&number) else { return };
+        let (to, newest) = (attempt.pipeline, family.attempts.keys().next_back() == Some(&number));
+        let Some(tracked) = self.executions.get(arn).filter(|t| t.key == key && newest && t.pipeline != to) else {
+            return;
+        };
+        let (from, due) = (tracked.pipeline, tracked.due);
+        self.take_from_due(from, arn);
+        let was_live = self.pipelines.get_mut(from).is_some_and(|p| p.live.remove(arn));
+        if let Some(tracked) = self.executions.get_mut(arn) {
+            tracked.pipeline = to;
+        }
+        if let Some(p) = self.pipelines.get_mut(to).filter(|_| was_live) {
+            p.live.insert(arn.clone());
+        }
+        if let Some(at) = due {
+            self.look_at(arn, at);
+        }
+    }
+
     /// An earlier attempt's execution may have been revived in the console: look once more before starting another.
     fn recheck(&mut self, key: Key, number: u32, arn: &Arc<str>, predecessor: Option<String>) {
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
         if attempt.rechecked.as_ref() == Some(arn) {
-            if self.executions.get(arn).is_some_and(|t| matches!(t.end, EndStage::Listing | EndStage::Known)) {
+            if self.executions.get(arn).is_some_and(|t| t.end.is_certain()) {
                 self.want_start(key, number, predecessor);
             } else {
                 // Until a describe comes back nothing is decided; one that failed is repeated.
@@ -248,44 +270,58 @@ impl Machine {
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
         let queued = matches!(attempt.stage, Stage::Queued) && self.queue.contains(key, number);
         attempt.stage = Stage::Queued;
-        let pipeline = self.families.get(&key).map_or(0, |f| f.pipeline);
+        let (pipeline, denied) = (attempt.pipeline, attempt.denied.clone());
         if queued {
-            let trouble = self.starting_trouble(pipeline).cloned();
+            let trouble = denied.or_else(|| self.listing_trouble(pipeline).cloned());
             self.give_up_when_denied(key, number, trouble);
             return;
         }
-        let max_running = self.max_running(&task);
         self.predecessors.insert((key, number), predecessor);
+        self.join_queue(key, number, &task, pipeline);
+    }
+
+    fn join_queue(&mut self, key: Key, number: u32, task: &Task, pipeline: usize) {
+        let Some(client) = self.pipelines.get(pipeline).map(|p| p.client.clone()) else { return };
+        let max_running = max_running(task);
+        let now = self.now;
         self.queue.join(Waiter {
             key,
             attempt: number,
-            client: task.client.clone(),
+            client,
             pipeline,
             max_running,
-            not_before: self.now,
+            not_before: now,
+            aside_until: now,
         });
     }
 
     /// What keeps the nodes of a pipeline from starting: a denial, or a listing that has to come before and fails.
     pub(super) fn starting_trouble(&self, pipeline: usize) -> Option<&Trouble> {
+        let denied = self.pipelines.get(pipeline)?.start_denied.as_ref();
+        denied.or_else(|| self.listing_trouble(pipeline))
+    }
+
+    /// A listing has to come before the next start, and fails.
+    fn listing_trouble(&self, pipeline: usize) -> Option<&Trouble> {
         let p = self.pipelines.get(pipeline)?;
         let lists = matches!(p.listing, Listing::Wanted { .. } | Listing::Running { .. });
-        p.start_denied.as_ref().or_else(|| self.locating_trouble(pipeline).filter(|_| lists))
+        self.locating_trouble(pipeline).filter(|_| lists)
     }
 
-    pub(super) fn max_running(&self, task: &Task) -> Option<usize> {
-        let own = match &task.action {
-            Action::Execute(execute) => execute.max_running,
-            _ => None,
-        };
-        match (own, self.settings.max_running_per_workflow) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+    /// How many executions the whole workflow runs, of all its pipelines.
+    fn running_in_all(&self) -> usize {
+        self.pipelines.iter().map(Pipeline::running).sum()
+    }
+
+    /// The limit that keeps a node of this pipeline from starting, in words.
+    pub(super) fn limit_reached(&self, pipeline: usize, max_running: Option<usize>) -> Option<String> {
+        let running = self.pipelines.get(pipeline).map_or(0, Pipeline::running);
+        if let Some(max) = max_running.filter(|max| running >= *max) {
+            return Some(format!("{running} executions of this pipeline run, max_running is {max}"));
         }
-    }
-
-    pub(super) fn running(&self, pipeline: usize) -> usize {
-        self.pipelines.get(pipeline).map_or(0, |p| p.live.len() + p.starting)
+        let all = self.running_in_all();
+        let max = self.settings.max_running_per_workflow.filter(|max| all >= *max)?;
+        Some(format!("{all} executions of this workflow run, --max-running-per-workflow is {max}"))
     }
 
     /// Starts whoever may start now.
@@ -297,12 +333,16 @@ impl Machine {
         self.release_calls();
         loop {
             let (now, pipelines, outbox) = (self.now, &self.pipelines, &self.outbox);
+            let of_pipeline = self.sabotaged(Sabotage::LimitOfThePipeline);
+            let limit = self.settings.max_running_per_workflow;
+            if !of_pipeline && limit.is_some_and(|max| self.running_in_all() >= max) {
+                break;
+            }
             let held = |waiter: &Waiter| {
                 pipelines.get(waiter.pipeline).is_some_and(|p| {
                     let denied = p.start_denied.is_some() && p.start_again_at > now;
-                    denied
-                        || p.cannot_be_listed()
-                        || waiter.max_running.is_some_and(|max| p.live.len() + p.starting >= max)
+                    let limits = waiter.max_running.into_iter().chain(limit.filter(|_| of_pipeline));
+                    denied || p.cannot_be_listed() || limits.min().is_some_and(|max| p.running() >= max)
                 })
             };
             let has_room = |client: &ClientKey| outbox.write_time(client, now) <= now;
@@ -369,15 +409,19 @@ impl Machine {
         self.starts_in_flight += 1;
         if let Some(p) = self.pipelines.get_mut(waiter.pipeline) {
             p.starting += 1;
-            // Where starts are denied, one tries for all.
-            p.start_again_at = self.now.plus(DENIED_AGAIN);
+        }
+        if self.pipelines.get(waiter.pipeline).is_some_and(|p| p.start_denied.is_some()) {
+            // Where starts are denied, one tries at a time.
+            let again_at = self.now.plus(self.denied_pause(waiter.pipeline));
+            self.pipelines.get_mut(waiter.pipeline).into_iter().for_each(|p| p.start_again_at = again_at);
+            self.timers.insert((again_at, Timer::Queue));
         }
         self.send_start(key, number);
     }
 
     fn send_start(&mut self, key: Key, number: u32) {
         let broken = self.sabotaged(Sabotage::TokenNewAfterLoss);
-        let Some(pipeline) = self.families.get(&key).map(|f| f.pipeline) else { return };
+        let Some(pipeline) = self.attempt(key, number).map(|a| a.pipeline) else { return };
         let Some(Stage::Starting(flight)) =
             self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)).map(|a| &mut a.stage)
         else {
@@ -412,9 +456,8 @@ impl Machine {
 
     /// The start is no longer on its way.
     pub(super) fn landed(&mut self, key: Key, number: u32) -> Option<Box<Flight>> {
-        let family = self.families.get_mut(&key)?;
-        let pipeline = family.pipeline;
-        let attempt = family.attempts.get_mut(&number)?;
+        let attempt = self.attempt_mut(key, number)?;
+        let pipeline = attempt.pipeline;
         let Stage::Starting(flight) = std::mem::replace(&mut attempt.stage, Stage::Locating) else { return None };
         self.starts_in_flight = self.starts_in_flight.saturating_sub(1);
         if let Some(p) = self.pipelines.get_mut(pipeline) {
@@ -432,58 +475,12 @@ impl Machine {
         let attempt = self.families.get(&key).and_then(|f| f.attempts.get(&number));
         attempt.is_some_and(|a| a.rules.exit_handler)
     }
+}
 
-    /// Looks for what may have started. `token_used`: AWS says that the token was used, so something did.
-    pub(super) fn search(&mut self, key: Key, number: u32, token_used: bool, text: &str) {
-        let now = self.now;
-        if let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) {
-            attempt.stage = Stage::Searching { since: now, next: now, tries: 0, token_used, text: text.to_owned() };
-        }
-        self.search_again(key, number);
-    }
-
-    /// Whether an execution that may have started is still looked for. None found for so long is the node's end
-    /// when AWS says that the token was used; else it is wanted again, under the same token.
-    fn still_searching(&mut self, key: Key, number: u32) -> bool {
-        let Some(family) = self.families.get_mut(&key) else { return false };
-        let pipeline = family.pipeline;
-        let listing = self.pipelines.get(pipeline).map(|p| &p.listing);
-        let Some(attempt) = family.attempts.get_mut(&number) else { return false };
-        let Stage::Searching { since, next, token_used, text, .. } = &attempt.stage else { return false };
-        let next = *next;
-        if self.now < since.plus(SEARCH_FOR) {
-            self.wake_node(NodeRef::Execute(key, number), next);
-            self.search_again(key, number);
-            return true;
-        }
-        if matches!(listing, Some(Listing::Wanted { .. } | Listing::Running { .. })) {
-            self.wait_located(key, number, pipeline);
-            return true;
-        }
-        // Where nobody may list, the same token is all there is, and it is repeated.
-        if !token_used && matches!(listing, Some(Listing::Complete | Listing::Denied)) {
-            attempt.stage = Stage::Locating;
-            return false;
-        }
-        let text = format!("it is not known whether the execution started, and none is listed: {text}");
-        self.end_attempt(key, number, Phase::Error, &text, None);
-        true
-    }
-
-    /// Wants another complete listing when the search's time for one has come.
-    fn search_again(&mut self, key: Key, number: u32) {
-        let now = self.now;
-        let Some(family) = self.families.get_mut(&key) else { return };
-        let pipeline = family.pipeline;
-        let Some(Stage::Searching { next, tries, .. }) = family.attempts.get_mut(&number).map(|a| &mut a.stage) else {
-            return;
-        };
-        if *next <= now {
-            *next = now.plus(backoff(*tries + 1, Duration::from_secs(60)));
-            *tries += 1;
-            let at = *next;
-            self.list_anew(pipeline);
-            self.wake_node(NodeRef::Execute(key, number), at);
-        }
+/// `max_running` of a task.
+pub(super) fn max_running(task: &Task) -> Option<usize> {
+    match &task.action {
+        Action::Execute(execute) => execute.max_running,
+        _ => None,
     }
 }

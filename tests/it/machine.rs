@@ -1,10 +1,13 @@
 //! The machine of a workflow against a scripted AWS under a virtual clock.
 
+mod clocks;
+mod denials;
 mod drain;
 mod ends;
 mod endurance;
 mod listing;
 mod properties;
+mod roles;
 mod starts;
 mod stops;
 mod waits;

@@ -17,21 +17,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 const START: &str = "StartPipelineExecution";
 
 #[test]
-fn a_denial_that_the_first_in_line_meets_ends_all_that_wait_behind_it() {
-    let mut w = World::new();
-    w.fail(START, &[CallErrorKind::Denied; 100]);
-    let nodes: Vec<String> = (0..50).map(|n| format!("n{n}")).collect();
-    for node in &nodes {
-        w.send(&task(node, 0));
-    }
-    w.pass(140 * SECOND);
-    for node in &nodes {
-        let reply = w.ask(&task(node, 0));
-        assert_eq!(phase(&reply), Some(Phase::Error), "{node}: {}", message(&reply));
-    }
-}
-
-#[test]
 fn a_process_that_stood_still_during_a_denial_tries_again_before_it_gives_up() {
     let mut w = World::new();
     w.fail(START, &[CallErrorKind::Denied]);

@@ -73,6 +73,11 @@ pub struct World {
     pub failures: HashMap<&'static str, VecDeque<CallErrorKind>>,
     /// Failures that come after the effect.
     pub lost_replies: VecDeque<&'static str>,
+    /// Which starts are denied, for as long as it stands.
+    pub deny_starts: Option<Box<dyn Fn(&StartExecution) -> bool>>,
+    /// AWS's clock less the pod's, and the API server's less the pod's, in milliseconds.
+    pub aws_ahead: i64,
+    pub kubernetes_ahead: i64,
     /// Operations whose calls are not answered.
     pub silent: Vec<&'static str>,
     /// Whether lists bring the time of the last change; SageMaker's do not.
@@ -82,6 +87,8 @@ pub struct World {
     /// What ListPipelines shows.
     pub pipelines: Vec<PipelineSummary>,
     pub calls: Vec<Call>,
+    /// Who made which.
+    pub calls_by: Vec<(ClientKey, &'static str)>,
     pub unanswered: Vec<(CallId, Call)>,
     /// What Kubernetes answers; nothing: the question stays open.
     pub workflow: Option<WorkflowState>,
@@ -113,6 +120,9 @@ impl World {
             steps: vec![],
             failures: HashMap::new(),
             lost_replies: VecDeque::new(),
+            deny_starts: None,
+            aws_ahead: 0,
+            kubernetes_ahead: 0,
             silent: vec![],
             lists_say_when: true,
             account: ACCOUNT.into(),
@@ -121,6 +131,7 @@ impl World {
                     .into(),
             pipelines: vec![PipelineSummary { name: "MyPipeline".into(), last_started: None }],
             calls: vec![],
+            calls_by: vec![],
             unanswered: vec![],
             workflow: None,
             asked: vec![],
@@ -171,8 +182,9 @@ impl World {
                     Command::Answer { request, reply, .. } => {
                         assert!(self.replies.insert(request.0, reply).is_none(), "one answer a request");
                     }
-                    Command::Call { call, operation, .. } => {
+                    Command::Call { call, client, operation } => {
                         self.calls.push(operation.clone());
+                        self.calls_by.push((client, operation.operation()));
                         if self.silent.contains(&operation.operation()) {
                             self.unanswered.push((call, operation));
                             continue;
@@ -194,15 +206,24 @@ impl World {
         }
     }
 
+    pub fn aws_now(&self) -> Time {
+        Time(self.now.0 + self.aws_ahead)
+    }
+
     /// AWS's clock in the header `Date`: whole seconds.
     fn server_time(&self) -> Time {
-        Time(self.now.0 / 1000 * 1000)
+        Time(self.aws_now().0 / 1000 * 1000)
     }
 
     fn answer(&mut self, call: &Call) -> Result<CallReply, CallError> {
         let operation = call.operation();
         if let Some(kind) = self.failures.get_mut(operation).and_then(VecDeque::pop_front) {
             return Err(error(kind));
+        }
+        if let (Call::StartExecution(start), Some(denies)) = (call, &self.deny_starts)
+            && denies(start)
+        {
+            return Err(error(CallErrorKind::Denied));
         }
         let reply = self.carry_out(call);
         if self.lost_replies.front() == Some(&operation) {
@@ -218,7 +239,7 @@ impl World {
             Call::DescribePipeline { .. } => CallReply::Pipeline(PipelineDescription {
                 arn: "arn:aws:sagemaker:us-west-2:100000000002:pipeline/MyPipeline".into(),
                 status: "Active".into(),
-                last_modified: Some(self.now),
+                last_modified: Some(self.aws_now()),
                 definition: self.definition.clone(),
             }),
             Call::StartExecution(start) => CallReply::Started { arn: self.start(start) },
@@ -241,7 +262,7 @@ impl World {
             }
             Call::ListSteps { .. } => CallReply::Steps { page: self.steps.clone(), next_token: None },
             Call::StopExecution { arn, .. } => {
-                let now = self.now;
+                let now = self.aws_now();
                 let execution = self.executions.iter_mut().find(|e| e.arn == *arn).unwrap();
                 if !execution.status.is_live() {
                     return Err(error(CallErrorKind::Invalid));
@@ -266,8 +287,8 @@ impl World {
         self.executions.push(Execution {
             arn: arn.clone(),
             status: Status::Executing,
-            created: Some(self.now),
-            modified: Some(self.now),
+            created: Some(self.aws_now()),
+            modified: Some(self.aws_now()),
             description: Some(start.description.clone()),
             failure_reason: None,
         });
@@ -284,7 +305,7 @@ impl World {
 
     /// Ends the n-th execution of the book.
     pub fn end(&mut self, number: usize, status: Status) {
-        let now = self.now;
+        let now = self.aws_now();
         let execution = self.executions.get_mut(number).unwrap();
         if status == Status::Failed {
             execution.failure_reason = Some("Step failure: One or multiple steps failed.".into());
@@ -327,6 +348,18 @@ impl World {
         let (call, operation) = self.unanswered.remove(number);
         let result = self.answer(&operation);
         self.handle(Event::CallEnded { call, ended: CallEnded { result, server_time: Some(self.server_time()) } });
+    }
+
+    /// Who called an operation, in order.
+    pub fn clients_of(&self, operation: &str) -> Vec<&ClientKey> {
+        self.calls_by.iter().filter(|(_, called)| *called == operation).map(|(client, _)| client).collect()
+    }
+
+    /// How often a node's own start was sent.
+    pub fn starts_of(&self, task: &Task) -> usize {
+        let key = key_of(task).hex(64);
+        let own = |c: &&Call| matches!(c, Call::StartExecution(start) if start.description.contains(&key));
+        self.calls.iter().filter(own).count()
     }
 
     /// How often an operation was called.

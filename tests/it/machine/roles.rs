@@ -1,0 +1,83 @@
+//! Attempts of one node that come with different roles, and limits over several pipelines.
+
+use std::time::Duration;
+
+use awf_aws::{
+    input::Task,
+    pipelines::{CallErrorKind, Status},
+    protocol::Phase,
+    workflow::Settings,
+};
+
+use super::world::{World, message, output, phase, task};
+
+const SECOND: Duration = Duration::from_secs(1);
+const ROLE: &str = "arn:aws:iam::100000000002:role/run";
+
+fn with_role(key: &str, attempt: u32) -> Task {
+    let mut task = task(key, attempt);
+    task.client.role_arn = Some(ROLE.into());
+    task
+}
+
+#[test]
+fn a_retry_with_a_role_is_started_by_that_role_and_holds_up_nobody() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.end(0, Status::Failed);
+    w.pass(60 * SECOND);
+    assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Failed));
+    // A full account first: the retry has to wait, and its refusal has to be its own role's.
+    w.fail("StartPipelineExecution", &[CallErrorKind::QuotaExceeded]);
+    w.ask(&with_role("a", 1));
+    w.pass(30 * SECOND);
+    assert_eq!(phase(&w.ask(&with_role("a", 1))), Some(Phase::Running));
+    assert_eq!(w.clients_of("StartPipelineExecution").last().and_then(|c| c.role_arn.as_deref()), Some(ROLE));
+    let reply = w.ask(&with_role("b", 0));
+    assert_eq!(phase(&reply), Some(Phase::Running), "{}", message(&reply));
+    assert_eq!(w.executions.len(), 3);
+}
+
+#[test]
+fn an_execution_that_a_retry_with_another_role_takes_over_is_followed_by_that_role() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.pass(30 * SECOND);
+    // Argo gave the attempt up (its time-out on Pending nodes, say); the next comes with the role that was missing.
+    let reply = w.ask(&with_role("a", 1));
+    w.pass(10 * SECOND);
+    assert_eq!(
+        output(&reply, "execution-arn").or(output(&w.ask(&with_role("a", 1)), "execution-arn")),
+        Some(w.executions[0].arn.clone())
+    );
+    w.calls_by.clear();
+    w.pass(60 * SECOND);
+    let polls = w.clients_of("DescribePipelineExecution");
+    assert!(!polls.is_empty() && polls.iter().all(|c| c.role_arn.as_deref() == Some(ROLE)), "{polls:?}");
+    w.end(0, Status::Succeeded);
+    w.pass(60 * SECOND);
+    assert_eq!(phase(&w.ask(&with_role("a", 1))), Some(Phase::Succeeded));
+    assert_eq!(w.executions.len(), 1);
+}
+
+#[test]
+fn the_workflows_limit_counts_all_its_pipelines() {
+    let settings = Settings { pod_born: World::START, max_running_per_workflow: Some(3), ..Settings::default() };
+    let mut w = World::with(settings);
+    let of = |pipeline: &str, n: usize| Task { pipeline_name: pipeline.into(), ..task(&format!("{pipeline}{n}"), 0) };
+    for n in 0..3 {
+        w.send(&of("One", n));
+        w.send(&of("Other", n));
+    }
+    w.pass(30 * SECOND);
+    assert_eq!(w.executions.len(), 3);
+    w.ask(&of("Other", 2));
+    let reply = w.ask(&of("Other", 2));
+    assert!(
+        message(&reply).contains("3 executions of this workflow run, --max-running-per-workflow is 3"),
+        "{reply:?}"
+    );
+    w.end(0, Status::Succeeded);
+    w.pass(60 * SECOND);
+    assert_eq!(w.executions.len(), 4);
+}
