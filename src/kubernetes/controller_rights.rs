@@ -69,6 +69,7 @@ impl Kubernetes {
         };
         match tokio::time::timeout(REQUEST_TIMEOUT, self.0.client.request_text(request)).await {
             Err(_) => ControllerRight::Unknown(format!("no answer within {REQUEST_TIMEOUT:?}")),
+            Ok(Err(kube::Error::Api(status))) => ControllerRight::Unknown(status.message.clone()),
             Ok(Err(error)) => ControllerRight::Unknown(sentence(&error)),
             Ok(Ok(text)) => match serde_json::from_str::<Review>(&text) {
                 Ok(Review { status: Status { allowed: true, .. } }) => ControllerRight::Given,
