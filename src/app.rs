@@ -25,7 +25,7 @@ use tokio::{
 use crate::{
     actors::{NoObserver, SharedObserver, Supervisor, SupervisorHandle, Surroundings},
     backend::{Backend, SharedBackend, sagemaker::SageMaker},
-    config::{Config, KubernetesConfig, orphans::OrphansConfig},
+    config::{Config, KubernetesConfig, ServiceAccount, orphans::OrphansConfig},
     http::{self, Doors, auth::Token},
     kubernetes::{ConnectError, Kubernetes},
     metrics::Metrics,
@@ -86,20 +86,27 @@ pub fn run(config: Config) -> Result<(), AppError> {
     block_on(async move {
         let backend = Arc::new(Connecting::default());
         actix_web::rt::spawn(backend.clone().connect());
-        let observer = observer(&config.kubernetes).await;
+        let observer = observer(&config.kubernetes, config.argo_controller_account.clone()).await;
         Service::start(&config, backend, observer, wall_clock())?.until_signal(config.shutdown_grace).await
     })
 }
 
-/// Who can be asked what has become of a workflow; without anybody the plugin goes on.
-async fn observer(config: &KubernetesConfig) -> Option<SharedObserver> {
+/// Who can be asked what has become of a workflow; without anybody the plugin goes on. Where somebody can, the rights of
+/// Argo's controller are looked at beside everything else.
+async fn observer(config: &KubernetesConfig, controller: Option<ServiceAccount>) -> Option<SharedObserver> {
     let kubeconfig = match config {
         KubernetesConfig::Off => return None,
         KubernetesConfig::InCluster => None,
         KubernetesConfig::Kubeconfig(file) => Some(file.as_path()),
     };
     match Kubernetes::connect(kubeconfig).await {
-        Ok(kubernetes) => Some(Arc::new(kubernetes)),
+        Ok(kubernetes) => {
+            if let Some(ServiceAccount { namespace, name }) = controller {
+                let asked = kubernetes.clone();
+                actix_web::rt::spawn(async move { asked.check_controller(&namespace, &name).await });
+            }
+            Some(Arc::new(kubernetes))
+        }
         Err(error @ ConnectError::NoServiceAccount(_)) => {
             tracing::info!(%error, "Kubernetes is not asked whether a workflow is over");
             None

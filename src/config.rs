@@ -59,11 +59,19 @@ pub struct ServeArgs {
     pub denied_grace: String,
     /// Whether Kubernetes is asked if a workflow is over: auto (when a service account is mounted, or --kubeconfig names
     /// a cluster) or off
+    ///
+    /// Where it is not asked, when this run of the workflow began is guessed: 15 minutes before the agent pod. So an `argo
+    /// retry` within 15 minutes of a failure gets that failure again, and a pod that moves more than 15 minutes after a
+    /// failure that Argo had not yet taken up runs that attempt again. assets/plugin/with-kubernetes may ask.
     #[arg(long, env = "AWF_AWS_KUBERNETES", default_value = "auto", value_name = "auto|off")]
     pub kubernetes: String,
     /// The cluster to ask, instead of the one the pod runs in
     #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<String>,
+    /// The service account of Argo's controller, whose right to write task sets is checked at the start where Kubernetes
+    /// may be asked; empty: not checked
+    #[arg(long, env = "AWF_AWS_ARGO_CONTROLLER_ACCOUNT", default_value = "argo:argo", value_name = "NAMESPACE:NAME")]
+    pub argo_controller_account: String,
     /// How often Kubernetes is asked while anything runs or waits
     #[arg(long, env = "AWF_AWS_WORKFLOW_CHECK_INTERVAL", default_value = "60s", value_name = "DURATION")]
     pub workflow_check_interval: String,
@@ -103,6 +111,8 @@ pub struct Config {
     pub stop_wait: Duration,
     pub denied_grace: Duration,
     pub kubernetes: KubernetesConfig,
+    /// `None`: its rights are not checked.
+    pub argo_controller_account: Option<ServiceAccount>,
     pub workflow_check_interval: Duration,
     pub max_running_per_workflow: Option<usize>,
     pub log: LogConfig,
@@ -115,6 +125,13 @@ pub enum KubernetesConfig {
     /// The pod's own, when a service account is mounted.
     InCluster,
     Kubeconfig(PathBuf),
+}
+
+/// A service account of Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceAccount {
+    pub namespace: String,
+    pub name: String,
 }
 
 /// A valid configuration of the log.
@@ -167,6 +184,8 @@ impl Config {
         let denied_grace =
             duration(p, "--denied-grace (AWF_AWS_DENIED_GRACE)", &args.denied_grace, secs(0), secs(86_400));
         let kubernetes = kubernetes(p, &args.kubernetes, args.kubeconfig.as_deref());
+        let argo_controller_account = given(Some(&args.argo_controller_account))
+            .map(|text| service_account(p, "--argo-controller-account (AWF_AWS_ARGO_CONTROLLER_ACCOUNT)", text));
         let workflow_check_interval = duration(
             p,
             "--workflow-check-interval (AWF_AWS_WORKFLOW_CHECK_INTERVAL)",
@@ -205,6 +224,7 @@ impl Config {
                 stop_wait: stop_wait?,
                 denied_grace: denied_grace?,
                 kubernetes: kubernetes?,
+                argo_controller_account: argo_controller_account.flatten(),
                 workflow_check_interval: workflow_check_interval?,
                 max_running_per_workflow,
                 log: log?,
@@ -304,6 +324,17 @@ fn kubernetes(problems: &mut Vec<String>, switch: &str, kubeconfig: Option<&str>
             None
         }
     }
+}
+
+fn service_account(problems: &mut Vec<String>, flag: &str, text: &str) -> Option<ServiceAccount> {
+    // A namespace has no dot, a name may (RFC 1123); both become part of a command that the log prints.
+    let name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    let fits = |text: &str, max: usize| (1..=max).contains(&text.len()) && text.chars().all(name);
+    let account = text.split_once(':').filter(|(space, own)| fits(space, 63) && !space.contains('.') && fits(own, 253));
+    if account.is_none() {
+        problems.push(format!("{flag}: {text:?} is not a namespace and a service account in it, such as argo:argo"));
+    }
+    account.map(|(namespace, name)| ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() })
 }
 
 fn switch(problems: &mut Vec<String>, name: &str, text: &str) -> Option<bool> {

@@ -42,7 +42,7 @@ pub mod view;
 pub const TEMPLATE: &str = include_str!("../assets/sagemaker-pipelines-workflow-template.yaml");
 
 /// The template that is run many times by `--fan-out`.
-const EXECUTE_TEMPLATE: &str = "execute_pipeline";
+const EXECUTE_TEMPLATE: &str = "execute-pipeline";
 
 /// After this the demo gives up; it takes a tenth of it where all is well.
 const PATIENCE: Duration = Duration::from_secs(100);

@@ -1,4 +1,5 @@
-//! The one question to Kubernetes: what has become of a workflow?
+//! The question to Kubernetes: what has become of a workflow? One other is asked once:
+//! [`Kubernetes::check_controller`].
 //!
 //! | what is read | what it tells |
 //! |---|---|
@@ -30,6 +31,8 @@ use serde::Deserialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{actors::WorkflowObserver, input::WorkflowId, pipelines::Time, workflow::WorkflowState};
+
+mod controller_rights;
 
 /// How long one request may take, connecting included. The last question of a drain comes 12 s after the signal and
 /// takes two requests, one after the other, at the most: both fit the usual grace.

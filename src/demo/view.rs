@@ -202,7 +202,8 @@ impl Observer for View {
                         last.message
                     ));
                 }
-                self.show(node, Phase::Pending, &format!("retry {next} in {} s", wait.as_secs()));
+                let when = if wait.is_zero() { "at once".to_owned() } else { format!("in {} s", wait.as_secs()) };
+                self.show(node, Phase::Pending, &format!("retry {next} {when}"));
             }
             NodeEvent::Ended(end) => {
                 let message = end.attempts.last().map(|status| status.message.as_str()).unwrap_or_default();

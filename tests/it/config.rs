@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use awf_aws::config::{Config, ConfigError, KubernetesConfig, LogFormat, ServeArgs};
+use awf_aws::config::{Config, ConfigError, KubernetesConfig, LogFormat, ServeArgs, ServiceAccount};
 use clap::Parser;
 
 #[derive(Debug, Parser)]
@@ -19,6 +19,10 @@ struct Line {
 
 fn parse(args: &[&str]) -> Result<Config, ConfigError> {
     Config::from_args(Line::try_parse_from(std::iter::once(&"awf-aws").chain(args)).unwrap().serve)
+}
+
+fn account(namespace: &str, name: &str) -> ServiceAccount {
+    ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
 }
 
 /// Runs the binary; only for command lines that end by themselves.
@@ -43,6 +47,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.stop_wait, Duration::from_secs(600));
     assert_eq!(config.denied_grace, Duration::from_secs(120));
     assert_eq!(config.kubernetes, KubernetesConfig::InCluster);
+    assert_eq!(config.argo_controller_account, Some(account("argo", "argo")));
     assert_eq!(config.workflow_check_interval, Duration::from_secs(60));
     assert_eq!(config.max_running_per_workflow, None);
     assert_eq!(config.log.format, LogFormat::Text);
@@ -66,6 +71,7 @@ fn every_flag_is_taken() {
         "--max-running-per-workflow=7",
         "--kubernetes=auto",
         "--kubeconfig=/k",
+        "--argo-controller-account=workflows:argo-workflows-workflow-controller",
         "--workflow-check-interval=5s",
         "--log-filter=",
     ])
@@ -82,6 +88,9 @@ fn every_flag_is_taken() {
     assert_eq!(config.max_running_per_workflow, Some(7));
     assert_eq!(config.kubernetes, KubernetesConfig::Kubeconfig(PathBuf::from("/k")));
     assert_eq!(parse(&["--kubernetes=off", "--kubeconfig=/k"]).unwrap().kubernetes, KubernetesConfig::Off);
+    let controller = account("workflows", "argo-workflows-workflow-controller");
+    assert_eq!(config.argo_controller_account, Some(controller));
+    assert_eq!(parse(&["--argo-controller-account="]).unwrap().argo_controller_account, None, "not checked");
     assert_eq!(config.workflow_check_interval, Duration::from_secs(5));
     assert_eq!(config.log.format, LogFormat::Json);
     assert!(config.log.filter.ends_with(",awf_aws=debug"), "{}", config.log.filter);
@@ -106,6 +115,7 @@ fn every_bad_value_is_named_at_once() {
         "--denied-grace=",
         "--max-running-per-workflow=0",
         "--kubernetes=on",
+        "--argo-controller-account=argo",
         "--workflow-check-interval=0s",
         "--log-filter=[[",
     ])
@@ -124,6 +134,7 @@ fn every_bad_value_is_named_at_once() {
         "--denied-grace",
         "--max-running-per-workflow",
         "--kubernetes",
+        "--argo-controller-account",
         "--workflow-check-interval",
         "--debug",
         "--log-format",
@@ -134,6 +145,28 @@ fn every_bad_value_is_named_at_once() {
         assert_eq!(named, 1, "{flag} in {problems:#?}");
     }
     assert_eq!(problems.len(), flags.len(), "{problems:#?}");
+}
+
+#[test]
+fn an_account_of_the_controller_is_two_names_of_kubernetes() {
+    for wrong in ["argo", "argo:", ":argo", "Argo:argo", "argo:argo:argo", "a.b:argo", "argo:argo; rm", "argo/argo"] {
+        let ConfigError(problems) = parse(&[&format!("--argo-controller-account={wrong}")]).unwrap_err();
+        assert_eq!(problems.len(), 1, "{wrong}: {problems:#?}");
+        assert!(problems[0].contains("such as argo:argo") && problems[0].contains(wrong), "{wrong}: {problems:#?}");
+    }
+}
+
+#[test]
+fn help_names_both_errors_that_come_from_not_asking_kubernetes() {
+    let output = run(&["serve", "--help"], &[]);
+    let help = String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    for sentence in [
+        "an `argo retry` within 15 minutes of a failure gets that failure again",
+        "a pod that moves more than 15 minutes after a failure that Argo had not yet taken up runs that attempt again",
+        "assets/plugin/with-kubernetes may ask",
+    ] {
+        assert!(help.contains(sentence), "{sentence} in {help}");
+    }
 }
 
 #[test]

@@ -245,7 +245,7 @@ async fn the_shipped_template_sends_the_seeds_request_and_what_tells_nodes_apart
         json!({"metadata": {"name": "wf", "namespace": "ml", "uid": "27c01e7c-9d93-450f-a001-c64d649aac99"}})
     );
     let template = &validate["template"];
-    assert_eq!(template["name"], "validate_pipeline");
+    assert_eq!(template["name"], "validate-pipeline");
     assert_eq!((&template["inputs"], &template["metadata"]), (&json!({}), &json!({})));
     assert_eq!(
         template["plugin"]["awf-aws-plugin"],
@@ -296,7 +296,7 @@ async fn a_failed_step_is_the_last() {
 async fn a_fanned_out_step_has_a_key_of_its_own_for_each_item() {
     let plugin = Plugin::start(in_turn([(200, SUCCEEDED)]));
     let mut definition = shipped();
-    assert_eq!(definition.fan_out("execute_pipeline", &json!([0, 1, 2])), 1);
+    assert_eq!(definition.fan_out("execute-pipeline", &json!([0, 1, 2])), 1);
     assert_eq!(play(definition, &plugin).await.unwrap().len(), 4);
     let mut keys: Vec<String> = plugin
         .bodies()

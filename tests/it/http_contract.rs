@@ -393,6 +393,7 @@ async fn both_doors_answer_on_real_sockets_and_a_taken_ops_port_does_not_matter(
         stop_wait: Duration::from_secs(600),
         denied_grace: Duration::from_secs(120),
         kubernetes: KubernetesConfig::Off,
+        argo_controller_account: None,
         workflow_check_interval: Duration::from_secs(60),
         max_running_per_workflow: None,
         log: LogConfig { filter: "info".to_owned(), format: LogFormat::Text },

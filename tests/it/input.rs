@@ -96,6 +96,17 @@ fn the_first_request_is_a_valid_validate_task() {
 }
 
 #[test]
+fn a_template_of_any_name_is_served() {
+    // Argo refuses some of them in what is applied today; older clusters hold them, and the seed's request has one.
+    for name in ["validate_pipeline", "validate-pipeline", "Validate.Pipeline 2", "-x", "überprüfen", &"x".repeat(200)]
+    {
+        let mut request: Value = serde_json::from_str(SEED).unwrap();
+        request["template"]["name"] = json!(name);
+        assert_eq!(read(request).unwrap().unwrap().template_name, name);
+    }
+}
+
+#[test]
 fn a_template_without_our_key_is_not_ours() {
     for template in [
         json!({}),

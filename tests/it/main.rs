@@ -7,6 +7,7 @@ mod actix_facts;
 mod assets;
 mod boto3;
 mod config;
+mod controller_rights;
 mod demo;
 mod end_to_end;
 mod http_contract;

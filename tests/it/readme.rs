@@ -116,6 +116,30 @@ fn the_policies_of_the_readme_allow_what_is_called_and_no_more() {
 }
 
 #[test]
+fn the_steps_of_the_installation_are_in_order_and_the_pipeline_runs_last() {
+    let readme = readme();
+    let install = readme.split("\n## ").find(|s| s.starts_with("Install on EKS")).unwrap();
+    let steps: Vec<&str> = install.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    for (index, step) in steps.iter().enumerate() {
+        assert!(step.starts_with(&format!("{}. ", index + 1)), "{step}");
+    }
+    let right = steps.iter().position(|step| step.contains("Give Argo's controller the right")).unwrap();
+    assert!(right + 1 < steps.len() && steps.last().unwrap().ends_with("Run a pipeline"), "{steps:?}");
+    // Texts refer to steps by number.
+    let of = |what: &str| steps.iter().position(|step| step.contains(what)).unwrap() + 1;
+    for (text, step) in [
+        ("Argo's controller a right that its own manifests forget", of("Give Argo's controller")),
+        ("or step 3 in the wrong namespace", of("Install the plugin")),
+        ("the role needs the actions of", of("AWS role")),
+        ("then also leave the annotation out in", of("Prepare the namespace")),
+    ] {
+        let sentence = readme.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("no {text}"));
+        let number = format!("tep {step}");
+        assert!(sentence.contains(&number), "{number} in {sentence}");
+    }
+}
+
+#[test]
 fn the_exceptions_to_the_promises_are_stated() {
     let readme = readme().split_whitespace().collect::<Vec<_>>().join(" ");
     for sentence in [
@@ -124,7 +148,12 @@ fn the_exceptions_to_the_promises_are_stated() {
         "one execution per node cannot be promised across restarts",
         "the start that is repeated under it makes a second execution",
         "the node ends `Error`, although the execution of the first start may run",
-        "An `argo retry` within 15 minutes of a failure then reports that failure again",
+        "An `argo retry` within 15 minutes of a failure reports that failure again",
+        "runs the attempt again, which costs a second execution",
+        "counts only where the plugin may ask Kubernetes",
+        "A `retryStrategy` with `backoff` hangs for ever after a failed attempt",
+        "`kubectl delete pod -n ml -l workflows.argoproj.io/component=agent,workflows.argoproj.io/workflow=NAME`",
+        "the kubelet waits before each start (10 s, 20 s, 40 s, up to 5 minutes)",
         "`leave` for an execution it was attached to by `execution_arn`",
         "looked at again after 30 s",
         "A literal `{{retries}}`, as Argo leaves it without a `retryStrategy`, counts as attempt 0",

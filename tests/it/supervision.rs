@@ -342,6 +342,7 @@ async fn a_dead_supervisor_ends_the_app_by_a_fault() {
         stop_wait: Duration::from_secs(600),
         denied_grace: Duration::from_secs(120),
         kubernetes: KubernetesConfig::Off,
+        argo_controller_account: None,
         workflow_check_interval: Duration::from_secs(60),
         max_running_per_workflow: None,
         log: LogConfig { filter: "info".to_owned(), format: LogFormat::Text },

@@ -4,7 +4,7 @@ Usage: check_manifests.py ASSETS_DIRECTORY. Exits 1 and names every fault.
 
 Kubernetes' schemas (kubernetes-validate, strict: an unknown field is a fault) judge the plain resources, and every container
 that stands inside something else: in plugin.yaml, in the ConfigMap's text, in a template, in podSpecPatch. Argo's types, as
-the Hera SDK generates them from Argo's API, judge Workflows and WorkflowTemplates: a field that does not survive the way
+the Hera SDK generates them from Argo's API, judge Workflows, CronWorkflows and their templates: a field that does not survive the way
 through the types is one that Argo does not know.
 """
 
@@ -19,6 +19,13 @@ from hera.workflows import models as argo
 VERSIONS = ("1.30", "1.36")
 # Fields that Argo keeps as free JSON, or that are newer than the SDK's types.
 FREE = {"plugin", "executorPlugins", "podSpecPatch", "supplied"}
+
+WORKFLOWS = {
+    "Workflow": argo.Workflow,
+    "WorkflowTemplate": argo.WorkflowTemplate,
+    "ClusterWorkflowTemplate": argo.ClusterWorkflowTemplate,
+    "CronWorkflow": argo.CronWorkflow,
+}
 
 faults = []
 
@@ -69,6 +76,7 @@ def workflow(where, manifest, model):
     for path in lost(manifest, kept):
         fault(where, f"Argo knows no {path}")
     spec = manifest["spec"]
+    spec = spec.get("workflowSpec", spec)
     for template in spec.get("templates", []):
         if "container" in template:
             pod(f"{where} template {template['name']}", [{"name": "main", **template["container"]}])
@@ -90,10 +98,8 @@ def check(path):
         where = f"{path}[{index}] {kind}"
         if kind == "ExecutorPlugin":
             pod(where, [manifest["spec"]["sidecar"]["container"]])
-        elif kind == "Workflow":
-            workflow(where, manifest, argo.Workflow)
-        elif kind == "WorkflowTemplate":
-            workflow(where, manifest, argo.WorkflowTemplate)
+        elif kind in WORKFLOWS:
+            workflow(where, manifest, WORKFLOWS[kind])
         else:
             kubernetes(where, manifest)
             if kind == "ConfigMap" and "sidecar.container" in manifest["data"]:

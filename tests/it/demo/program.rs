@@ -49,7 +49,7 @@ fn a_failed_step_is_shown_with_its_reason_and_the_retry() {
     assert_eq!(output.status.code(), Some(0), "{shown}");
     for text in [
         "attempt 0 ended Failed: Failed at step PrepareData (Failed): AlgorithmError",
-        "retry 1 in 1 s",
+        "retry 1 at once",
         "failed-step          PrepareData",
         "logs-url ",
         "2 of 2 nodes Succeeded",

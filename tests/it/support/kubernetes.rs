@@ -1,4 +1,4 @@
-//! A Kubernetes API that knows Workflows and WorkflowTaskSets and nothing else, over real HTTP.
+//! A Kubernetes API that knows Workflows and WorkflowTaskSets, and who may write the latter; nothing else. Over real HTTP.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,6 +15,9 @@ use super::process::TempDir;
 
 const TOKEN: &str = "a-service-accounts-token";
 
+/// Where the kubeconfig says that the plugin is.
+pub const OWN_NAMESPACE: &str = "ml";
+
 /// The workflow of [`super::argo::execute`]'s requests.
 pub const NAMESPACE: &str = "argo";
 pub const NAME: &str = "sm-pipelines-r58tg";
@@ -30,8 +33,14 @@ pub struct State {
     delay: Duration,
     /// The cache shows nothing of what the store has.
     lags: bool,
-    /// `resource name?query` of every request.
+    /// `resource name?query` of every request for one of them.
     requests: Vec<String>,
+    /// Users and groups that may patch `workflowtasksets/status`.
+    task_set_writers: BTreeSet<&'static str>,
+    /// The authorizers that could not be asked.
+    evaluation_error: &'static str,
+    /// Every question of who may do what.
+    reviews: Vec<Value>,
 }
 
 /// The server and a kubeconfig that leads to it.
@@ -44,12 +53,17 @@ pub struct FakeKubernetes {
 impl FakeKubernetes {
     /// Starts it with the workflow of the tests' requests, started just now and running.
     pub fn start() -> Self {
-        let state: Arc<Mutex<State>> = Arc::default();
+        let whole = State { task_set_writers: ["system:serviceaccount:argo:argo"].into(), ..State::default() };
+        let state = Arc::new(Mutex::new(whole));
         let shared = web::Data::from(state.clone());
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(shared.clone())
                 .route("/apis/argoproj.io/v1alpha1/namespaces/{namespace}/{resource}/{name}", web::get().to(get))
+                .route(
+                    "/apis/authorization.k8s.io/v1/namespaces/{namespace}/localsubjectaccessreviews",
+                    web::post().to(review),
+                )
         })
         .workers(1)
         .disable_signals()
@@ -64,7 +78,7 @@ impl FakeKubernetes {
             "apiVersion": "v1", "kind": "Config", "current-context": "fake",
             "clusters": [{"name": "fake", "cluster": {"server": url}}],
             "users": [{"name": "fake", "user": {"token": TOKEN}}],
-            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake", "namespace": OWN_NAMESPACE}}],
         });
         fs::write(directory.path().join("kubeconfig"), kubeconfig.to_string()).expect("the kubeconfig can be written");
         let fake = Self { state, server: handle, directory };
@@ -129,6 +143,21 @@ impl FakeKubernetes {
         self.state().forbidden = resources.iter().copied().collect();
     }
 
+    /// From now on only these users and groups may patch `workflowtasksets/status`.
+    pub fn let_write_task_sets(&self, who: &[&'static str]) {
+        self.state().task_set_writers = who.iter().copied().collect();
+    }
+
+    /// One of the cluster's authorizers cannot be asked from now on.
+    pub fn break_authorizer(&self, error: &'static str) {
+        self.state().evaluation_error = error;
+    }
+
+    /// The questions so far of who may do what.
+    pub fn reviews(&self) -> Vec<Value> {
+        self.state().reviews.clone()
+    }
+
     /// Every answer takes so long from now on.
     pub fn delay(&self, delay: Duration) {
         self.state().delay = delay;
@@ -186,6 +215,38 @@ async fn get(
     };
     actix_rt::time::sleep(delay).await;
     answer
+}
+
+/// A LocalSubjectAccessReview, judged as the API server does: the namespaces of path, object and question must be one.
+async fn review(path: web::Path<String>, body: web::Json<Value>, state: web::Data<Mutex<State>>) -> HttpResponse {
+    let namespace = path.into_inner();
+    let mut answer = body.into_inner();
+    let mut state = state.lock().unwrap_or_else(|e| panic!("{e}"));
+    state.reviews.push(answer.clone());
+    if state.forbidden.contains("localsubjectaccessreviews") {
+        let text = "localsubjectaccessreviews.authorization.k8s.io is forbidden: User \"system:serviceaccount:ml:fake\" \
+                    cannot create resource \"localsubjectaccessreviews\" in API group \"authorization.k8s.io\"";
+        return refusal(403, "Forbidden", text, &json!({"kind": "localsubjectaccessreviews"}));
+    }
+    let asked = &answer["spec"]["resourceAttributes"];
+    let is_wrong = answer["kind"] != "LocalSubjectAccessReview"
+        || answer["metadata"]["namespace"] != *namespace
+        || asked["namespace"] != *namespace;
+    if is_wrong {
+        return refusal(422, "Invalid", "spec.resourceAttributes.namespace: must match the namespace", &json!({}));
+    }
+    let is_ours = asked["verb"] == "patch"
+        && asked["group"] == "argoproj.io"
+        && asked["resource"] == "workflowtasksets"
+        && asked["subresource"] == "status";
+    let groups = answer["spec"]["groups"].as_array().into_iter().flatten();
+    let who: Vec<&str> = groups.chain([&answer["spec"]["user"]]).filter_map(Value::as_str).collect();
+    let allowed = is_ours && who.iter().any(|who| state.task_set_writers.contains(who));
+    answer["status"] = json!({"allowed": allowed});
+    if !state.evaluation_error.is_empty() {
+        answer["status"]["evaluationError"] = json!(state.evaluation_error);
+    }
+    HttpResponse::Created().json(answer)
 }
 
 fn refusal(code: u16, reason: &str, message: &str, details: &Value) -> HttpResponse {
