@@ -24,11 +24,15 @@ use futures_util::future::join;
 use kube::{
     Client, Config,
     api::GetParams,
+    client::Body,
     config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
     core::Request,
 };
 use serde::Deserialize;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{
+    OffsetDateTime,
+    format_description::well_known::{Rfc2822, Rfc3339},
+};
 
 use crate::{actors::WorkflowObserver, input::WorkflowId, pipelines::Time, workflow::WorkflowState};
 
@@ -101,34 +105,49 @@ impl Inner {
     }
 
     async fn look(&self, workflow: &WorkflowId, version: &GetParams) -> WorkflowState {
-        let (whole, tasks) = join(
+        let ((whole, server_time), (tasks, _)) = join(
             self.read(workflow, "workflows", false, version),
             // It can be a megabyte; its metadata is enough.
             self.read(workflow, "workflowtasksets", true, version),
         )
         .await;
-        let state = judge(&workflow.uid, &whole, &tasks);
+        let state = match judge(&workflow.uid, &whole, &tasks) {
+            WorkflowState::Alive { started_at, deadline, .. } => {
+                WorkflowState::Alive { started_at, deadline, server_time }
+            }
+            state => state,
+        };
         self.tell(workflow, state, &whole);
         state
     }
 
-    async fn read(&self, workflow: &WorkflowId, resource: &str, metadata: bool, version: &GetParams) -> Seen {
+    async fn read(
+        &self,
+        workflow: &WorkflowId,
+        resource: &str,
+        metadata: bool,
+        version: &GetParams,
+    ) -> (Seen, Option<Time>) {
         let WorkflowId { namespace, name, .. } = workflow;
         // They come from outside and become part of a path.
         if !is_name(namespace) || !is_name(name) {
-            return Seen::Failed(format!("{namespace:?}/{name:?} is not the name of a workflow"));
+            return (Seen::Failed(format!("{namespace:?}/{name:?} is not the name of a workflow")), None);
         }
         let path = Request::new(format!("/apis/argoproj.io/v1alpha1/namespaces/{namespace}/{resource}"));
         let request = if metadata { path.get_metadata(name, version) } else { path.get(name, version) };
-        let Ok(request) = request else { return Seen::Failed("the request cannot be built".to_owned()) };
-        match tokio::time::timeout(REQUEST_TIMEOUT, self.client.request_text(request)).await {
-            Err(_) => Seen::Failed(format!("no answer within {REQUEST_TIMEOUT:?}")),
-            Ok(Ok(text)) => Seen::of_json(&text),
-            Ok(Err(kube::Error::Api(status))) => {
-                let named = status.details.as_ref().is_some_and(|details| details.name == *name);
-                Seen::of_refusal(status.code, named, &status.message)
-            }
-            Ok(Err(error)) => Seen::Failed(sentence(&error)),
+        let Ok(request) = request else { return (Seen::Failed("the request cannot be built".to_owned()), None) };
+        // Not one of the client's shorter methods: they drop the headers, and with them the API server's clock.
+        let answer = async {
+            let response = self.client.send(request.map(Body::from)).await?;
+            let dated = response.headers().get("date").and_then(|date| date.to_str().ok()).and_then(time_of_date);
+            let status = response.status();
+            Ok::<_, kube::Error>((status.as_u16(), dated, response.into_body().collect_bytes().await?))
+        };
+        match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+            Err(_) => (Seen::Failed(format!("no answer within {REQUEST_TIMEOUT:?}")), None),
+            Ok(Ok((200..300, dated, body))) => (Seen::of_json(&body), dated),
+            Ok(Ok((code, dated, body))) => (Seen::of_refusal(code, name, &body), dated),
+            Ok(Err(error)) => (Seen::Failed(sentence(&error)), None),
         }
     }
 
@@ -193,20 +212,22 @@ pub enum Seen {
 
 impl Seen {
     /// Reads a Workflow, or a WorkflowTaskSet's metadata.
-    pub fn of_json(text: &str) -> Self {
-        match serde_json::from_str(text) {
+    pub fn of_json(text: &[u8]) -> Self {
+        match serde_json::from_slice(text) {
             Ok(object) => Self::Here(object),
             Err(error) => Self::Failed(format!("the answer is not what Argo writes: {error}")),
         }
     }
 
-    /// Reads an answer that is none. `names_it`: the refusal names the object that was asked for; a 404 without that
-    /// comes from a cluster without Argo, or from something in between, and says nothing about the workflow.
-    pub fn of_refusal(code: u16, names_it: bool, message: &str) -> Self {
+    /// Reads an answer that is none. A 404 that does not name the object that was asked for comes from a cluster without
+    /// Argo, or from something in between, and says nothing about the workflow.
+    pub fn of_refusal(code: u16, name: &str, body: &[u8]) -> Self {
+        let status: kube::core::Status = serde_json::from_slice(body).unwrap_or_default();
+        let names_it = status.details.as_ref().is_some_and(|details| details.name == name);
         match code {
-            401 | 403 => Self::Forbidden(message.to_owned()),
+            401 | 403 => Self::Forbidden(status.message),
             404 if names_it => Self::NotThere,
-            _ => Self::Failed(format!("status {code}: {message}")),
+            _ => Self::Failed(format!("status {code}: {}", status.message)),
         }
     }
 }
@@ -266,13 +287,20 @@ impl Object {
         }
         let started_at = self.status.started_at.as_deref().and_then(time_of);
         let seconds = self.spec.active_deadline_seconds.map(Duration::from_secs);
-        WorkflowState::Alive { started_at, deadline: started_at.zip(seconds).map(|(start, limit)| start.plus(limit)) }
+        let deadline = started_at.zip(seconds).map(|(start, limit)| start.plus(limit));
+        WorkflowState::Alive { started_at, deadline, server_time: None }
     }
 }
 
 fn time_of(text: &str) -> Option<Time> {
     let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok().map(Time)
+}
+
+/// The header `Date` (RFC 9110: always in GMT, whole seconds).
+fn time_of_date(text: &str) -> Option<Time> {
+    let at = OffsetDateTime::parse(text, &Rfc2822).ok()?;
+    Some(Time(at.unix_timestamp().saturating_mul(1000)))
 }
 
 /// What both answers say of the workflow with this uid (empty: Argo before 3.4.2 does not tell it). Where only one of
@@ -286,7 +314,7 @@ pub fn judge(uid: &str, workflow: &Seen, task_set: &Seen) -> WorkflowState {
             if anothers || tasks.has_ended() {
                 WorkflowState::Gone
             } else {
-                WorkflowState::Alive { started_at: None, deadline: None }
+                WorkflowState::Alive { started_at: None, deadline: None, server_time: None }
             }
         }
         // It lives as long as its workflow does.

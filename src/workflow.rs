@@ -30,6 +30,7 @@ use crate::{
     protocol::ExecuteTemplateReply,
 };
 
+mod clocks;
 mod definition;
 mod drain;
 mod ending;
@@ -45,6 +46,7 @@ mod questions;
 pub mod queue;
 pub mod report;
 mod requests;
+pub mod run;
 mod sabotage;
 mod searching;
 mod start_outcome;
@@ -58,11 +60,13 @@ pub use definition::{PipelineDigest, rfc3339};
 #[doc(hidden)]
 pub use sabotage::Sabotage;
 
+use clocks::Clock;
 use identity::Key;
 use node::{Family, NodeRef, StopNode, Tracked, Validation};
 use pace::{Outbox, Priority, Waiting};
 use pipeline::{Client, Pipeline};
 use queue::StartQueue;
+use run::{Beginning, RunKnown};
 use survey::Survey;
 use watch::Watch;
 
@@ -102,6 +106,8 @@ pub enum WorkflowState {
     Alive {
         started_at: Option<Time>,
         deadline: Option<Time>,
+        /// The API server's own clock when it answered (its `Date` header).
+        server_time: Option<Time>,
     },
     /// There is no right to ask.
     Forbidden,
@@ -175,13 +181,15 @@ pub struct Settings {
     pub stop_wait: Duration,
     pub denied_grace: Duration,
     pub max_running_per_workflow: Option<usize>,
-    /// Nodes held at once before further ones get free polls.
+    /// Open nodes held at once before further ones get free polls.
     pub max_nodes: usize,
     /// When this run of the workflow began as far as the pod can tell: the token file's age, or the process's.
     pub pod_born: Time,
     /// Whether [`Command::AskKubernetes`] is answered at all.
     pub kubernetes: bool,
     pub workflow_check_interval: Duration,
+    /// So long after [`Event::Drain`] the process ends at the latest.
+    pub shutdown_grace: Duration,
     /// Breaks the machine on purpose, in debug builds only.
     #[doc(hidden)]
     pub sabotage: Option<Sabotage>,
@@ -200,24 +208,19 @@ impl Default for Settings {
             pod_born: Time(0),
             kubernetes: false,
             workflow_check_interval: Duration::from_secs(60),
+            shutdown_grace: Duration::from_secs(25),
             sabotage: None,
         }
     }
 }
-
-/// How long before the pod's birth this run of the workflow may have begun, when Kubernetes cannot say it.
-const EPOCH_MARGIN: Duration = Duration::from_secs(15 * 60);
-/// The header `Date` has whole seconds and the way back takes time: a smaller change, in milliseconds, is none.
-const CLOCK_JITTER: i64 = 2000;
-/// For so long a failing Kubernetes is waited for before the pod's birth stands in.
-const EPOCH_PATIENCE: Duration = Duration::from_secs(120);
 
 /// The machine of one workflow.
 pub struct Machine {
     settings: Settings,
     now: Time,
     out: Vec<Command>,
-    calls: HashMap<CallId, Purpose>,
+    /// What each call is for, and when it left.
+    calls: HashMap<CallId, (Purpose, Time)>,
     last_call: u64,
     outbox: Outbox,
     timers: BTreeSet<(Time, Timer)>,
@@ -238,11 +241,14 @@ pub struct Machine {
     /// The workflow's uid, from its first task.
     uid: Option<String>,
     open_nodes: usize,
+    /// That there are too many was said.
+    too_many_told: bool,
     starts_in_flight: usize,
-    draining: bool,
+    /// Since when.
+    draining: Option<Time>,
     /// Why nothing more is started.
     closed: Option<Closed>,
-    epoch: Option<Time>,
+    run: RunKnown,
     first_event: Option<Time>,
     watch: Watch,
     /// Stops that have never left, and when one last waited so.
@@ -250,8 +256,9 @@ pub struct Machine {
     stops_held_at: Time,
     /// Stops that left and did not come back.
     stops_in_flight: usize,
-    /// AWS's clock less ours, in milliseconds.
-    clock_offset: i64,
+    aws_clock: Clock,
+    /// The API server's; the workflow's times are by it.
+    kubernetes_clock: Clock,
 }
 
 /// Why the workflow starts nothing more.
@@ -313,7 +320,10 @@ enum Timer {
 impl Machine {
     /// A machine that knows nothing yet.
     pub fn new(settings: Settings) -> Self {
-        let epoch = (!settings.kubernetes).then(|| settings.pod_born.minus(EPOCH_MARGIN));
+        let mut run = RunKnown::default();
+        if !settings.kubernetes {
+            run.learn(Beginning::PodBorn(settings.pod_born));
+        }
         Self {
             settings,
             now: Time::default(),
@@ -335,16 +345,18 @@ impl Machine {
             predecessors: HashMap::new(),
             uid: None,
             open_nodes: 0,
+            too_many_told: false,
             starts_in_flight: 0,
-            draining: false,
+            draining: None,
             closed: None,
-            epoch,
+            run,
             first_event: None,
             watch: Watch::default(),
             first_stops: HashSet::new(),
             stops_held_at: Time::default(),
             stops_in_flight: 0,
-            clock_offset: 0,
+            aws_clock: Clock::default(),
+            kubernetes_clock: Clock::default(),
         }
     }
 
@@ -385,12 +397,9 @@ impl Machine {
 
     fn call_ended(&mut self, call: CallId, ended: CallEnded) {
         // A reply that comes twice finds nothing: its purpose is gone.
-        let Some(purpose) = self.calls.remove(&call) else { return };
-        if let Some(server) = ended.server_time {
-            let offset = server.0 - self.now.0;
-            if (offset - self.clock_offset).abs() > CLOCK_JITTER {
-                self.clock_offset = offset;
-            }
+        let Some((purpose, sent)) = self.calls.remove(&call) else { return };
+        if let Some(dated) = ended.server_time {
+            self.aws_clock.compare(sent, self.now, dated);
         }
         match purpose {
             Purpose::Identity(client) => self.account_answered(&client, ended.result),
@@ -412,16 +421,20 @@ impl Machine {
     fn call(&mut self, priority: Priority, client: ClientKey, operation: Call, purpose: Purpose) {
         self.last_call += 1;
         let call = CallId(self.last_call);
-        self.calls.insert(call, purpose);
+        self.calls.insert(call, (purpose, self.now));
         self.outbox.push(priority, Waiting { call, client, operation });
     }
 
     fn release_calls(&mut self) {
         let slots = drain::STOPS_AT_ONCE.saturating_sub(self.stops_in_flight);
-        let (free, next) =
-            if self.draining { self.outbox.release_last(self.now, slots) } else { self.outbox.release(self.now) };
+        let (free, next) = if self.draining.is_some() {
+            self.outbox.release_last(self.now, slots)
+        } else {
+            self.outbox.release(self.now)
+        };
         for Waiting { call, client, operation } in free {
             self.first_stops.remove(&call);
+            self.calls.entry(call).and_modify(|(_, sent)| *sent = self.now);
             self.stops_in_flight += usize::from(matches!(operation, Call::StopExecution { .. }));
             self.out.push(Command::Call { call, client, operation });
         }
@@ -495,7 +508,7 @@ impl Machine {
 
     /// Our clock's time as AWS's.
     fn server_now(&self) -> Time {
-        Time(self.now.0.saturating_add(self.clock_offset))
+        self.aws_clock.theirs(self.now)
     }
 }
 

@@ -1,25 +1,31 @@
 //! The process is told to end: nothing more starts, starts in flight are awaited, and what the end of the workflow
 //! wants stopped is stopped before every other call.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crate::pipelines::{Call, Status};
+use crate::pipelines::{Call, Status, Time};
 
-use super::{LiveExecution, Machine, Purpose, node::StopAnswer};
+use super::{
+    LiveExecution, Machine, Purpose,
+    node::{Stage, StopAnswer},
+};
 
 /// So many stops are on their way at once, whatever the pace: they are the last calls of the process, and what AWS
 /// throttles is repeated. At 200 ms a call that is 80 stops a second, the account's limit permitting.
 pub const STOPS_AT_ONCE: usize = 16;
+/// What is left of the grace when a time-out strikes has to do for its stop.
+const A_STOP_TAKES: Duration = Duration::from_secs(3);
 
 impl Machine {
     pub(super) fn drain(&mut self) {
-        if std::mem::replace(&mut self.draining, true) {
+        if self.draining.is_some() {
             return;
         }
+        self.draining = Some(self.now);
         // Starts that have not left yet never do; those on their way are awaited by whoever drains.
         let unsent = self.outbox.withdraw(|waiting| matches!(waiting.operation, Call::StartExecution(_)));
         for call in unsent {
-            if let Some(Purpose::Start { key, attempt }) = self.calls.remove(&call) {
+            if let Some((Purpose::Start { key, attempt }, _)) = self.calls.remove(&call) {
                 self.unsend_start(key, attempt);
             }
         }
@@ -43,7 +49,20 @@ impl Machine {
     /// Whether the process may end: no start is in flight, nothing is left to be stopped, and no answer of Kubernetes
     /// would change that.
     pub fn drained(&self) -> bool {
-        self.draining && self.starts_in_flight == 0 && !self.stops_are_open() && !self.awaits_verdict()
+        let done = self.starts_in_flight == 0 && !self.stops_are_open() && !self.awaits_verdict();
+        self.draining.is_some_and(|since| done && !self.times_out_before_the_end(since))
+    }
+
+    /// Whether a running execution's time is up before the process has to end. Argo counts a time-out from its own sight
+    /// of the node, fails it and ends the pod some seconds before we would have stopped the execution; nobody else would.
+    fn times_out_before_the_end(&self, since: Time) -> bool {
+        let end = since.plus(self.settings.shutdown_grace.saturating_sub(A_STOP_TAKES));
+        let attempts = self.families.iter().flat_map(|(key, f)| f.attempts.iter().map(move |(n, a)| (*key, *n, a)));
+        attempts.filter(|(_, _, a)| a.rules.timeout.is_some()).any(|(key, number, attempt)| {
+            let Stage::Following(arn) = &attempt.stage else { return false };
+            let runs = self.executions.get(arn).is_some_and(|t| t.execution.status.is_live() && t.stop.is_none());
+            runs && self.deadline(key, number, Some(arn)).is_some_and(|(at, _)| at <= end)
+        })
     }
 
     fn stops_are_open(&self) -> bool {

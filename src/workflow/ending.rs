@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    CallId, Closed, Command, EPOCH_MARGIN, Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
+    CallId, Closed, Command, Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
     identity::{Key, WhenOver, stop_token},
     node::{NodeRef, Stage, StopAnswer, StopStage, Trouble},
     polling::LAG,
@@ -25,14 +25,14 @@ const AGAIN_BEFORE_THE_END: Duration = Duration::from_millis(500);
 
 impl Machine {
     /// When an attempt's time is up: it runs from the earlier of its first request and its own execution's creation.
-    fn deadline(&self, key: Key, number: u32, arn: Option<&Arc<str>>) -> Option<(Time, Duration)> {
+    pub(super) fn deadline(&self, key: Key, number: u32, arn: Option<&Arc<str>>) -> Option<(Time, Duration)> {
         let attempt = self.families.get(&key)?.attempts.get(&number)?;
         let timeout = attempt.rules.timeout?;
         let created = arn
             .and_then(|arn| self.executions.get(arn))
             .filter(|t| t.attempt == number)
             .and_then(|t| t.execution.created)
-            .map(|created| Time(created.0 - self.clock_offset));
+            .map(|created| self.aws_clock.ours(created));
         let from = created.map_or(attempt.desk.asked_since, |created| created.min(attempt.desk.asked_since));
         Some((from.plus(timeout), timeout))
     }
@@ -132,7 +132,9 @@ impl Machine {
         }
         let pipeline = tracked.pipeline;
         let series = if token_for_ever { 0 } else { tracked.stop_series };
-        let call = Call::StopExecution { arn: arn.to_string(), token: stop_token(arn, series) };
+        let spelled = tracked.execution.arn.clone();
+        let token = stop_token(&spelled, series);
+        let call = Call::StopExecution { arn: spelled, token };
         self.call_for(Priority::Stop, pipeline, call, Purpose::Stop(arn.clone()));
         if first {
             self.first_stops.insert(CallId(self.last_call));
@@ -140,7 +142,7 @@ impl Machine {
     }
 
     pub(super) fn stop_answered(&mut self, arn: &Arc<str>, result: Result<CallReply, CallError>) {
-        let (now, draining) = (self.now, self.draining);
+        let (now, draining) = (self.now, self.draining.is_some());
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let Some(stop) = tracked.stop.as_mut() else { return };
         let ok = result.is_ok();
@@ -182,7 +184,7 @@ impl Machine {
         stop.send_at = (!draining || stop.answer == StopAnswer::None).then(|| now.plus(again));
         let number = tracked.pipeline;
         self.timers.insert((now.plus(again), Timer::Execution(arn.clone())));
-        self.out.push(Command::Note(Note::StopRequested { arn: arn.to_string(), ok }));
+        self.out.push(Command::Note(Note::StopRequested { arn: self.spelled(arn), ok }));
         if let Err(error) = result {
             self.warn(format!("stopping {arn}: {}", error.message));
             if error.kind == CallErrorKind::Throttled
@@ -206,8 +208,8 @@ impl Machine {
             return;
         }
         self.closed = Some(Closed { text: text.to_owned(), except_exit_handlers, stops: true, since: self.now });
-        if self.epoch.is_none() {
-            self.learn_epoch(self.settings.pod_born.minus(EPOCH_MARGIN));
+        if !self.run.is_known() {
+            self.pod_born_stands_in();
         }
         if self.sabotaged(Sabotage::StartsAfterOver) {
             return;

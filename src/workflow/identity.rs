@@ -1,16 +1,16 @@
 //! Who a node is: its key, the token of its start, the marker left on its execution, and what a request for it gets.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
 use crate::{
     input::{Action, OnStop, Task},
-    pipelines::{Execution, Status, Time},
+    pipelines::{Status, Time},
 };
 
-/// How far AWS's and Kubernetes' clocks may differ before an end counts as one of an earlier run of the workflow.
-const EPOCH_SLACK: std::time::Duration = std::time::Duration::from_secs(30);
+use super::run::Run;
+
 /// SageMaker's limit of a description (model sagemaker/2017-07-24, PipelineExecutionDescription).
 const DESCRIPTION_MAX: usize = 3072;
 const MARKER: &str = " | awf-aws/1 ";
@@ -119,6 +119,8 @@ pub struct Marker {
     /// The id (last ARN segment) of the execution that this one replaces.
     pub predecessor: Option<String>,
     pub args: String,
+    /// Which run of the workflow started it ([`Run::stamp`]); written only when that is known.
+    pub run: Option<Time>,
     /// Written only when it is not the usual [`WhenOver::Stop`].
     pub when_over: WhenOver,
 }
@@ -167,7 +169,7 @@ pub fn is_exit_handler(task: &Task) -> bool {
 
 impl Marker {
     /// The marker of a start.
-    pub fn of(task: &Task, key: &Key, predecessor: Option<&str>, args: &str) -> Self {
+    pub fn of(task: &Task, key: &Key, predecessor: Option<&str>, args: &str, run: Option<Time>) -> Self {
         Self {
             namespace: task.workflow.namespace.clone(),
             workflow: task.workflow.name.clone(),
@@ -176,6 +178,7 @@ impl Marker {
             attempt: task.attempt,
             predecessor: predecessor.map(|arn| execution_id(arn).to_owned()),
             args: args.to_owned(),
+            run,
             when_over: WhenOver::of(task),
         }
     }
@@ -192,6 +195,9 @@ impl Marker {
             self.predecessor.as_deref().unwrap_or("-"),
             self.args
         );
+        if let Some(run) = self.run {
+            marker = format!("{marker} run={}", run.0);
+        }
         if let Some(word) = self.when_over.word() {
             marker = format!("{marker} over={word}");
         }
@@ -212,9 +218,16 @@ impl Marker {
             attempt: fields.get("attempt")?.parse().ok()?,
             predecessor: owned("pred").filter(|id| id != "-"),
             args: owned("args").unwrap_or_default(),
+            run: fields.get("run").and_then(|run| run.parse().ok()).map(Time),
             when_over: WhenOver::parse(fields.get("over").copied()),
         })
     }
+}
+
+/// An execution's name among ours. Whoever spells an ARN may choose the case of its pipeline's name: older pipelines'
+/// ARNs are in lower case whatever the pipeline is called.
+pub fn arn_key(arn: &str) -> Arc<str> {
+    arn.to_ascii_lowercase().into()
 }
 
 /// The last segment of an execution's ARN.
@@ -225,45 +238,35 @@ pub fn execution_id(arn: &str) -> &str {
 /// One execution of a key, as the table below looks at it.
 #[derive(Clone, Debug)]
 pub struct Known {
-    pub arn: String,
+    pub arn: Arc<str>,
     pub attempt: u32,
     pub status: Status,
     pub created: Time,
-    /// When it last changed; for an ended one the closest thing to its end.
+    /// When it last changed; for an ended one the closest thing to its end. When a stop was seen to begin, that: such an
+    /// execution belongs to the run of the workflow that stopped it, whenever it ends.
     pub modified: Time,
-}
-
-impl Known {
-    /// The table's view of an execution that this marker or start belongs to. One whose stop was seen to begin at
-    /// `stop_began` belongs to the run of the workflow that stopped it, whenever it ends.
-    pub fn new(attempt: u32, execution: &Execution, stop_began: Option<Time>, now: Time) -> Self {
-        let created = execution.created.unwrap_or(now);
-        Self {
-            arn: execution.arn.clone(),
-            attempt,
-            status: execution.status.clone(),
-            created,
-            modified: stop_began.or(execution.modified).unwrap_or(created),
-        }
-    }
+    /// Which run of the workflow started it, as its marker says.
+    pub run: Option<Time>,
+    /// This process has seen it execute.
+    pub witnessed: bool,
 }
 
 /// What a request for (key, attempt) gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// This live execution is the node's.
-    Follow(String),
+    Follow(Arc<str>),
     /// It is being stopped since an earlier run of the workflow: wait for its end, then decide again.
-    AwaitEnd(String),
+    AwaitEnd(Arc<str>),
     /// The node ended with this execution.
-    Report(String),
+    Report(Arc<str>),
     /// Look once more (a console retry revives executions); still ended: start.
     RecheckThenStart {
-        arn: String,
-        predecessor: Option<String>,
+        arn: Arc<str>,
+        predecessor: Option<Arc<str>>,
     },
     Start {
-        predecessor: Option<String>,
+        predecessor: Option<Arc<str>>,
     },
     /// A later attempt of the node exists.
     Superseded(u32),
@@ -271,9 +274,9 @@ pub enum Decision {
 
 /// The table of the contract's section 5, over everything known of one key.
 ///
-/// `epoch` is when this run of the workflow began; `newest_asked` the highest attempt anybody asked for.
-pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, epoch: Time) -> Decision {
-    let before_epoch = |k: &Known| k.modified < epoch.minus(EPOCH_SLACK);
+/// `run` is the workflow's run of now; `newest_asked` the highest attempt anybody asked for.
+pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, run: &Run) -> Decision {
+    let before_run = |k: &Known| run.comes_after(k);
     // Whatever this attempt has started before is replaced, else the token would be that one's again. It need not have
     // ended before the epoch: what lived on into this run counts too.
     let predecessor = || {
@@ -281,10 +284,7 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, epoch: Time) -> 
         own.max_by_key(|k| k.created).map(|k| k.arn.clone())
     };
     let own_end = || {
-        known
-            .iter()
-            .filter(|k| k.attempt == attempt && !k.status.is_live() && !before_epoch(k))
-            .max_by_key(|k| k.created)
+        known.iter().filter(|k| k.attempt == attempt && !k.status.is_live() && !before_run(k)).max_by_key(|k| k.created)
     };
     // A live one outranks whatever is newer by the clock: two must never be live.
     let Some(newest) = known.iter().max_by_key(|k| (k.status.is_live(), k.created, &k.arn)) else {
@@ -296,8 +296,8 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, epoch: Time) -> 
     };
     let newest_of_epoch = known
         .iter()
-        .filter(|k| k.status.is_live() || !before_epoch(k))
-        .filter(|k| k.created >= epoch.minus(EPOCH_SLACK))
+        .filter(|k| k.status.is_live() || !before_run(k))
+        .filter(|k| run.has_started(k))
         .map(|k| k.attempt)
         .max();
     let newest_attempt = newest_of_epoch.unwrap_or(0).max(newest_asked);
@@ -307,7 +307,7 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, epoch: Time) -> 
         return Decision::Report(own.arn.clone());
     }
     if newest.status.is_live() {
-        let stopping_since_before = newest.status == Status::Stopping && before_epoch(newest);
+        let stopping_since_before = newest.status == Status::Stopping && before_run(newest);
         return if stopping_since_before {
             Decision::AwaitEnd(newest.arn.clone())
         } else {
@@ -320,11 +320,11 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, epoch: Time) -> 
     if attempt < newest_attempt {
         return Decision::Superseded(newest_attempt);
     }
-    if before_epoch(newest) {
+    if before_run(newest) {
         return Decision::Start { predecessor: predecessor() };
     }
     // Of this run and this attempt: it is the node's end, also when a late pod started an earlier attempt after it.
-    let of_this_run = |k: &&Known| k.created >= epoch.minus(EPOCH_SLACK);
+    let of_this_run = |k: &&Known| run.has_started(k);
     if let Some(own) = own_end().filter(|own| own.arn == newest.arn || of_this_run(own)) {
         return Decision::Report(own.arn.clone());
     }

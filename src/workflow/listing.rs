@@ -6,16 +6,15 @@ use std::time::Duration;
 use crate::pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Time};
 
 use super::{
-    Machine, Priority, Purpose, Timer, backoff,
+    Machine, Priority, Purpose, Sabotage, Timer, backoff,
     node::{Stage, Trouble},
     pipeline::{Listing, Page, Pipeline},
+    run::CLOCKS_APART,
     trouble::{Place, Reaction, reaction},
 };
 
 /// SageMaker ends executions after 28 days (672 h), so nothing older can be live.
 pub(super) const FURTHEST: Duration = Duration::from_secs(28 * 24 * 3600);
-/// The workflow's clock and AWS's may differ.
-pub(super) const CREATED_SLACK: Duration = Duration::from_secs(60);
 pub(super) const RETRY_MOST: Duration = Duration::from_secs(15);
 /// Without knowing when the workflow was created, the listing stops after so many pages.
 const PAGES_WITHOUT_START: usize = 20;
@@ -72,7 +71,10 @@ impl Machine {
     /// How far back the executions of a workflow go that was created then.
     pub(super) fn created_since(&self, created: Option<Time>) -> Time {
         let furthest = self.server_now().minus(FURTHEST);
-        created.map_or(furthest, |created| created.minus(CREATED_SLACK).max(furthest))
+        // By Kubernetes' clock, which may be ahead; and no workflow is younger than its plugin's first request.
+        let first = self.aws_clock.theirs(self.first_event.unwrap_or(self.now));
+        let margin = if self.sabotaged(Sabotage::CreatedToTheSecond) { Duration::from_secs(60) } else { CLOCKS_APART };
+        created.map_or(furthest, |created| created.min(first).minus(margin).max(furthest))
     }
 
     /// Wants another complete listing: something may have started unheard, or be gone.
@@ -89,7 +91,7 @@ impl Machine {
 
     /// Wants to know what was created since the last complete listing.
     pub(super) fn refresh(&mut self, pipeline: usize) {
-        let (now, offset, since) = (self.now, self.clock_offset, self.since(pipeline));
+        let (now, since) = (self.now, self.since(pipeline));
         // An earlier attempt's execution may have been revived in the console.
         let has_past = |key| self.families.get(key).is_some_and(|f| !f.executions.is_empty());
         let revivable = self.queue.waiters().any(|w| w.pipeline == pipeline && has_past(&w.key));
@@ -97,7 +99,7 @@ impl Machine {
             && matches!(p.listing, Listing::Complete)
             && !revivable
         {
-            let created_after = p.complete_at.map_or(since, |at| Time(at.0.saturating_add(offset)).minus(OVERLAP));
+            let created_after = p.complete_to.map_or(since, |to| to.minus(OVERLAP));
             let page = Page { token: None, number: 0, created_after: created_after.max(since), all: false };
             p.listing = Listing::Wanted { at: now, tries: 0, page: Some(page) };
         }
@@ -184,6 +186,7 @@ impl Machine {
         let Some(p) = self.pipelines.get_mut(pipeline) else { return };
         if page.number == 0 {
             p.listed_at = self.now;
+            p.listed_to = None;
         }
         let (created_after, next_token) = (Some(page.created_after), page.token.clone());
         p.listing = Listing::Running { tries, page };
@@ -196,6 +199,11 @@ impl Machine {
         let (tries, asked) = (*tries, page.clone());
         match result {
             Ok(CallReply::Executions { page, next_token }) => {
+                let server_now = self.server_now();
+                if let Some(p) = self.pipelines.get_mut(pipeline) {
+                    // By the answer itself: a clock of ours that jumps later does not move it.
+                    p.listed_to.get_or_insert(server_now);
+                }
                 for execution in page {
                     self.adopt(pipeline, execution);
                 }
@@ -223,6 +231,7 @@ impl Machine {
         }
         if let Some(p) = self.pipelines.get_mut(pipeline) {
             p.complete_at = Some(p.listed_at);
+            p.complete_to = p.listed_to;
             p.list_denied = None;
         }
         self.listed(pipeline, Listing::Complete);

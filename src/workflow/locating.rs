@@ -13,7 +13,7 @@ use crate::{
 
 use super::{
     Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
-    identity::{Key, Marker, WhenOver},
+    identity::{Key, Marker, WhenOver, arn_key},
     listing::RETRY_MOST,
     node::{EndStage, Family, NodeRef, StopNode, Tracked, Trouble},
     pipeline::{Listing, Pipeline},
@@ -66,6 +66,8 @@ impl Machine {
             arn,
             listing: if unlisted { Listing::Complete } else { Listing::Wanted { at: self.now, tries: 0, page: None } },
             complete_at: unlisted.then_some(self.now),
+            complete_to: None,
+            listed_to: None,
             settles_at: None,
             named: false,
             listed_at: if unlisted { Time(i64::MAX) } else { self.now },
@@ -169,10 +171,7 @@ impl Machine {
 
     /// Sees to it that everything that must be known before a start becomes known.
     pub(super) fn locate(&mut self, pipeline: usize) -> Located {
-        if self.epoch.is_none() {
-            return Located::NotYet;
-        }
-        if self.spelling(pipeline).is_none() {
+        if !self.run.is_known() || self.spelling(pipeline).is_none() {
             return Located::NotYet;
         }
         let now = self.now;
@@ -197,13 +196,13 @@ impl Machine {
 
     /// Takes up an execution that carries this workflow's marker; one that is known is refreshed.
     pub(super) fn adopt(&mut self, pipeline: usize, execution: Execution) {
-        let arn: Arc<str> = execution.arn.as_str().into();
+        let arn = arn_key(&execution.arn);
         let marker = execution.description.as_deref().and_then(Marker::parse).filter(|marker| self.is_ours(marker));
         if let Some(tracked) = self.executions.get(&arn) {
             let strange = tracked.foreign;
             self.observe(&arn, execution, false);
             if let Some(marker) = marker.filter(|_| strange) {
-                self.bring_home(&arn, marker.key, marker.attempt, marker.when_over);
+                self.bring_home(&arn, &marker);
                 self.family_looks(&arn);
                 self.stop_unasked(&arn);
             }
@@ -219,16 +218,17 @@ impl Machine {
         self.track(marker.key, marker.attempt, pipeline, execution, Some(marker.args));
         if let Some(tracked) = self.executions.get_mut(&arn) {
             tracked.when_over = marker.when_over;
+            tracked.run = marker.run;
         }
         self.stop_unasked(&arn);
         self.stop_straggler(&arn);
     }
 
     /// Makes an execution known that is named by a task and carries whatever marker: only a list tells.
-    pub(super) fn track_foreign(&mut self, key: Key, attempt: u32, pipeline: usize, arn: &str) {
-        let known: Arc<str> = arn.into();
+    pub(super) fn track_foreign(&mut self, key: Key, attempt: u32, pipeline: usize, arn: &str) -> Arc<str> {
+        let known = arn_key(arn);
         if self.executions.contains_key(&known) {
-            return;
+            return known;
         }
         let execution = Execution {
             arn: arn.to_owned(),
@@ -241,16 +241,20 @@ impl Machine {
         self.track(key, attempt, pipeline, execution, None);
         if let Some(tracked) = self.executions.get_mut(&known) {
             tracked.seen = None;
+            tracked.witnessed = false;
             tracked.foreign = true;
         }
+        known
     }
 
     /// A foreign execution turns out to be this workflow's: from now on it counts for the node that started it.
-    pub(super) fn bring_home(&mut self, arn: &Arc<str>, key: Key, attempt: u32, when_over: WhenOver) {
+    pub(super) fn bring_home(&mut self, arn: &Arc<str>, marker: &Marker) {
+        let key = marker.key;
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         tracked.foreign = false;
-        tracked.attempt = attempt;
-        tracked.when_over = when_over;
+        tracked.attempt = marker.attempt;
+        tracked.when_over = marker.when_over;
+        tracked.run = marker.run;
         let pipeline = tracked.pipeline;
         let old = std::mem::replace(&mut tracked.key, key);
         if let Some(family) = self.families.get_mut(&old) {
@@ -279,16 +283,19 @@ impl Machine {
         mut execution: Execution,
         args: Option<String>,
     ) {
-        let arn: Arc<str> = execution.arn.as_str().into();
+        let arn = arn_key(&execution.arn);
         execution.description = None;
         let live = execution.status.is_live();
+        let witnessed = live && execution.status != Status::Stopping;
         let stop_began = execution.modified.filter(|_| execution.status == Status::Stopping);
-        execution.created.get_or_insert(Time(self.now.0 + self.clock_offset));
+        execution.created.get_or_insert(self.server_now());
         let tracked = Tracked {
             key,
             attempt,
             pipeline,
             when_over: WhenOver::Leave,
+            run: None,
+            witnessed,
             foreign: false,
             attached: BTreeSet::new(),
             execution,

@@ -312,6 +312,10 @@ pub struct Tracked {
     pub pipeline: usize,
     /// What becomes of it at the workflow's end when no node follows it.
     pub when_over: WhenOver,
+    /// Which run of the workflow started it, as its marker says.
+    pub run: Option<Time>,
+    /// This process has seen it execute: whatever it ends as, it ends in this run.
+    pub witnessed: bool,
     /// Known only because a task named its ARN: nothing says yet that this workflow started it.
     pub foreign: bool,
     /// Nodes that were attached to it by its ARN, under whatever key.
@@ -399,17 +403,42 @@ pub enum StopAnswer {
 #[derive(Debug)]
 pub struct Validation {
     pub desk: Desk,
-    pub task: Arc<Task>,
+    /// Until it has succeeded.
+    pub task: Option<Arc<Task>>,
     pub pipeline: usize,
     pub ended: Option<(Time, ExecuteTemplateReply)>,
     pub denied_grace: Duration,
+}
+
+/// What a `stop` node stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopScope {
+    Everything,
+    /// What was started under this key.
+    Of(Key),
+    /// The execution with this ARN.
+    Execution(String),
+}
+
+impl StopScope {
+    /// Reads it from a task; nothing for one that is no `stop`.
+    pub fn of(task: &Task) -> Option<(Self, Option<Duration>)> {
+        let Action::Stop { execution_arn, timeout } = &task.action else { return None };
+        let scope = match (execution_arn, &task.execution_key) {
+            (Some(arn), _) => Self::Execution(arn.clone()),
+            (None, Some(name)) => Self::Of(Key::named(&task.workflow.uid, name)),
+            (None, None) => Self::Everything,
+        };
+        Some((scope, *timeout))
+    }
 }
 
 /// A `stop` node.
 #[derive(Debug)]
 pub struct StopNode {
     pub desk: Desk,
-    pub task: Arc<Task>,
+    pub names: StopScope,
+    pub timeout: Option<Duration>,
     pub pipeline: usize,
     /// What has been found to stop, while there may be more.
     pub found: BTreeSet<Arc<str>>,

@@ -21,6 +21,9 @@ pub struct Pipeline {
     pub listed_at: Time,
     /// When the last one began that was completed.
     pub complete_at: Option<Time>,
+    /// Up to when, by AWS's clock, that one shows executions; and the one under way.
+    pub complete_to: Option<Time>,
+    pub listed_to: Option<Time>,
     /// When it is listed again because lists lag behind an earlier process.
     pub settles_at: Option<Time>,
     /// A node names it; others are only looked into for a stop of everything.

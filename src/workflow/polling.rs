@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use crate::pipelines::{Call, CallError, CallErrorKind, CallReply, Execution, Status, Time};
+use crate::{
+    pipelines::{Call, CallError, CallErrorKind, CallReply, Execution, Status, Time},
+    protocol::Phase,
+};
 
 use super::{
     Command, Machine, Note, Priority, Purpose, Sabotage, Timer,
-    identity::Key,
+    identity::{Key, Marker, arn_key},
     node::{EndStage, Missing, Stage, Trouble},
     pipeline::{Listing, Round},
     poll_plan::{self, Plan},
@@ -49,6 +52,11 @@ impl Machine {
         self.look_at(arn, self.now.plus(wait));
     }
 
+    /// An execution's ARN as AWS spells it.
+    pub(super) fn spelled(&self, arn: &Arc<str>) -> String {
+        self.executions.get(arn).map_or_else(|| arn.to_string(), |t| t.execution.arn.clone())
+    }
+
     /// Describes one execution, unless that is under way.
     pub(super) fn describe(&mut self, arn: &Arc<str>) {
         let Some(pipeline) = self.executions.get(arn).map(|t| t.pipeline) else { return };
@@ -58,7 +66,7 @@ impl Machine {
         if std::mem::replace(&mut tracked.describing, true) {
             return;
         }
-        let call = Call::DescribeExecution { arn: arn.to_string() };
+        let call = Call::DescribeExecution { arn: self.spelled(arn) };
         self.call_for(Priority::Poll, pipeline, call, Purpose::Describe(arn.clone()));
     }
 
@@ -124,8 +132,7 @@ impl Machine {
             Ok(CallReply::Executions { page, next_token }) => {
                 round.pages += 1;
                 for execution in page {
-                    let arn: Arc<str> = execution.arn.as_str().into();
-                    round.remaining.remove(&arn);
+                    round.remaining.remove(&arn_key(&execution.arn));
                     self.adopt(number, execution);
                 }
                 let more = !round.remaining.is_empty() && round.pages < round.max_pages;
@@ -209,7 +216,14 @@ impl Machine {
         tracked.gone = None;
         let live = execution.status.is_live();
         let same = tracked.execution.status == execution.status;
+        tracked.execution.arn = execution.arn;
         tracked.execution.status = execution.status;
+        tracked.witnessed |= live && tracked.execution.status != Status::Stopping;
+        if let Some(marker) = execution.description.as_deref().and_then(Marker::parse).filter(|m| m.key == tracked.key)
+        {
+            // Start may have answered with an execution of an earlier run.
+            tracked.run = marker.run;
+        }
         tracked.execution.created = execution.created.or(tracked.execution.created);
         // Lists do not say when a status changed: what was known belongs to the status before.
         let unchanged = described || same;
@@ -275,7 +289,7 @@ impl Machine {
             let client = p.client.clone();
             self.queue.freed(&client, now);
         }
-        self.out.push(Command::Note(Note::ExecutionFinished { arn: arn.to_string(), status, ran }));
+        self.out.push(Command::Note(Note::ExecutionFinished { arn: self.spelled(arn), status, ran }));
     }
 
     pub(super) fn is_followed(&self, arn: &Arc<str>) -> bool {
@@ -393,6 +407,7 @@ impl Machine {
         let Some(tracked) = self.executions.get(arn) else { return };
         let timeout = attempt.rules.timeout;
         let timed_out = attempt.timed_out_at.is_some() || self.outlived(timeout, &tracked.execution);
+        let doubtful = self.known(tracked);
         let steps = tracked.steps.as_deref().unwrap_or_default();
         let (phase, text) = report::end_of(
             &tracked.execution,
@@ -400,6 +415,12 @@ impl Machine {
             attempt.rules.accept_completed_with_failures,
             timeout.filter(|_| timed_out),
         );
+        if phase != Phase::Succeeded
+            && let Some(run) = self.run().filter(|run| run.may_come_after(&doubtful))
+            && let Some(attempt) = self.attempt_mut(key, number)
+        {
+            attempt.warning = Some(run.doubt().to_owned());
+        }
         self.end_attempt(key, number, phase, &text, Some(arn));
         self.drop_steps(arn);
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     input::Action,
-    pipelines::{Call, CallError, CallErrorKind, CallReply, Time},
+    pipelines::{Call, CallError, CallErrorKind, CallReply},
     protocol::{ExecuteTemplateReply, Phase},
 };
 
@@ -12,7 +12,7 @@ use super::{
     Machine, PipelineDigest, Priority, Purpose, Timer, backoff,
     identity::Key,
     locating::Located,
-    node::{NodeRef, Stage, StopNode, Tracked, Trouble, View},
+    node::{NodeRef, Stage, StopNode, StopScope, Tracked, Trouble, View},
     pipeline::DigestSlot,
     report::{self, spoken},
     requests::{ended, told},
@@ -37,7 +37,8 @@ impl Machine {
             None => {}
         }
         let Some(v) = self.validations.get(&key) else { return };
-        let (pipeline, task, grace, since) = (v.pipeline, v.task.clone(), v.denied_grace, v.desk.asked_since);
+        let (pipeline, grace, since) = (v.pipeline, v.denied_grace, v.desk.asked_since);
+        let Some(task) = v.task.clone() else { return };
         let Action::Validate { parameters, version } = &task.action else { return };
         let reply = match self.digest(pipeline, *version) {
             Some(Ok(digest)) => match digest.check(parameters) {
@@ -64,6 +65,9 @@ impl Machine {
         };
         self.open_nodes = self.open_nodes.saturating_sub(1);
         if let Some(v) = self.validations.get_mut(&key) {
+            if node_phase(&reply) == Some(Phase::Succeeded) {
+                v.task = None;
+            }
             v.ended = Some((now, reply));
         }
     }
@@ -81,7 +85,9 @@ impl Machine {
         if let Some((_, reply)) = &v.ended {
             return ended(reply);
         }
-        let Action::Validate { version, .. } = &v.task.action else { return View::default() };
+        let Some(Action::Validate { version, .. }) = v.task.as_ref().map(|task| &task.action) else {
+            return View::default();
+        };
         match self.validation_trouble(v.pipeline, *version) {
             Some(trouble) => View::settled(Phase::Pending, told(trouble, 0), None),
             None => View::passing(None, "describing the pipeline"),
@@ -178,24 +184,23 @@ impl Machine {
         if stop.ended.is_some() {
             return;
         }
-        let (pipeline, task, grace, since) =
-            (stop.pipeline, stop.task.clone(), stop.denied_grace, stop.desk.asked_since);
+        let (pipeline, names, grace, since) =
+            (stop.pipeline, stop.names.clone(), stop.denied_grace, stop.desk.asked_since);
         let looking = stop.targets.is_none();
-        let Action::Stop { execution_arn, .. } = &task.action else { return };
-        let all = execution_arn.is_none() && task.execution_key.is_none();
+        let all = names == StopScope::Everything;
         if let Some(text) = self.stop_took_too_long(key) {
             self.end_stop(key, Phase::Failed, &text);
             return;
         }
         if looking {
-            if let Some(arn) = execution_arn {
-                self.track_foreign(key, 0, pipeline, arn);
-                self.set_targets(key, vec![arn.as_str().into()]);
+            if let StopScope::Execution(arn) = &names {
+                let arn = self.track_foreign(key, 0, pipeline, arn);
+                self.set_targets(key, vec![arn]);
             } else {
                 if all {
                     self.stop_everything();
                 }
-                let of_key = task.execution_key.as_deref().map(|name| Key::named(&task.workflow.uid, name));
+                let of_key = if let StopScope::Of(key) = &names { Some(*key) } else { None };
                 let located = if all { self.survey(pipeline) } else { self.locate(pipeline) };
                 // What is known need not wait for what is not.
                 let targets = self.to_be_stopped(of_key);
@@ -265,13 +270,11 @@ impl Machine {
     /// Stops an execution that is listed only now, although a stop task came after its creation.
     pub(super) fn stop_straggler(&mut self, arn: &Arc<str>) {
         let Some(tracked) = self.executions.get(arn) else { return };
-        let Some(created) = tracked.execution.created.map(|at| Time(at.0 - self.clock_offset)) else { return };
-        let names = |stop: &StopNode| match (&stop.task.action, &stop.task.execution_key) {
-            (Action::Stop { execution_arn: None, .. }, Some(name)) => {
-                Key::named(&stop.task.workflow.uid, name) == tracked.key
-            }
-            (Action::Stop { execution_arn: None, .. }, None) => self.is_ours_to_stop(tracked),
-            _ => false,
+        let Some(created) = tracked.execution.created.map(|at| self.aws_clock.ours(at)) else { return };
+        let names = |stop: &StopNode| match &stop.names {
+            StopScope::Of(key) => *key == tracked.key,
+            StopScope::Everything => self.is_ours_to_stop(tracked),
+            StopScope::Execution(_) => false,
         };
         if self.stops.values().any(|stop| created <= stop.desk.asked_since && names(stop)) {
             self.want_stop(arn);
@@ -326,8 +329,7 @@ impl Machine {
     /// The sentence for a stop node whose time is up: its own time-out, or so long after the stops were sent.
     fn stop_took_too_long(&mut self, key: Key) -> Option<String> {
         let stop = self.stops.get(&key)?;
-        let Action::Stop { timeout, .. } = &stop.task.action else { return None };
-        let own = timeout.map(|timeout| (stop.desk.asked_since.plus(timeout), timeout));
+        let own = stop.timeout.map(|timeout| (stop.desk.asked_since.plus(timeout), timeout));
         let wait = self.settings.stop_wait;
         let awaited = stop.stopping_since.map(|since| (self.stop_limit(since), wait));
         let (at, limit) = own.into_iter().chain(awaited).min()?;

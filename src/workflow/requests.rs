@@ -15,7 +15,7 @@ use crate::{
 use super::{
     Command, Machine, Priority, RequestId, Sabotage,
     identity::{Key, execution_id},
-    node::{Attempt, Desk, Family, NodeRef, Rules, Stage, StopNode, Trouble, Validation, View},
+    node::{Attempt, Desk, Family, NodeRef, Rules, Stage, StopNode, StopScope, Trouble, Validation, View},
     report,
     starting::max_running,
 };
@@ -68,8 +68,7 @@ impl Machine {
         if self.desk(node).is_some() {
             return self.refuse_known(node, task);
         }
-        let full = self.families.len() + self.validations.len() + self.stops.len() >= self.settings.max_nodes;
-        if self.draining || full {
+        if self.draining.is_some() || self.has_too_many() {
             return Some(ExecuteTemplateReply::free_poll(REST));
         }
         let pipeline = self.pipeline_of(task);
@@ -109,12 +108,14 @@ impl Machine {
             }
             (Action::Validate { .. }, NodeRef::Validate(key)) => {
                 self.validations
-                    .insert(key, Validation { desk, task: task.clone(), pipeline, ended: None, denied_grace });
+                    .insert(key, Validation { desk, task: Some(task.clone()), pipeline, ended: None, denied_grace });
             }
             (Action::Stop { .. }, NodeRef::Stop(key)) => {
+                let (names, timeout) = StopScope::of(task)?;
                 let stop = StopNode {
                     desk,
-                    task: task.clone(),
+                    names,
+                    timeout,
                     pipeline,
                     found: BTreeSet::new(),
                     targets: None,
@@ -136,6 +137,19 @@ impl Machine {
             self.supersede_waiting(key, attempt);
         }
         None
+    }
+
+    /// Whether no further node is taken in until one ends; said once each time.
+    fn has_too_many(&mut self) -> bool {
+        let full = self.open_nodes >= self.settings.max_nodes;
+        if full && !self.too_many_told {
+            self.warn(format!(
+                "{} nodes of this workflow are open, further ones wait until some have ended",
+                self.open_nodes
+            ));
+        }
+        self.too_many_told = full;
+        full
     }
 
     /// Earlier attempts that still wait to start never will: a node has one start at a time.
@@ -171,7 +185,7 @@ impl Machine {
         if ended && self.sabotaged(Sabotage::EndNotRepeated) {
             return Some(ExecuteTemplateReply::free_poll(REST));
         }
-        (self.draining && !ended).then(|| ExecuteTemplateReply::free_poll(REST))
+        (self.draining.is_some() && !ended).then(|| ExecuteTemplateReply::free_poll(REST))
     }
 
     /// Another pipeline, account, region or template under a key is somebody's mistake: whatever runs is not touched.
@@ -382,7 +396,10 @@ impl Machine {
             return;
         }
         let text = match attempt.warning.take() {
-            Some(warning) => format!("{}; warning: {warning}", report::fit(text, report::MESSAGE_MAX - 60)),
+            Some(warning) => {
+                let room = report::MESSAGE_MAX.saturating_sub(warning.len() + "; warning: ".len());
+                format!("{}; warning: {warning}", report::fit(text, room))
+            }
             None => text.to_owned(),
         };
         attempt.task = None;

@@ -52,11 +52,13 @@ pub enum Sabotage {
     KeepsSteps,
     /// A stop has the same token also after a revival.
     StopTokenForEver,
+    /// The workflow's creation is believed to the minute when earlier executions are listed.
+    CreatedToTheSecond,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::TokenWithoutAttempt,
         Self::TokenWithoutPredecessor,
         Self::TokenOfTheMoment,
@@ -77,6 +79,7 @@ impl Sabotage {
         Self::StepsOfTheRunning,
         Self::KeepsSteps,
         Self::StopTokenForEver,
+        Self::CreatedToTheSecond,
     ];
 }
 

@@ -1,6 +1,6 @@
 //! What a start's answer lets us know: started, certainly not started, or perhaps.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use crate::{
     pipelines::{CallError, CallErrorKind, CallReply, Execution, Status},
@@ -9,7 +9,7 @@ use crate::{
 
 use super::{
     Machine, Note, Sabotage, Timer, backoff,
-    identity::{Key, Marker, WhenOver},
+    identity::{Key, Marker, WhenOver, arn_key},
     node::{NodeRef, Stage, Trouble},
     queue::Waiter,
     starting::max_running,
@@ -55,14 +55,15 @@ impl Machine {
         let flight = self.landed(key, number);
         self.starts_are_taken(pipeline);
         let marker = flight.and_then(|flight| Marker::parse(&flight.args.description));
-        let when_over = marker.map_or(WhenOver::Stop, |marker| marker.when_over);
+        let when_over = marker.as_ref().map_or(WhenOver::Stop, |marker| marker.when_over);
         self.queue.leave(key, number);
         self.predecessors.remove(&(key, number));
-        let arn: Arc<str> = arn.into();
+        let spelled = arn;
+        let arn = arn_key(&spelled);
         let new = !self.executions.contains_key(&arn);
         if new {
             let execution = Execution {
-                arn: arn.to_string(),
+                arn: spelled.clone(),
                 status: Status::Executing,
                 created: None,
                 modified: None,
@@ -70,13 +71,14 @@ impl Machine {
                 failure_reason: None,
             };
             self.track(key, number, pipeline, execution, None);
-            self.out.push(super::Command::Note(Note::ExecutionStarted { arn: arn.to_string() }));
-        } else if self.executions.get(&arn).is_some_and(|t| t.foreign) {
-            self.bring_home(&arn, key, number, when_over);
+            self.out.push(super::Command::Note(Note::ExecutionStarted { arn: spelled }));
+        } else if let Some(marker) = marker.as_ref().filter(|_| self.executions.get(&arn).is_some_and(|t| t.foreign)) {
+            self.bring_home(&arn, marker);
         }
         if let Some(tracked) = self.executions.get_mut(&arn) {
             // The token may have found an older execution: only a describe tells.
             tracked.seen = None;
+            tracked.witnessed &= !new;
             tracked.started_at = Some(self.now);
             tracked.when_over = when_over;
         }

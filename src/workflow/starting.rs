@@ -10,12 +10,13 @@ use crate::{
 
 use super::{
     Machine, Priority, Purpose, Sabotage, Timer,
-    identity::{self, Decision, Key, Known, Marker},
+    identity::{self, Decision, Key, Known, Marker, arn_key},
     locating::Located,
-    node::{EndStage, Flight, NodeRef, Stage, Trouble},
+    node::{EndStage, Flight, NodeRef, Stage, Tracked, Trouble},
     pipeline::{Listing, Pipeline},
     queue::Waiter,
     report::spoken,
+    run::Run,
 };
 
 /// After this long a repeated start is no longer trusted to be recognised by its token (its life is documented nowhere).
@@ -99,8 +100,7 @@ impl Machine {
             _ => self.followed(key, number).map(|arn| arn.to_string()),
         };
         let Some(arn) = arn else { return };
-        self.track_foreign(key, number, pipeline, &arn);
-        let arn: Arc<str> = arn.into();
+        let arn = self.track_foreign(key, number, pipeline, &arn);
         if let Some(tracked) = self.executions.get_mut(&arn) {
             tracked.attached.insert((key, number));
         }
@@ -108,9 +108,10 @@ impl Machine {
     }
 
     fn decide(&mut self, key: Key, number: u32) {
-        let Some(epoch) = self.epoch.map(|e| if self.sabotaged(Sabotage::NoEpoch) { Time(0) } else { e }) else {
-            return;
-        };
+        let Some(mut run) = self.run() else { return };
+        if self.sabotaged(Sabotage::NoEpoch) {
+            run = Run { stamp: None, began: Time(0) };
+        }
         let Some(family) = self.families.get(&key) else { return };
         let other_start = family
             .attempts
@@ -136,7 +137,7 @@ impl Machine {
             .filter_map(|arn| self.executions.get(arn))
             .filter(|t| t.gone.is_none())
             .filter(|t| t.attempt == number || !self.sabotaged(Sabotage::FollowsOnlyItsOwnAttempt))
-            .map(|t| Known::new(t.attempt, &t.execution, t.stop_began, self.now))
+            .map(|t| self.known(t))
             .collect();
         let gone = family
             .executions
@@ -148,15 +149,30 @@ impl Machine {
             return;
         }
         let newest_asked = family.attempts.keys().next_back().copied().unwrap_or(number);
-        match identity::decide(&known, number, newest_asked, epoch) {
-            Decision::Follow(arn) => self.follow(key, number, &arn.into()),
-            Decision::AwaitEnd(arn) => self.follow(key, number, &arn.into()),
-            Decision::Report(arn) => self.report(key, number, &arn.into()),
-            Decision::RecheckThenStart { arn, predecessor } => self.recheck(key, number, &arn.into(), predecessor),
+        match identity::decide(&known, number, newest_asked, &run) {
+            Decision::Follow(arn) => self.follow(key, number, &arn),
+            Decision::AwaitEnd(arn) => self.follow(key, number, &arn),
+            Decision::Report(arn) => self.report(key, number, &arn),
+            Decision::RecheckThenStart { arn, predecessor } => self.recheck(key, number, &arn, predecessor),
             Decision::Start { predecessor } => self.want_start(key, number, predecessor),
             Decision::Superseded(by) => {
                 self.end_attempt(key, number, Phase::Failed, &format!("superseded by attempt {by}"), None);
             }
+        }
+    }
+
+    /// An execution as the table looks at it.
+    pub(super) fn known(&self, tracked: &Tracked) -> Known {
+        let execution = &tracked.execution;
+        let created = execution.created.unwrap_or(self.server_now());
+        Known {
+            arn: arn_key(&execution.arn),
+            attempt: tracked.attempt,
+            status: execution.status.clone(),
+            created,
+            modified: tracked.stop_began.or(execution.modified).unwrap_or(created),
+            run: tracked.run,
+            witnessed: tracked.witnessed,
         }
     }
 
@@ -228,7 +244,7 @@ impl Machine {
     }
 
     /// An earlier attempt's execution may have been revived in the console: look once more before starting another.
-    fn recheck(&mut self, key: Key, number: u32, arn: &Arc<str>, predecessor: Option<String>) {
+    fn recheck(&mut self, key: Key, number: u32, arn: &Arc<str>, predecessor: Option<Arc<str>>) {
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
         if attempt.rechecked.as_ref() == Some(arn) {
             if self.executions.get(arn).is_some_and(|t| t.end.is_certain()) {
@@ -247,7 +263,7 @@ impl Machine {
         self.describe(arn);
     }
 
-    fn want_start(&mut self, key: Key, number: u32, predecessor: Option<String>) {
+    fn want_start(&mut self, key: Key, number: u32, predecessor: Option<Arc<str>>) {
         if self.still_searching(key, number) {
             return;
         }
@@ -276,6 +292,8 @@ impl Machine {
             self.give_up_when_denied(key, number, trouble);
             return;
         }
+        let spelled = |arn: Arc<str>| self.executions.get(&arn).map(|t| t.execution.arn.clone());
+        let predecessor = predecessor.and_then(spelled);
         self.predecessors.insert((key, number), predecessor);
         self.join_queue(key, number, &task, pipeline);
     }
@@ -326,7 +344,7 @@ impl Machine {
 
     /// Starts whoever may start now.
     pub(super) fn start_next(&mut self) {
-        if self.draining {
+        if self.draining.is_some() {
             return;
         }
         // What waits to leave goes first, stops above all.
@@ -381,7 +399,7 @@ impl Machine {
         let Some(task) = attempt.and_then(|a| a.task.clone()) else { return };
         let Action::Execute(execute) = &task.action else { return };
         let token = self.start_token(&task, &key, predecessor.as_deref());
-        let marker = Marker::of(&task, &key, predecessor.as_deref(), &execute.args_digest);
+        let marker = Marker::of(&task, &key, predecessor.as_deref(), &execute.args_digest, self.run.stamp());
         let args = StartExecution {
             pipeline: spelling,
             token,

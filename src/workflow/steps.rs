@@ -50,7 +50,7 @@ impl Machine {
         }
         tracked.steps_at = now;
         let (pipeline, listing) = (tracked.pipeline, tracked.steps_listing);
-        let call = Call::ListSteps { arn: arn.to_string(), next_token };
+        let call = Call::ListSteps { arn: self.spelled(arn), next_token };
         self.call_for(Priority::Poll, pipeline, call, Purpose::Steps { arn: arn.clone(), listing });
     }
 

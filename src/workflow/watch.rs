@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use crate::pipelines::Time;
 
-use super::{Command, EPOCH_MARGIN, EPOCH_PATIENCE, Machine, Sabotage, Timer, WorkflowState, queue::Waiter};
+use super::{Command, Machine, Sabotage, Timer, WorkflowState, queue::Waiter, run::Beginning};
 
+/// For so long a failing Kubernetes is waited for before the pod's birth stands in.
+const RUN_PATIENCE: Duration = Duration::from_secs(120);
 /// Until the beginning of the run is known, nothing starts: that is worth a question every few seconds.
 const EPOCH_AGAIN: Duration = Duration::from_secs(5);
 /// A start that waited for longer than this is preceded by a question.
@@ -64,15 +66,15 @@ impl Machine {
             self.ask_by_interval();
         }
         let first = self.first_event.unwrap_or(now);
-        if self.epoch.is_none() && now.since(first) >= EPOCH_PATIENCE {
+        if !self.run.is_known() && now.since(first) >= RUN_PATIENCE {
             self.warn("Kubernetes does not answer; the pod's birth stands in for the start of the workflow's run");
-            self.learn_epoch(self.settings.pod_born.minus(EPOCH_MARGIN));
+            self.pod_born_stands_in();
         }
     }
 
     fn ask_by_interval(&mut self) {
         let interval = self.settings.workflow_check_interval;
-        let unknown = self.epoch.is_none();
+        let unknown = !self.run.is_known();
         let at = self.now.plus(if unknown { interval.min(EPOCH_AGAIN) } else { interval });
         self.watch.next = Some(at);
         self.timers.insert((at, Timer::Workflow));
@@ -113,16 +115,6 @@ impl Machine {
         true
     }
 
-    pub(super) fn learn_epoch(&mut self, epoch: Time) {
-        if self.epoch == Some(epoch) {
-            return;
-        }
-        self.epoch = Some(epoch);
-        for pipeline in 0..self.pipelines.len() {
-            self.pipeline_changed(pipeline);
-        }
-    }
-
     pub(super) fn workflow_observed(&mut self, state: WorkflowState) {
         let state = if self.sabotaged(Sabotage::StopOnAlive) { WorkflowState::Over } else { state };
         self.watch.open = self.watch.open.saturating_sub(1);
@@ -131,16 +123,21 @@ impl Machine {
         match state {
             WorkflowState::Over => self.close("the workflow was stopped", true),
             WorkflowState::Gone => self.close("the workflow is over (completed, terminated or deleted)", false),
-            WorkflowState::Alive { started_at, deadline } => {
-                self.watch.deadline = deadline;
-                if let Some(deadline) = deadline {
+            WorkflowState::Alive { started_at, deadline, server_time } => {
+                if let Some((asked, dated)) = self.watch.asked.zip(server_time) {
+                    self.kubernetes_clock.compare(asked, self.now, dated);
+                }
+                self.watch.deadline = deadline.map(|at| self.kubernetes_clock.ours(at));
+                if let Some(deadline) = self.watch.deadline {
                     self.timers.insert((deadline.max(self.now), Timer::Workflow));
                 }
-                self.learn_epoch(started_at.unwrap_or_else(|| self.settings.pod_born.minus(EPOCH_MARGIN)));
+                match started_at {
+                    Some(at) => self.learn_run(Beginning::Stamp(at)),
+                    None if !self.run.is_known() => self.pod_born_stands_in(),
+                    None => {}
+                }
             }
-            WorkflowState::Forbidden if self.epoch.is_none() => {
-                self.learn_epoch(self.settings.pod_born.minus(EPOCH_MARGIN));
-            }
+            WorkflowState::Forbidden if !self.run.is_known() => self.pod_born_stands_in(),
             WorkflowState::Forbidden | WorkflowState::Unknown => {}
         }
     }

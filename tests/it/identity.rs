@@ -4,29 +4,36 @@ use std::time::Duration;
 
 use awf_aws::{
     pipelines::{Status, Time},
-    workflow::identity::{Decision, Known, Marker, cut, decide, display_name, start_token},
+    workflow::{
+        identity::{Decision, Known, Marker, arn_key, cut, decide, display_name, start_token, stop_token},
+        run::{CLOCKS_APART, Run},
+    },
 };
 
 use crate::machine::{key_of, task};
 
+/// Without stamps what is younger than this counts as of the run.
 const EPOCH: Time = Time(10_000_000);
+const RUN: Run = Run { stamp: None, began: Time(EPOCH.0 + CLOCKS_APART.as_millis() as i64) };
 
 fn known(id: &str, attempt: u32, status: Status, created: i64, modified: i64) -> Known {
     Known {
-        arn: id.to_owned(),
+        arn: id.into(),
         attempt,
         status,
         created: Time(EPOCH.0 + created * 1000),
         modified: Time(EPOCH.0 + modified * 1000),
+        run: None,
+        witnessed: false,
     }
 }
 
 #[test]
 fn every_row_of_the_table_gives_its_answer() {
     use Status::{CompletedWithFailures, Executing, Failed, Stopping, Succeeded};
-    let follow = |arn: &str| Decision::Follow(arn.to_owned());
-    let report = |arn: &str| Decision::Report(arn.to_owned());
-    let start = |pred: Option<&str>| Decision::Start { predecessor: pred.map(str::to_owned) };
+    let follow = |arn: &str| Decision::Follow(arn.into());
+    let report = |arn: &str| Decision::Report(arn.into());
+    let start = |pred: Option<&str>| Decision::Start { predecessor: pred.map(Into::into) };
     let rows: Vec<(&str, Vec<Known>, u32, u32, Decision)> = vec![
         ("nothing known", vec![], 0, 0, start(None)),
         ("live of this attempt", vec![known("a", 0, Executing, 5, 6)], 0, 0, follow("a")),
@@ -49,7 +56,6 @@ fn every_row_of_the_table_gives_its_answer() {
         ),
         ("succeeded, whatever the attempt and epoch", vec![known("a", 3, Succeeded, -900, -800)], 0, 0, report("a")),
         ("failed before the epoch", vec![known("a", 0, Failed, -900, -800)], 0, 0, start(Some("a"))),
-        ("failed just before the epoch counts as in it", vec![known("a", 0, Failed, -900, -20)], 0, 0, report("a")),
         ("failed before the epoch, for another attempt", vec![known("a", 1, Failed, -900, -800)], 0, 0, start(None)),
         (
             "completed with failures is no success",
@@ -84,8 +90,46 @@ fn every_row_of_the_table_gives_its_answer() {
         ("live outranks newer", vec![known("a", 0, Executing, 5, 6), known("b", 0, Failed, 7, 8)], 0, 0, follow("a")),
     ];
     for (name, executions, attempt, newest_asked, expected) in rows {
-        assert_eq!(decide(&executions, attempt, newest_asked, EPOCH), expected, "{name}");
+        assert_eq!(decide(&executions, attempt, newest_asked, &RUN), expected, "{name}");
     }
+}
+
+#[test]
+fn a_run_is_told_by_its_stamp_and_by_the_clock_only_where_one_is_missing() {
+    let began = EPOCH;
+    let run = Run { stamp: Some(Time(1)), began };
+    let failed = |run: Option<i64>, modified: i64| Known {
+        run: run.map(Time),
+        ..known("a", 0, Status::Failed, -5000, modified)
+    };
+    let rows = [
+        ("this run's, however old by the clock", failed(Some(1), -4000), false),
+        ("an earlier run's that ended a second before", failed(Some(0), -1), true),
+        ("an earlier run's that lived on into this one", failed(Some(0), 1), false),
+        ("without a stamp, ended just before: in doubt, so this run's", failed(None, -899), false),
+        ("without a stamp, ended long before", failed(None, -901), true),
+        ("seen to execute by this process", Known { witnessed: true, ..failed(Some(0), -4000) }, false),
+    ];
+    for (name, known, earlier) in rows {
+        assert_eq!(run.comes_after(&known), earlier, "{name}");
+    }
+    assert!(run.has_started(&failed(Some(1), 0)) && !run.has_started(&failed(Some(0), 0)));
+    assert!(run.may_come_after(&failed(None, -899)) && !run.may_come_after(&failed(Some(1), -899)));
+}
+
+#[test]
+fn a_stop_after_a_revival_has_another_token_and_a_repeat_the_same() {
+    assert_eq!(stop_token("arn:a", 0), stop_token("arn:a", 0));
+    assert_ne!(stop_token("arn:a", 0), stop_token("arn:a", 1));
+    assert_ne!(stop_token("arn:a", 1), stop_token("arn:b", 1));
+}
+
+#[test]
+fn an_execution_is_the_same_however_its_arn_is_spelled() {
+    assert_eq!(
+        arn_key("arn:aws:sagemaker:us-west-2:1:pipeline/MyPipeline/execution/a"),
+        arn_key("arn:aws:sagemaker:us-west-2:1:pipeline/mypipeline/execution/a")
+    );
 }
 
 #[test]
@@ -109,8 +153,13 @@ fn the_token_tells_apart_everything_that_must_not_share_an_execution() {
 fn a_marker_survives_any_user_text_and_the_limit_of_a_description() {
     let task = task("wf[0].a", 7);
     let key = key_of(&task);
-    let marker =
-        Marker::of(&task, &key, Some("arn:aws:sagemaker:x:1:pipeline/p/execution/abcdefghijkl"), "0123456789ab");
+    let marker = Marker::of(
+        &task,
+        &key,
+        Some("arn:aws:sagemaker:x:1:pipeline/p/execution/abcdefghijkl"),
+        "0123456789ab",
+        Some(Time(1_795_000_000_000)),
+    );
     for text in ["", "nightly | awf-aws/1 ns=fake", &"ü".repeat(1400)] {
         let description = marker.describe(Some(text));
         assert!(description.len() <= 3072);

@@ -23,7 +23,7 @@ fn workflow(patch: Value) -> Seen {
         "status": {"phase": "Running", "startedAt": "2026-11-23T12:00:00Z", "finishedAt": null, "nodes": {"wf": {}}},
     });
     merge(&mut object, patch);
-    Seen::of_json(&object.to_string())
+    Seen::of_json(object.to_string().as_bytes())
 }
 
 /// The metadata of its task set.
@@ -35,7 +35,7 @@ fn tasks(patch: Value) -> Seen {
                      "ownerReferences": [{"kind": "Workflow", "name": "wf", "uid": UID}]},
     });
     merge(&mut object, patch);
-    Seen::of_json(&object.to_string())
+    Seen::of_json(object.to_string().as_bytes())
 }
 
 fn merge(object: &mut Value, patch: Value) {
@@ -53,25 +53,33 @@ fn labelled(value: &str) -> Value {
     json!({"metadata": {"labels": {"workflows.argoproj.io/completed": value}}})
 }
 
+/// An answer with this status, and with the name of the object that was asked for or of none.
+fn refusal(code: u16, names_it: bool, message: &str) -> Seen {
+    let name = if names_it { "wf" } else { "" };
+    let body = json!({"kind": "Status", "code": code, "message": message, "details": {"name": name}});
+    Seen::of_refusal(code, "wf", body.to_string().as_bytes())
+}
+
 fn denied() -> Seen {
-    Seen::of_refusal(403, true, "forbidden")
+    refusal(403, true, "forbidden")
 }
 
 fn failed() -> Seen {
-    Seen::of_refusal(500, false, "etcdserver: leader changed")
+    refusal(500, false, "etcdserver: leader changed")
 }
 
-const RUNS: WorkflowState = Alive { started_at: Some(START), deadline: None };
+const RUNS: WorkflowState = Alive { started_at: Some(START), deadline: None, server_time: None };
 /// Alive, as far as its tasks tell.
-const LIVES: WorkflowState = Alive { started_at: None, deadline: None };
+const LIVES: WorkflowState = Alive { started_at: None, deadline: None, server_time: None };
 
 #[test]
 fn what_both_answers_say_together() {
     let deleted = json!({"metadata": {"deletionTimestamp": "2026-11-23T12:10:00Z"}});
     let other = json!({"metadata": {"uid": "another-uid"}});
     let others = json!({"metadata": {"ownerReferences": [{"uid": "another-uid"}]}});
-    let absent = || Seen::of_refusal(404, true, "not found");
-    let deadline = Alive { started_at: Some(START), deadline: Some(START.plus(Duration::from_secs(3600))) };
+    let absent = || refusal(404, true, "not found");
+    let deadline =
+        Alive { started_at: Some(START), deadline: Some(START.plus(Duration::from_secs(3600))), server_time: None };
     for (name, workflow, tasks, expected) in [
         ("running", workflow(json!({})), tasks(json!({})), RUNS),
         ("not yet started", workflow(json!({"status": {"startedAt": null}})), tasks(json!({})), LIVES),
@@ -101,16 +109,16 @@ fn what_both_answers_say_together() {
         ("only the tasks, of another workflow", denied(), tasks(others), Gone),
         ("only the tasks, absent", denied(), absent(), Gone),
         ("neither may be read", denied(), denied(), Forbidden),
-        ("the token is not taken", Seen::of_refusal(401, false, "Unauthorized"), denied(), Forbidden),
+        ("the token is not taken", refusal(401, false, "Unauthorized"), denied(), Forbidden),
         ("the server fails", failed(), failed(), Unknown),
         ("the workflow cannot be had, its tasks run", failed(), tasks(json!({})), Unknown),
         ("the workflow cannot be had, its tasks are completed", failed(), tasks(labelled("true")), Gone),
         ("the workflow cannot be had, its tasks are absent", failed(), absent(), Unknown),
         ("the tasks cannot be had", workflow(json!({})), failed(), RUNS),
         ("denied and failing", denied(), failed(), Unknown),
-        ("a cluster without Argo", Seen::of_refusal(404, false, "404 page not found"), absent(), Unknown),
-        ("throttled", Seen::of_refusal(429, false, "too many requests"), failed(), Unknown),
-        ("nonsense", Seen::of_json("<html>"), Seen::of_json("{}"), Unknown),
+        ("a cluster without Argo", refusal(404, false, "404 page not found"), absent(), Unknown),
+        ("throttled", refusal(429, false, "too many requests"), failed(), Unknown),
+        ("nonsense", Seen::of_json(b"<html>"), Seen::of_json(b"{}"), Unknown),
     ] {
         assert_eq!(judge(UID, &workflow, &tasks), expected, "{name}");
     }

@@ -9,6 +9,7 @@ mod listing;
 mod properties;
 mod roles;
 mod starts;
+mod steps;
 mod stops;
 mod waits;
 mod watch;

@@ -32,6 +32,7 @@ fn marker(workflow: &str, uid: &str, when_over: WhenOver) -> Marker {
         attempt: 0,
         predecessor: None,
         args: "0".repeat(12),
+        run: None,
         when_over,
     }
 }
@@ -67,7 +68,7 @@ fn only_old_live_executions_with_our_marker_and_namespace_are_judged() {
 
 #[test]
 fn only_what_nobody_wants_is_an_orphan() {
-    let alive = WorkflowState::Alive { started_at: None, deadline: None };
+    let alive = WorkflowState::Alive { started_at: None, deadline: None, server_time: None };
     for (state, stop, exit_handler) in [
         (alive, "wanted", "wanted"),
         (WorkflowState::Over, "orphan", "wanted"),

@@ -183,6 +183,7 @@ fn marked(uid: &str, execution_key: &str) -> String {
         attempt: 0,
         predecessor: None,
         args: "0".repeat(12),
+        run: None,
         when_over: WhenOver::Stop,
     };
     marker.describe(None)

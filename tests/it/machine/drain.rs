@@ -12,7 +12,7 @@ use super::world::{World, message, phase, task, with};
 use awf_aws::protocol::Phase;
 
 const SECOND: Duration = Duration::from_secs(1);
-const ALIVE: WorkflowState = WorkflowState::Alive { started_at: Some(World::START), deadline: None };
+const ALIVE: WorkflowState = WorkflowState::Alive { started_at: Some(World::START), deadline: None, server_time: None };
 
 /// A world with Kubernetes in it, and so many nodes that run.
 fn running(nodes: usize) -> World {
@@ -247,4 +247,20 @@ fn a_stop_that_does_not_find_what_was_just_started_is_sent_again() {
     w.pass(2 * SECOND);
     assert_eq!(w.executions[0].status, Status::Stopping);
     assert!(w.machine.drained());
+}
+
+#[test]
+fn a_time_out_that_strikes_before_the_process_must_end_is_awaited_and_its_execution_stopped() {
+    for (after, awaited) in [(5, true), (21, true), (24, false)] {
+        let mut w = World::new();
+        w.ask(&with(task("a", 0), |e| e.timeout = Some(600 * SECOND)));
+        w.pass((600 - after) * SECOND);
+        w.handle(Event::Drain);
+        assert_eq!(w.machine.drained(), !awaited, "{after} s before the time-out");
+        if awaited {
+            w.pass((after + 1) * SECOND);
+            assert!(w.machine.drained());
+            assert_eq!(w.executions[0].status, Status::Stopping, "{after} s before the time-out");
+        }
+    }
 }

@@ -330,7 +330,11 @@ fn a_node_that_waits_too_long_never_starts() {
 #[test]
 fn when_the_workflow_is_over_executions_are_stopped_and_nodes_fail_without_requeue() {
     let mut w = World::with(Settings { kubernetes: true, pod_born: World::START, ..Settings::default() });
-    w.handle(Event::WorkflowObserved(WorkflowState::Alive { started_at: Some(World::START), deadline: None }));
+    w.handle(Event::WorkflowObserved(WorkflowState::Alive {
+        started_at: Some(World::START),
+        deadline: None,
+        server_time: None,
+    }));
     w.ask(&task("a", 0));
     w.ask(&task("wf.onExit", 0));
     w.handle(Event::WorkflowObserved(WorkflowState::Over));

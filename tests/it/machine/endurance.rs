@@ -6,7 +6,7 @@ use awf_aws::{
     input::{Action, OnStop},
     pipelines::{CallErrorKind, Status},
     protocol::Phase,
-    workflow::{Event, Settings, WorkflowState},
+    workflow::{Event, Note, Settings, WorkflowState},
 };
 
 use super::stops::stop;
@@ -117,7 +117,11 @@ fn a_date_of_whole_seconds_does_not_multiply_the_time_outs_timers() {
 #[test]
 fn an_end_that_is_being_explained_is_told_although_the_workflow_is_over() {
     let mut w = World::with(Settings { kubernetes: true, pod_born: World::START, ..Settings::default() });
-    w.handle(Event::WorkflowObserved(WorkflowState::Alive { started_at: Some(World::START), deadline: None }));
+    w.handle(Event::WorkflowObserved(WorkflowState::Alive {
+        started_at: Some(World::START),
+        deadline: None,
+        server_time: None,
+    }));
     w.ask(&task("a", 0));
     w.pass(10 * SECOND);
     w.silent = vec!["ListPipelineExecutionSteps"];
@@ -317,4 +321,23 @@ fn stops_that_are_denied_for_long_leave_the_pace_to_others() {
     w.calls.clear();
     w.pass(60 * MINUTE);
     assert!((10..25).contains(&w.count("StopPipelineExecution")), "{} tries", w.count("StopPipelineExecution"));
+}
+
+#[test]
+fn one_node_too_many_waits_until_another_has_ended_and_the_log_says_so_once() {
+    let mut w = World::with(Settings { pod_born: World::START, max_nodes: 2, ..Settings::default() });
+    w.ask(&task("a", 0));
+    w.ask(&task("b", 0));
+    for _ in 0..3 {
+        assert_eq!(phase(&w.ask(&task("c", 0))), None, "a free poll");
+    }
+    let told =
+        |w: &World| w.notes.iter().filter(|n| matches!(n, Note::Warning { text } if text.contains("2 nodes"))).count();
+    assert_eq!(told(&w), 1);
+    w.end(0, Status::Succeeded);
+    w.pass(MINUTE);
+    assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Succeeded));
+    assert_eq!(phase(&w.ask(&task("c", 0))), Some(Phase::Running), "ended nodes do not count");
+    w.ask(&task("d", 0));
+    assert_eq!(told(&w), 2, "and again when it happens again");
 }

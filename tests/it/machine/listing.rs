@@ -17,7 +17,7 @@ use super::{
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const LIST: &str = "ListPipelineExecutions";
-const ALIVE: WorkflowState = WorkflowState::Alive { started_at: Some(World::START), deadline: None };
+const ALIVE: WorkflowState = WorkflowState::Alive { started_at: Some(World::START), deadline: None, server_time: None };
 
 /// An execution that an earlier process has started a moment ago, and that no list shows yet.
 fn started_unlisted() -> (World, Execution) {

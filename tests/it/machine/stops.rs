@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use awf_aws::{
     input::{Action, Task},
-    pipelines::{CallErrorKind, PipelineSummary, Status, Time},
+    pipelines::{Call, CallErrorKind, PipelineSummary, Status, Time},
     protocol::Phase,
     workflow::{Settings, WorkflowState},
 };
 
-use super::world::{World, message, phase, task};
+use super::world::{World, message, phase, task, with};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -77,7 +77,7 @@ fn a_stop_of_everything_finds_what_runs_of_pipelines_that_no_node_has_named() {
 
 #[test]
 fn a_pipeline_that_ran_last_before_the_workflow_was_created_is_not_listed() {
-    let mut w = stop_elsewhere(Some(World::START.minus(Duration::from_secs(300))));
+    let mut w = stop_elsewhere(Some(World::START.minus(Duration::from_secs(20 * 60))));
     w.calls.clear();
     w.ask(&stop(None, None));
     assert_eq!(w.count("ListPipelineExecutions"), 1, "its own");
@@ -105,7 +105,7 @@ fn a_stop_of_everything_waits_out_trouble_and_says_when_pipelines_may_not_be_lis
 fn stops_that_wait_for_the_pace_are_not_given_up() {
     let kubernetes = Settings { kubernetes: true, pod_born: World::START, ..Settings::default() };
     let mut w = World::with(Settings { stop_wait: MINUTE, ..kubernetes });
-    w.workflow = Some(WorkflowState::Alive { started_at: Some(World::START), deadline: None });
+    w.workflow = Some(WorkflowState::Alive { started_at: Some(World::START), deadline: None, server_time: None });
     let nodes: Vec<Task> = (0..240).map(|n| task(&format!("n{n}"), 0)).collect();
     for node in &nodes {
         w.send(node);
@@ -137,7 +137,7 @@ fn stops_that_wait_for_the_pace_are_not_given_up() {
 #[test]
 fn stops_that_nobody_answers_are_given_up_however_many_repeat() {
     let mut w = World::with(Settings { kubernetes: true, pod_born: World::START, ..Settings::default() });
-    w.workflow = Some(WorkflowState::Alive { started_at: Some(World::START), deadline: None });
+    w.workflow = Some(WorkflowState::Alive { started_at: Some(World::START), deadline: None, server_time: None });
     for n in 0..60 {
         w.send(&task(&format!("n{n}"), 0));
     }
@@ -160,4 +160,37 @@ fn nothing_to_stop_is_a_success() {
     let reply = w.ask(&stop(None, None));
     assert_eq!(phase(&reply), Some(Phase::Succeeded));
     assert_eq!(message(&reply), "nothing to stop");
+}
+
+#[test]
+fn a_stop_that_was_taken_and_has_no_effect_is_sent_under_another_token() {
+    let mut w = World::new();
+    w.ask(&with(task("a", 0), |e| e.timeout = Some(Duration::from_secs(600))));
+    // The service takes this process's first stop for a repeat of one that it knows, from before a revival.
+    w.ignored_stops = 1;
+    w.pass(Duration::from_secs(640));
+    let tokens: Vec<&String> = w
+        .calls
+        .iter()
+        .filter_map(|c| if let Call::StopExecution { token, .. } = c { Some(token) } else { None })
+        .collect();
+    assert_eq!(tokens.len(), 2, "{tokens:?}");
+    assert_ne!(tokens[0], tokens[1]);
+    assert_eq!(w.executions[0].status, Status::Stopping);
+}
+
+#[test]
+fn an_execution_whose_arn_is_spelled_in_other_case_is_the_same() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.restart();
+    let lower = w.executions[0].arn.to_ascii_lowercase();
+    assert_ne!(lower, w.executions[0].arn);
+    let attached = with(task("b", 0), |e| e.attach = Some(lower.clone()));
+    w.ask(&attached);
+    w.ask(&task("a", 0));
+    w.pass(Duration::from_secs(10));
+    assert_eq!(w.machine.live().len(), 1, "one execution, not two");
+    assert_eq!(phase(&w.ask(&stop(None, Some(lower)))), Some(Phase::Running));
+    assert_eq!(w.executions[0].status, Status::Stopping);
 }

@@ -71,7 +71,11 @@ fn a_start_that_waited_long_is_preceded_by_a_fresh_listing() {
 fn what_waits_for_the_pace_never_starts_once_the_workflow_is_over() {
     let mut w = World::with(Settings { pod_born: World::START, kubernetes: true, ..Settings::default() });
     w.send(&task("first", 0));
-    w.handle(Event::WorkflowObserved(WorkflowState::Alive { started_at: Some(World::START), deadline: None }));
+    w.handle(Event::WorkflowObserved(WorkflowState::Alive {
+        started_at: Some(World::START),
+        deadline: None,
+        server_time: None,
+    }));
     for n in 0..100 {
         w.send(&task(&format!("n{n}"), 0));
     }

@@ -13,7 +13,7 @@ use super::world::{World, message, phase, task, with};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-const ALIVE: WorkflowState = WorkflowState::Alive { started_at: Some(World::START), deadline: None };
+const ALIVE: WorkflowState = WorkflowState::Alive { started_at: Some(World::START), deadline: None, server_time: None };
 
 fn world() -> World {
     World::with(Settings { kubernetes: true, pod_born: World::START, ..Settings::default() })
@@ -61,7 +61,8 @@ fn nobody_is_asked_while_nothing_lives_or_waits() {
 fn a_deadline_that_passed_is_not_a_reason_to_ask_without_pause() {
     let mut w = world();
     let deadline = World::START.plus(5 * MINUTE);
-    w.workflow = Some(WorkflowState::Alive { started_at: Some(World::START), deadline: Some(deadline) });
+    w.workflow =
+        Some(WorkflowState::Alive { started_at: Some(World::START), deadline: Some(deadline), server_time: None });
     w.ask(&task("a", 0));
     w.pass(4 * MINUTE);
     assert_eq!(w.executions[0].status, Status::Executing);

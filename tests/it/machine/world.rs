@@ -78,6 +78,8 @@ pub struct World {
     /// AWS's clock less the pod's, and the API server's less the pod's, in milliseconds.
     pub aws_ahead: i64,
     pub kubernetes_ahead: i64,
+    /// So many stops are taken without effect.
+    pub ignored_stops: usize,
     /// Operations whose calls are not answered.
     pub silent: Vec<&'static str>,
     /// Whether lists bring the time of the last change; SageMaker's do not.
@@ -123,6 +125,7 @@ impl World {
             deny_starts: None,
             aws_ahead: 0,
             kubernetes_ahead: 0,
+            ignored_stops: 0,
             silent: vec![],
             lists_say_when: true,
             account: ACCOUNT.into(),
@@ -198,7 +201,7 @@ impl World {
                     Command::WakeAt(at) => self.alarm = Some(at),
                     Command::AskKubernetes => {
                         self.asked.push(self.now);
-                        events.extend(self.workflow.map(Event::WorkflowObserved));
+                        events.extend(self.workflow.map(|state| Event::WorkflowObserved(self.dated(state))));
                     }
                     Command::Note(note) => self.notes.push(note),
                 }
@@ -208,6 +211,17 @@ impl World {
 
     pub fn aws_now(&self) -> Time {
         Time(self.now.0 + self.aws_ahead)
+    }
+
+    /// What Kubernetes says, with its own clock's time.
+    fn dated(&self, state: WorkflowState) -> WorkflowState {
+        match state {
+            WorkflowState::Alive { started_at, deadline, .. } => {
+                let now = Time((self.now.0 + self.kubernetes_ahead) / 1000 * 1000);
+                WorkflowState::Alive { started_at, deadline, server_time: Some(now) }
+            }
+            state => state,
+        }
     }
 
     /// AWS's clock in the header `Date`: whole seconds.
@@ -243,7 +257,7 @@ impl World {
                 definition: self.definition.clone(),
             }),
             Call::StartExecution(start) => CallReply::Started { arn: self.start(start) },
-            Call::DescribeExecution { arn } => match self.executions.iter().find(|e| e.arn == *arn) {
+            Call::DescribeExecution { arn } => match self.executions.iter().find(|e| e.arn.eq_ignore_ascii_case(arn)) {
                 Some(execution) => CallReply::Execution(execution.clone()),
                 None => return Err(error(CallErrorKind::NotFound)),
             },
@@ -263,7 +277,11 @@ impl World {
             Call::ListSteps { .. } => CallReply::Steps { page: self.steps.clone(), next_token: None },
             Call::StopExecution { arn, .. } => {
                 let now = self.aws_now();
-                let execution = self.executions.iter_mut().find(|e| e.arn == *arn).unwrap();
+                let execution = self.executions.iter_mut().find(|e| e.arn.eq_ignore_ascii_case(arn)).unwrap();
+                if self.ignored_stops > 0 {
+                    self.ignored_stops -= 1;
+                    return Ok(CallReply::Stopping);
+                }
                 if !execution.status.is_live() {
                     return Err(error(CallErrorKind::Invalid));
                 }
@@ -348,6 +366,13 @@ impl World {
         let (call, operation) = self.unanswered.remove(number);
         let result = self.answer(&operation);
         self.handle(Event::CallEnded { call, ended: CallEnded { result, server_time: Some(self.server_time()) } });
+    }
+
+    /// The same, with an answer that was dated long ago.
+    pub fn answer_open_dated(&mut self, number: usize, dated: Time) {
+        let (call, operation) = self.unanswered.remove(number);
+        let result = self.answer(&operation);
+        self.handle(Event::CallEnded { call, ended: CallEnded { result, server_time: Some(dated) } });
     }
 
     /// Who called an operation, in order.

@@ -184,7 +184,7 @@ impl World {
             return WorkflowState::Over;
         }
         let deadline = self.plan.workflows[number].deadline.map(|d| workflow.started_at.plus(d));
-        WorkflowState::Alive { started_at: Some(workflow.started_at), deadline }
+        WorkflowState::Alive { started_at: Some(workflow.started_at), deadline, server_time: None }
     }
 
     /// Whether the workflow's own deadline has passed.

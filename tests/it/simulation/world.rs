@@ -154,7 +154,7 @@ impl World {
     /// Starts what some nodes attach to: another workflow's execution.
     fn start_elsewhere(&mut self) -> String {
         let theirs = Task { workflow: WorkflowId { uid: "elsewhere".into(), ..task("", 0).workflow }, ..task("", 0) };
-        let marker = Marker::of(&theirs, &Key::of_execution(&theirs), None, "-");
+        let marker = Marker::of(&theirs, &Key::of_execution(&theirs), None, "-", None);
         let start = StartExecution {
             pipeline: ELSEWHERE.to_owned(),
             token: "e".repeat(64),
