@@ -49,6 +49,7 @@ mod requests;
 pub mod run;
 mod sabotage;
 mod searching;
+mod settings;
 mod start_outcome;
 mod starting;
 mod steps;
@@ -59,6 +60,7 @@ mod watch;
 pub use definition::{PipelineDigest, rfc3339};
 #[doc(hidden)]
 pub use sabotage::Sabotage;
+pub use settings::Settings;
 
 use clocks::Clock;
 use identity::Key;
@@ -170,48 +172,6 @@ pub enum Note {
 pub struct LiveExecution {
     pub arn: String,
     pub stopping: bool,
-}
-
-/// What the machine needs to know besides its events. All durations have the defaults of the command line's flags.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub reply_timeout: Duration,
-    pub poll_min: Duration,
-    pub poll_max: Duration,
-    pub stop_wait: Duration,
-    pub denied_grace: Duration,
-    pub max_running_per_workflow: Option<usize>,
-    /// Open nodes held at once before further ones get free polls.
-    pub max_nodes: usize,
-    /// When this run of the workflow began as far as the pod can tell: the token file's age, or the process's.
-    pub pod_born: Time,
-    /// Whether [`Command::AskKubernetes`] is answered at all.
-    pub kubernetes: bool,
-    pub workflow_check_interval: Duration,
-    /// So long after [`Event::Drain`] the process ends at the latest.
-    pub shutdown_grace: Duration,
-    /// Breaks the machine on purpose, in debug builds only.
-    #[doc(hidden)]
-    pub sabotage: Option<Sabotage>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            reply_timeout: Duration::from_secs(1),
-            poll_min: Duration::from_secs(5),
-            poll_max: Duration::from_secs(30),
-            stop_wait: Duration::from_secs(600),
-            denied_grace: Duration::from_secs(120),
-            max_running_per_workflow: None,
-            max_nodes: 20_000,
-            pod_born: Time(0),
-            kubernetes: false,
-            workflow_check_interval: Duration::from_secs(60),
-            shutdown_grace: Duration::from_secs(25),
-            sabotage: None,
-        }
-    }
 }
 
 /// The machine of one workflow.

@@ -19,7 +19,7 @@ pub(super) const RETRY_MOST: Duration = Duration::from_secs(15);
 /// Without knowing when the workflow was created, the listing stops after so many pages.
 const PAGES_WITHOUT_START: usize = 20;
 /// A new execution may be absent from lists for so long.
-const LISTS_LAG: Duration = Duration::from_secs(60);
+pub(super) const LISTS_LAG: Duration = Duration::from_secs(60);
 /// After so many failed tries in a row others need not wait for a listing.
 const TRIES: u32 = 5;
 /// A renewed listing goes back this far before the one that it renews.

@@ -10,6 +10,7 @@ use crate::{
 use super::{
     Command, Machine, Note, Priority, Purpose, Sabotage, Timer,
     identity::{Key, Marker, arn_key},
+    listing::LISTS_LAG,
     node::{EndStage, Missing, Stage, Trouble},
     pipeline::{Listing, Round},
     poll_plan::{self, Plan},
@@ -55,6 +56,29 @@ impl Machine {
     /// An execution's ARN as AWS spells it.
     pub(super) fn spelled(&self, arn: &Arc<str>) -> String {
         self.executions.get(arn).map_or_else(|| arn.to_string(), |t| t.execution.arn.clone())
+    }
+
+    /// An execution is asked after, and stopped, by the client of the newest attempt that follows it: a role that was
+    /// changed between two attempts was changed for a reason.
+    pub(super) fn hand_over(&mut self, key: Key, number: u32, arn: &Arc<str>) {
+        let Some(family) = self.families.get(&key) else { return };
+        let Some(attempt) = family.attempts.get(&number) else { return };
+        let (to, newest) = (attempt.pipeline, family.attempts.keys().next_back() == Some(&number));
+        let Some(tracked) = self.executions.get(arn).filter(|t| t.key == key && newest && t.pipeline != to) else {
+            return;
+        };
+        let (from, due) = (tracked.pipeline, tracked.due);
+        self.take_from_due(from, arn);
+        let was_live = self.pipelines.get_mut(from).is_some_and(|p| p.live.remove(arn));
+        if let Some(tracked) = self.executions.get_mut(arn) {
+            tracked.pipeline = to;
+        }
+        if let Some(p) = self.pipelines.get_mut(to).filter(|_| was_live) {
+            p.live.insert(arn.clone());
+        }
+        if let Some(at) = due {
+            self.look_at(arn, at);
+        }
     }
 
     /// Describes one execution, unless that is under way.
@@ -208,13 +232,19 @@ impl Machine {
     /// Takes in what a describe or a list says of a known execution.
     pub(super) fn observe(&mut self, arn: &Arc<str>, execution: Execution, described: bool) {
         let now = self.now;
+        let believes = self.sabotaged(Sabotage::BelievesStaleLists);
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let was_live = tracked.execution.status.is_live();
+        let goes_back = rank(&execution.status) < rank(&tracked.execution.status);
         let was_seen = tracked.seen.replace(now).is_some();
         tracked.trouble = None;
         tracked.missing = None;
         tracked.gone = None;
         let live = execution.status.is_live();
+        if !described && goes_back && !believes {
+            self.distrust(arn);
+            return;
+        }
         let same = tracked.execution.status == execution.status;
         tracked.execution.arn = execution.arn;
         tracked.execution.status = execution.status;
@@ -272,6 +302,20 @@ impl Machine {
             self.family_looks(arn);
         } else {
             self.followers_look(arn);
+        }
+    }
+
+    /// Lists lag: what one shows of an earlier moment undoes nothing. Only a describe tells of a revival, and for that it
+    /// is asked once lists have had the time to show the end.
+    fn distrust(&mut self, arn: &Arc<str>) {
+        let server_now = self.server_now();
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        let ended = tracked.execution.modified.is_some_and(|end| server_now.since(end) < LISTS_LAG);
+        if tracked.execution.status.is_live() {
+            self.look_later(arn);
+        } else if !ended && tracked.end != EndStage::Seen {
+            tracked.end = EndStage::Seen;
+            self.describe(arn);
         }
     }
 
@@ -429,5 +473,14 @@ impl Machine {
     fn outlived(&self, timeout: Option<Duration>, execution: &Execution) -> bool {
         let ran = execution.modified.zip(execution.created).map(|(end, start)| end.since(start));
         execution.status == Status::Stopped && timeout.zip(ran).is_some_and(|(timeout, ran)| ran >= timeout)
+    }
+}
+
+/// How far on its way an execution is.
+fn rank(status: &Status) -> u8 {
+    match status {
+        Status::Executing | Status::Unknown(_) => 0,
+        Status::Stopping => 1,
+        Status::Stopped | Status::Failed | Status::Succeeded | Status::CompletedWithFailures => 2,
     }
 }

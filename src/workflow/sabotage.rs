@@ -54,11 +54,13 @@ pub enum Sabotage {
     StopTokenForEver,
     /// The workflow's creation is believed to the minute when earlier executions are listed.
     CreatedToTheSecond,
+    /// What a list shows is believed although a describe has shown a later status.
+    BelievesStaleLists,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::TokenWithoutAttempt,
         Self::TokenWithoutPredecessor,
         Self::TokenOfTheMoment,
@@ -80,6 +82,7 @@ impl Sabotage {
         Self::KeepsSteps,
         Self::StopTokenForEver,
         Self::CreatedToTheSecond,
+        Self::BelievesStaleLists,
     ];
 }
 

@@ -220,29 +220,6 @@ impl Machine {
         }
     }
 
-    /// An execution is asked after, and stopped, by the client of the newest attempt that follows it: a role that was
-    /// changed between two attempts was changed for a reason.
-    fn hand_over(&mut self, key: Key, number: u32, arn: &Arc<str>) {
-        let Some(family) = self.families.get(&key) else { return };
-        let Some(attempt) = family.attempts.get(&number) else { return };
-        let (to, newest) = (attempt.pipeline, family.attempts.keys().next_back() == Some(&number));
-        let Some(tracked) = self.executions.get(arn).filter(|t| t.key == key && newest && t.pipeline != to) else {
-            return;
-        };
-        let (from, due) = (tracked.pipeline, tracked.due);
-        self.take_from_due(from, arn);
-        let was_live = self.pipelines.get_mut(from).is_some_and(|p| p.live.remove(arn));
-        if let Some(tracked) = self.executions.get_mut(arn) {
-            tracked.pipeline = to;
-        }
-        if let Some(p) = self.pipelines.get_mut(to).filter(|_| was_live) {
-            p.live.insert(arn.clone());
-        }
-        if let Some(at) = due {
-            self.look_at(arn, at);
-        }
-    }
-
     /// An earlier attempt's execution may have been revived in the console: look once more before starting another.
     fn recheck(&mut self, key: Key, number: u32, arn: &Arc<str>, predecessor: Option<Arc<str>>) {
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };

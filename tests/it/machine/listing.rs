@@ -6,7 +6,7 @@ use awf_aws::{
     input::Task,
     pipelines::{Call, CallErrorKind, Execution, PipelineSummary, Status},
     protocol::Phase,
-    workflow::{Event, Settings, WorkflowState},
+    workflow::{Event, Note, Settings, WorkflowState},
 };
 
 use super::{
@@ -283,4 +283,27 @@ fn lists_that_were_denied_for_a_while_are_used_again() {
     w.pass(5 * MINUTE);
     let (lists, describes) = (w.count(LIST), w.count("DescribePipelineExecution"));
     assert!(lists > 5 && describes == 0, "{lists} lists, {describes} describes");
+}
+
+#[test]
+fn a_list_that_lags_behind_a_describe_undoes_no_end() {
+    let mut w = World::new();
+    for n in 0..12 {
+        w.ask(&task(&format!("n{n}"), 0));
+    }
+    w.pass(MINUTE);
+    let before = w.executions[0].clone();
+    w.end(0, Status::Failed);
+    let ended = w.executions[0].clone();
+    w.pass(MINUTE);
+    assert_eq!(phase(&w.ask(&task("n0", 0))), Some(Phase::Failed));
+    let finished = |w: &World| w.notes.iter().filter(|n| matches!(n, Note::ExecutionFinished { .. })).count();
+    assert_eq!(finished(&w), 1);
+    // Lists still show it as it was; a describe would not.
+    w.stale = Some((0, before));
+    w.pass(20 * SECOND);
+    assert!(w.machine.live().iter().all(|e| e.arn != ended.arn), "it is not live again");
+    w.stale = None;
+    w.pass(5 * MINUTE);
+    assert_eq!(finished(&w), 1, "its end is noted once");
 }

@@ -78,6 +78,8 @@ pub struct World {
     /// AWS's clock less the pod's, and the API server's less the pod's, in milliseconds.
     pub aws_ahead: i64,
     pub kubernetes_ahead: i64,
+    /// What lists show instead of the n-th execution.
+    pub stale: Option<(usize, Execution)>,
     /// So many stops are taken without effect.
     pub ignored_stops: usize,
     /// Operations whose calls are not answered.
@@ -126,6 +128,7 @@ impl World {
             aws_ahead: 0,
             kubernetes_ahead: 0,
             ignored_stops: 0,
+            stale: None,
             silent: vec![],
             lists_say_when: true,
             account: ACCOUNT.into(),
@@ -264,7 +267,11 @@ impl World {
             Call::ListPipelines { .. } => CallReply::Pipelines { page: self.pipelines.clone(), next_token: None },
             Call::ListExecutions { pipeline, next_token, created_after } => {
                 let from: usize = next_token.as_deref().map_or(0, |t| t.parse().unwrap());
-                let mut all: Vec<Execution> = self.executions.iter().rev().cloned().collect();
+                let mut all = self.executions.clone();
+                if let Some((number, earlier)) = &self.stale {
+                    all[*number] = earlier.clone();
+                }
+                all.reverse();
                 all.retain(|e| e.arn.contains(&format!("/{}/", name(pipeline))));
                 all.retain(|e| created_after.is_none_or(|after| e.created.unwrap() >= after));
                 let mut page: Vec<Execution> = all.iter().skip(from).take(100).cloned().collect();
