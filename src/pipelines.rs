@@ -201,6 +201,10 @@ pub struct Execution {
     pub modified: Option<Time>,
     pub description: Option<String>,
     pub failure_reason: Option<String>,
+    /// The Studio user profile that started it (`CreatedBy.UserProfileArn`), which is never a plugin's. The role that started
+    /// an execution is not told: "IAM Identity details are associated with model package groups, model packages, and project
+    /// entities only" (the service's model, UserContext).
+    pub started_by: Option<String>,
 }
 
 /// One step of an execution.

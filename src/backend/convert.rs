@@ -53,6 +53,7 @@ pub fn execution(asked: String, out: DescribePipelineExecutionOutput) -> Executi
         modified: time(out.last_modified_time),
         description: text(out.pipeline_execution_description),
         failure_reason: text(out.failure_reason),
+        started_by: text(out.created_by.and_then(|user| user.user_profile_arn)),
     }
 }
 
@@ -65,6 +66,7 @@ pub fn summary(line: PipelineExecutionSummary) -> Option<Execution> {
         modified: None,
         description: text(line.pipeline_execution_description),
         failure_reason: text(line.pipeline_execution_failure_reason),
+        started_by: None,
     })
 }
 

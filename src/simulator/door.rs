@@ -184,6 +184,7 @@ fn execution(json: &Value) -> Execution {
         modified: at(json, "LastModifiedTime"),
         description: text(json, "PipelineExecutionDescription"),
         failure_reason: text(json, "FailureReason").or_else(|| text(json, "PipelineExecutionFailureReason")),
+        started_by: json.get("CreatedBy").and_then(|user| text(user, "UserProfileArn")),
     }
 }
 

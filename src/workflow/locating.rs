@@ -237,6 +237,7 @@ impl Machine {
             modified: None,
             description: None,
             failure_reason: None,
+            started_by: None,
         };
         self.track(key, attempt, pipeline, execution, None);
         if let Some(tracked) = self.executions.get_mut(&known) {
@@ -296,6 +297,7 @@ impl Machine {
             when_over: WhenOver::Leave,
             run: None,
             witnessed,
+            stranger: None,
             foreign: false,
             attached: BTreeSet::new(),
             execution,

@@ -316,6 +316,8 @@ pub struct Tracked {
     pub run: Option<Time>,
     /// This process has seen it execute: whatever it ends as, it ends in this run.
     pub witnessed: bool,
+    /// Whoever started it instead of us, although it carries our marker; told once.
+    pub stranger: Option<String>,
     /// Known only because a task named its ARN: nothing says yet that this workflow started it.
     pub foreign: bool,
     /// Nodes that were attached to it by its ARN, under whatever key.
@@ -347,6 +349,14 @@ pub struct Tracked {
     pub stop_series: u32,
     /// When it was first seen to be stopping.
     pub stop_began: Option<Time>,
+}
+
+impl Tracked {
+    /// What its node is told of a marker that is not ours.
+    pub fn warning(&self) -> Option<String> {
+        let who = self.stranger.as_deref()?.rsplit('/').next()?;
+        Some(format!("its marker is this node's, but {} started it in Studio", report::fit(who, 63)))
+    }
 }
 
 /// What of an ended execution is known.

@@ -255,6 +255,8 @@ impl Machine {
             tracked.run = marker.run;
         }
         tracked.execution.created = execution.created.or(tracked.execution.created);
+        let stranger = execution.started_by.filter(|_| !tracked.foreign && tracked.stranger.is_none());
+        tracked.stranger = tracked.stranger.take().or(stranger.clone());
         // Lists do not say when a status changed: what was known belongs to the status before.
         let unchanged = described || same;
         tracked.execution.modified = execution.modified.or(tracked.execution.modified.filter(|_| unchanged));
@@ -274,6 +276,10 @@ impl Machine {
             tracked.execution.failure_reason = execution.failure_reason;
         }
         let number = tracked.pipeline;
+        if let Some(who) = stranger {
+            self.warn(format!("{arn} carries this workflow's marker, but {who} started it, not this plugin"));
+        }
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
         if live {
             tracked.end = EndStage::Live;
             if let Some(p) = self.pipelines.get_mut(number) {

@@ -15,7 +15,7 @@ use crate::{
 use super::{
     Command, Machine, Priority, RequestId, Sabotage,
     identity::{Key, execution_id},
-    node::{Attempt, Desk, Family, NodeRef, Rules, Stage, StopNode, StopScope, Trouble, Validation, View},
+    node::{Attempt, Desk, Family, NodeRef, Rules, Stage, StopNode, StopScope, Tracked, Trouble, Validation, View},
     report,
     starting::max_running,
 };
@@ -299,7 +299,11 @@ impl Machine {
                 self.view_unknown(attempt, &format!("looking for an execution that may have started: {text}"))
             }
         };
-        if let Some(warning) = attempt.warning.as_deref().filter(|_| view.phase.is_some()) {
+        let stranger = match &attempt.stage {
+            Stage::Following(arn) => self.executions.get(arn).and_then(Tracked::warning),
+            _ => None,
+        };
+        if let Some(warning) = stranger.as_deref().or(attempt.warning.as_deref()).filter(|_| view.phase.is_some()) {
             view.message = format!("{}; warning: {warning}", view.message);
         }
         view
@@ -391,11 +395,12 @@ impl Machine {
             }
         });
         self.queue.leave(key, number);
+        let stranger = arn.and_then(|arn| self.executions.get(arn)).and_then(Tracked::warning);
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
         if matches!(attempt.stage, Stage::Ended(_)) {
             return;
         }
-        let text = match attempt.warning.take() {
+        let text = match stranger.or(attempt.warning.take()) {
             Some(warning) => {
                 let room = report::MESSAGE_MAX.saturating_sub(warning.len() + "; warning: ".len());
                 format!("{}; warning: {warning}", report::fit(text, room))

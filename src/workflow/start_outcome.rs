@@ -69,6 +69,7 @@ impl Machine {
                 modified: None,
                 description: None,
                 failure_reason: None,
+                started_by: None,
             };
             self.track(key, number, pipeline, execution, None);
             self.out.push(super::Command::Note(Note::ExecutionStarted { arn: spelled }));

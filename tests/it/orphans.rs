@@ -45,6 +45,7 @@ fn execution(status: Status, age: Duration, description: Option<String>) -> Exec
         modified: None,
         description,
         failure_reason: None,
+        started_by: None,
     }
 }
 

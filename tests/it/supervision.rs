@@ -83,6 +83,7 @@ fn running(call: Call) -> CallReply {
             modified: None,
             description: None,
             failure_reason: None,
+            started_by: None,
         }),
         Call::ListSteps { .. } => CallReply::Steps { page: Vec::new(), next_token: None },
         other => panic!("unexpected {other:?}"),

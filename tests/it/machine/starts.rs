@@ -299,3 +299,22 @@ fn a_mock_answers_without_aws() {
     assert_eq!((phase(&reply), reply.requeue.as_deref()), (Some(Phase::Running), Some("1m0s")));
     assert!(w.calls.is_empty());
 }
+
+#[test]
+fn a_forged_marker_is_followed_and_told_of_when_sagemaker_says_who_started_the_execution() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.executions[0].started_by = Some("arn:aws:sagemaker:us-west-2:100000000002:user-profile/d-1/mallory".into());
+    w.restart();
+    w.ask(&task("a", 0));
+    w.pass(20 * SECOND);
+    w.ask(&task("a", 0));
+    let told = message(&w.ask(&task("a", 0)));
+    assert!(told.contains("its marker is this node's, but mallory started it in Studio"), "{told}");
+    w.end(0, Status::Succeeded);
+    w.pass(60 * SECOND);
+    assert!(message(&w.ask(&task("a", 0))).contains("mallory"), "also in the end");
+    let warned =
+        |n: &&Note| matches!(n, Note::Warning { text } if text.contains("user-profile/d-1/mallory started it"));
+    assert_eq!(w.notes.iter().filter(warned).count(), 1);
+}

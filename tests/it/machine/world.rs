@@ -316,6 +316,7 @@ impl World {
             modified: Some(self.aws_now()),
             description: Some(start.description.clone()),
             failure_reason: None,
+            started_by: None,
         });
         arn
     }

@@ -166,7 +166,8 @@ async fn an_execution_with_missing_members_counts_as_running() {
 async fn every_status_word_is_kept() {
     for word in ["Executing", "Stopping", "Stopped", "Failed", "Succeeded", "CompletedWithFailures", "Hibernating"] {
         let body = json!({ "PipelineExecutionArn": EXECUTION, "PipelineExecutionStatus": word, "FailureReason": "why",
-                           "CreationTime": 1.5, "LastModifiedTime": 2, "PipelineExecutionDescription": "d" });
+                           "CreationTime": 1.5, "LastModifiedTime": 2, "PipelineExecutionDescription": "d",
+                           "CreatedBy": { "UserProfileArn": "arn:profile/d-1/me" } });
         let stub = Stub::always(answer(200, body.to_string())).await;
         let call = Call::DescribeExecution { arn: EXECUTION.into() };
         let CallReply::Execution(execution) = reply(&stub, call).await else { panic!("an execution was asked for") };
@@ -174,6 +175,7 @@ async fn every_status_word_is_kept() {
         assert_eq!(execution.status.as_str(), word);
         assert_eq!((execution.created, execution.modified), (Some(Time(1500)), Some(Time(2000))));
         assert_eq!(execution.failure_reason.as_deref(), Some("why"));
+        assert_eq!(execution.started_by.as_deref(), Some("arn:profile/d-1/me"));
     }
 }
 
