@@ -50,6 +50,7 @@ pub mod run;
 mod sabotage;
 mod searching;
 mod settings;
+pub mod siblings;
 mod start_outcome;
 mod starting;
 mod steps;
@@ -69,6 +70,7 @@ use pace::{Outbox, Priority, Waiting};
 use pipeline::{Client, Pipeline};
 use queue::StartQueue;
 use run::{Beginning, RunKnown};
+use siblings::Siblings;
 use survey::Survey;
 use watch::Watch;
 
@@ -209,6 +211,7 @@ pub struct Machine {
     /// Why nothing more is started.
     closed: Option<Closed>,
     run: RunKnown,
+    siblings: Siblings,
     first_event: Option<Time>,
     watch: Watch,
     /// Stops that have never left, and when one last waited so.
@@ -310,6 +313,7 @@ impl Machine {
             draining: None,
             closed: None,
             run,
+            siblings: Siblings::default(),
             first_event: None,
             watch: Watch::default(),
             first_stops: HashSet::new(),

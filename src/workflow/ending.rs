@@ -39,7 +39,14 @@ impl Machine {
 
     /// The sentence for a node whose time was up before it could start.
     pub(super) fn timed_out_waiting(&mut self, key: Key, number: u32) -> Option<String> {
-        self.time_is_up(key, number).map(|timeout| format!("timed out after {timeout} before it could start"))
+        let attempt = self.attempt(key, number)?;
+        let (asked, group, timeout) = (attempt.desk.asked_since, attempt.rules.group, attempt.rules.timeout?);
+        let at = self.waits_since(group, number, asked, timeout).plus(timeout);
+        if self.now < at {
+            self.wake_node(NodeRef::Execute(key, number), at);
+            return None;
+        }
+        Some(format!("timed out after {} before it could start", spoken(timeout)))
     }
 
     /// The sentence for a node whose time was up before its past was known.

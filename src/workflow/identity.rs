@@ -9,7 +9,7 @@ use crate::{
     pipelines::{Status, Time},
 };
 
-use super::run::Run;
+use super::{run::Run, siblings::Group};
 
 /// SageMaker's limit of a description (model sagemaker/2017-07-24, PipelineExecutionDescription).
 const DESCRIPTION_MAX: usize = 3072;
@@ -55,6 +55,11 @@ impl Key {
         let mut text = hex(&self.0);
         text.truncate(digits);
         text
+    }
+
+    /// Its first 32 bits.
+    pub fn number(&self) -> u32 {
+        self.0.iter().take(4).fold(0, |sum, byte| (sum << 8) | u32::from(*byte))
     }
 
     /// A number that spreads evenly over keys and `salt`: stands in for randomness (jitter, probe times).
@@ -121,6 +126,8 @@ pub struct Marker {
     pub args: String,
     /// Which run of the workflow started it ([`Run::stamp`]); written only when that is known.
     pub run: Option<Time>,
+    /// The node's group, and when it was first asked for, by AWS's clock to the second ([`super::siblings`]).
+    pub asked: Option<(Group, Time)>,
     /// Written only when it is not the usual [`WhenOver::Stop`].
     pub when_over: WhenOver,
 }
@@ -179,6 +186,7 @@ impl Marker {
             predecessor: predecessor.map(|arn| execution_id(arn).to_owned()),
             args: args.to_owned(),
             run,
+            asked: None,
             when_over: WhenOver::of(task),
         }
     }
@@ -198,6 +206,9 @@ impl Marker {
         if let Some(run) = self.run {
             marker = format!("{marker} run={}", run.0);
         }
+        if let Some((group, at)) = self.asked {
+            marker = format!("{marker} group={} asked={}", group.hex(), at.0 / 1000);
+        }
         if let Some(word) = self.when_over.word() {
             marker = format!("{marker} over={word}");
         }
@@ -210,6 +221,8 @@ impl Marker {
         let (_, text) = description.rsplit_once(MARKER)?;
         let fields: HashMap<&str, &str> = text.split(' ').filter_map(|field| field.split_once('=')).collect();
         let owned = |name: &str| fields.get(name).map(|value| (*value).to_owned());
+        let group = || fields.get("group").and_then(|text| Group::parse(text));
+        let asked = || Some(Time(fields.get("asked")?.parse::<i64>().ok()?.checked_mul(1000)?));
         Some(Self {
             namespace: owned("ns")?,
             workflow: owned("wf")?,
@@ -219,6 +232,7 @@ impl Marker {
             predecessor: owned("pred").filter(|id| id != "-"),
             args: owned("args").unwrap_or_default(),
             run: fields.get("run").and_then(|run| run.parse().ok()).map(Time),
+            asked: group().zip(asked()),
             when_over: WhenOver::parse(fields.get("over").copied()),
         })
     }

@@ -215,10 +215,14 @@ impl Machine {
         if execution.status.is_live() {
             self.out.push(super::Command::Note(Note::ExecutionAdopted { arn: execution.arn.clone() }));
         }
+        let siblings = marker.clone();
         self.track(marker.key, marker.attempt, pipeline, execution, Some(marker.args));
         if let Some(tracked) = self.executions.get_mut(&arn) {
             tracked.when_over = marker.when_over;
             tracked.run = marker.run;
+        }
+        if let Some(known) = self.executions.get(&arn).map(|t| self.known(t)) {
+            self.meet_sibling(&siblings, &known);
         }
         self.stop_unasked(&arn);
         self.stop_straggler(&arn);

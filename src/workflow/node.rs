@@ -17,6 +17,7 @@ use super::{
     RequestId,
     identity::{self, Key, WhenOver},
     report,
+    siblings::Group,
 };
 
 /// Beyond this many live executions a node's message changes at most every [`MESSAGE_REST`].
@@ -225,6 +226,8 @@ pub struct Rules {
     /// May start after the workflow is over (an exit handler's node).
     pub exit_handler: bool,
     pub denied_grace: Duration,
+    /// Which nodes Argo hands out together with it.
+    pub group: Option<Group>,
 }
 
 impl Rules {
@@ -242,6 +245,7 @@ impl Rules {
             attached,
             exit_handler: identity::is_exit_handler(task),
             denied_grace,
+            group: task.execution_key.as_deref().and_then(Group::of),
         }
     }
 }

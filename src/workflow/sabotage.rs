@@ -56,11 +56,13 @@ pub enum Sabotage {
     CreatedToTheSecond,
     /// What a list shows is believed although a describe has shown a later status.
     BelievesStaleLists,
+    /// What siblings' markers say of a node that ended while it waited does not count.
+    ForgetsSiblings,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::TokenWithoutAttempt,
         Self::TokenWithoutPredecessor,
         Self::TokenOfTheMoment,
@@ -83,6 +85,7 @@ impl Sabotage {
         Self::StopTokenForEver,
         Self::CreatedToTheSecond,
         Self::BelievesStaleLists,
+        Self::ForgetsSiblings,
     ];
 }
 

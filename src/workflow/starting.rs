@@ -372,11 +372,13 @@ impl Machine {
             self.queue.join(Waiter { not_before, ..waiter });
             return;
         };
-        let attempt = self.families.get(&key).and_then(|f| f.attempts.get(&number));
-        let Some(task) = attempt.and_then(|a| a.task.clone()) else { return };
+        let Some(attempt) = self.attempt(key, number) else { return };
+        let (asked, group) = (attempt.desk.asked_since, attempt.rules.group);
+        let Some(task) = attempt.task.clone() else { return };
         let Action::Execute(execute) = &task.action else { return };
         let token = self.start_token(&task, &key, predecessor.as_deref());
-        let marker = Marker::of(&task, &key, predecessor.as_deref(), &execute.args_digest, self.run.stamp());
+        let mut marker = Marker::of(&task, &key, predecessor.as_deref(), &execute.args_digest, self.run.stamp());
+        marker.asked = group.map(|group| (group, self.aws_clock.theirs(asked)));
         let args = StartExecution {
             pipeline: spelling,
             token,

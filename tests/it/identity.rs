@@ -7,6 +7,7 @@ use awf_aws::{
     workflow::{
         identity::{Decision, Known, Marker, arn_key, cut, decide, display_name, start_token, stop_token},
         run::{CLOCKS_APART, Run},
+        siblings::Group,
     },
 };
 
@@ -115,6 +116,30 @@ fn a_run_is_told_by_its_stamp_and_by_the_clock_only_where_one_is_missing() {
     }
     assert!(run.has_started(&failed(Some(1), 0)) && !run.has_started(&failed(Some(0), 0)));
     assert!(run.may_come_after(&failed(None, -899)) && !run.may_come_after(&failed(Some(1), -899)));
+}
+
+#[test]
+fn nodes_that_argo_hands_out_together_are_a_group() {
+    let together = [
+        ("wf[0].a(0:x)", "wf[0].a(1:y)"),
+        ("wf[0].a", "wf[0].b(3:z)"),
+        ("wf.task(0:a.b)", "wf.task(1:c (d))"),
+        ("wf[0].a(0:x)[1].b", "wf[0].a(0:x)[1].c"),
+    ];
+    for (one, other) in together {
+        assert!(Group::of(one).is_some() && Group::of(one) == Group::of(other), "{one} and {other}");
+    }
+    for (one, other) in
+        [("wf[0].a", "wf[1].a"), ("wf.one(0:x)", "wf.two(0:x)"), ("wf[0].a(0:x)[1].b", "wf[0].a(1:y)[1].b")]
+    {
+        assert_ne!(Group::of(one), Group::of(other), "{one} and {other}");
+    }
+    // Tasks of a DAG begin when they may.
+    for alone in ["wf", "wf.a", "wf[0].dag.b", "wf[0].a(0:x).b", "wf(0)", "free text"] {
+        assert_eq!(Group::of(alone), None, "{alone}");
+    }
+    let group = Group::of("wf[0].a").expect("a step");
+    assert_eq!(Group::parse(&group.hex()), Some(group));
 }
 
 #[test]

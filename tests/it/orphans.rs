@@ -33,6 +33,7 @@ fn marker(workflow: &str, uid: &str, when_over: WhenOver) -> Marker {
         predecessor: None,
         args: "0".repeat(12),
         run: None,
+        asked: None,
         when_over,
     }
 }

@@ -184,6 +184,7 @@ fn marked(uid: &str, execution_key: &str) -> String {
         predecessor: None,
         args: "0".repeat(12),
         run: None,
+        asked: None,
         when_over: WhenOver::Stop,
     };
     marker.describe(None)

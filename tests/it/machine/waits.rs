@@ -9,7 +9,7 @@ use awf_aws::{
     workflow::{Event, Settings, WorkflowState},
 };
 
-use super::world::{World, message, phase, task};
+use super::world::{World, message, phase, task, with};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -126,4 +126,52 @@ fn an_uncertain_start_that_met_a_full_account_is_tried_again_instead_of_given_up
     w.pass(30 * MINUTE);
     assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Running));
     assert_eq!(w.executions.len(), 1);
+}
+
+/// A fan-out of three, one at a time, in which two run into their time-out while they wait; then the pod moves.
+fn timed_out_while_waiting(names: [&str; 3]) -> World {
+    let node = |name: &str| with(task(name, 0), |e| (e.timeout, e.max_running) = (Some(40 * SECOND), Some(1)));
+    let mut w = World::new();
+    for name in names {
+        w.send(&node(name));
+    }
+    w.pass(45 * SECOND);
+    w.end(0, Status::Stopped);
+    w.pass(15 * SECOND);
+    for name in names {
+        assert_eq!(phase(&w.ask(&node(name))), Some(Phase::Failed), "{name}");
+    }
+    w.restart();
+    for name in names {
+        w.send(&node(name));
+    }
+    w.pass(60 * SECOND);
+    w
+}
+
+#[test]
+fn a_node_that_timed_out_while_it_waited_is_not_started_by_the_next_pod_when_a_sibling_tells() {
+    let w = timed_out_while_waiting(["wf[0].go(0:a)", "wf[0].go(1:b)", "wf[0].go(2:c)"]);
+    assert_eq!(w.executions.len(), 1, "Argo keeps ended tasks on its list, and their agent asks again");
+}
+
+#[test]
+fn without_a_sibling_nothing_tells_and_it_is_started() {
+    let w = timed_out_while_waiting(["wf.one", "wf.two", "wf.three"]);
+    assert!(w.executions.len() > 1, "the README names this exception");
+}
+
+#[test]
+fn siblings_that_began_one_by_one_tell_nothing_of_each_other() {
+    let node = |n: u64| with(task(&format!("wf[0].go({n}:x)"), 0), |e| e.timeout = Some(5 * MINUTE));
+    let mut w = World::new();
+    // A semaphore of Argo's lets one go every two minutes.
+    for n in 0..4 {
+        w.ask(&node(n));
+        w.pass(2 * MINUTE);
+    }
+    w.restart();
+    w.ask(&node(4));
+    w.ask(&node(4));
+    assert_eq!(w.executions.len(), 5, "it was asked for just now");
 }
