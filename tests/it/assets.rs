@@ -255,7 +255,17 @@ fn account_secret_and_binding(file: &str, account: &str) {
     assert_eq!(secret["metadata"]["annotations"]["kubernetes.io/service-account.name"], account);
     let binding = kind(file, "RoleBinding");
     assert_eq!(binding["roleRef"]["name"], kind(file, "Role")["metadata"]["name"]);
-    assert_eq!(binding["subjects"], json!([{"kind": "ServiceAccount", "name": account}]));
+    assert_eq!(binding["subjects"][0], json!({"kind": "ServiceAccount", "name": account}));
+}
+
+#[test]
+fn the_workflows_namespace_gives_argos_controller_the_right_that_it_lacks() {
+    let file = "workflow-service-account.yaml";
+    let controller = json!({"kind": "ServiceAccount", "name": "argo", "namespace": "argo"});
+    assert_eq!(kind(file, "RoleBinding")["subjects"][1], controller);
+    assert_eq!(kind("argo-controller-rights.yaml", "ClusterRoleBinding")["subjects"][0], controller);
+    let lacking = &kind("argo-controller-rights.yaml", "ClusterRole")["rules"][0];
+    assert!(kind(file, "Role")["rules"].as_array().unwrap().contains(lacking));
 }
 
 #[test]
