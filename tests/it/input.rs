@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::unwrap_in_result, clippy::panic)]
 
+mod digests;
 mod identity;
 mod properties;
 mod refusals;
@@ -49,7 +50,7 @@ fn request_in(template: &Value, changes: &Value) -> Value {
 }
 
 fn read(request: Value) -> Result<Option<Task>, InputError> {
-    read_task(&serde_json::from_value::<ExecuteTemplateArgs>(request).unwrap())
+    read_task(&serde_json::from_str::<ExecuteTemplateArgs>(&request.to_string()).unwrap())
 }
 
 fn task(changes: Value) -> Task {
