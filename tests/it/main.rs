@@ -8,6 +8,7 @@ mod assets;
 mod boto3;
 mod config;
 mod controller_rights;
+mod definition;
 mod demo;
 mod end_to_end;
 mod http_contract;
