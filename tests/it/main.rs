@@ -5,6 +5,7 @@
 
 mod actix_facts;
 mod assets;
+mod bombs;
 mod boto3;
 mod config;
 mod controller_rights;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use awf_aws::input::IGNORED;
+use awf_aws::{
+    input::{IGNORED, read_task},
+    protocol::ExecuteTemplateArgs,
+};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -88,6 +91,42 @@ fn the_digests_of_the_first_version_are_those_of_every_version() {
         assert_eq!(task(changes.clone()).fallback_key, fallback_key, "{context}");
         assert_eq!(execute(changes).args_digest, args_digest, "{context}");
     }
+}
+
+fn read_inputs(inputs: &str) -> Result<String, String> {
+    let body = request_in(&json!({"inputs": "INPUTS"}), &json!({})).to_string().replace("\"INPUTS\"", inputs);
+    let args: ExecuteTemplateArgs<'_> = serde_json::from_str(&body).unwrap();
+    read_task(&args).map(|task| task.unwrap().fallback_key).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_last_of_equal_keys_counts() {
+    for (twice, once) in [
+        (r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#),
+        (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
+        (r#"{"\n":1,"a":0,"\u000a":2}"#, r#"{"\n":2,"a":0}"#),
+        (r#"{ "é" : [ 1 , 2.0 ] , "\u00e9" : true }"#, r#"{"é":"true"}"#),
+    ] {
+        assert_eq!(read_inputs(twice), read_inputs(once), "{twice}");
+    }
+    assert_ne!(read_inputs(r#"{"a":1,"a":2}"#), read_inputs(r#"{"a":1}"#));
+    let parameters = |text: &str| execute(json!({"parameters": text})).parameters;
+    assert_eq!(parameters(r#"{"A":1,"B":{"x":1,"x":2},"A":3}"#), parameters(r#"{"A":3,"B":{"x":2}}"#));
+}
+
+#[test]
+fn inputs_that_cannot_be_read_are_told_by_their_field() {
+    let nested = |open: &str, close: &str, levels: usize| format!("{}0{}", open.repeat(levels), close.repeat(levels));
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        assert!(read_inputs(&nested(open, close, 64)).is_ok());
+        for levels in [65, 1_000] {
+            let refused = read_inputs(&nested(open, close, levels)).unwrap_err();
+            let sentence = "malformed plugin input: `template.inputs` cannot be read: more than 64 levels";
+            assert!(refused.starts_with(sentence), "{refused}");
+        }
+    }
+    let refused = read_inputs(r#"{"a":1e999}"#).unwrap_err();
+    assert!(refused.contains("`template.inputs` cannot be read: number out of range"), "{refused}");
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
