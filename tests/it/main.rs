@@ -19,6 +19,7 @@ mod kill_rounds;
 mod kubernetes;
 mod machine;
 mod moto;
+mod ops_door;
 mod orphans;
 mod protocol;
 mod queue;
