@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use actix_web::{App, HttpServer, dev::Server, web};
+use actix_web::{App, HttpServer, dev::Server, http::KeepAlive, web};
 use futures_util::future::{OptionFuture, join};
 use tokio::{
     select,
@@ -35,15 +35,39 @@ use crate::{
     workflow::Settings,
 };
 
-/// Two, whatever the node's cores: the sidecar has a fifth of one.
-const API_WORKERS: usize = 2;
-const OPS_WORKERS: usize = 1;
+/// How a door treats those who come in.
+struct Terms {
+    workers: usize,
+    /// How many may be inside at once, for each worker; the others wait in the kernel's queue. actix lets in one more
+    /// than it is told.
+    connections: usize,
+    /// How long the first head of a connection may take.
+    head_timeout: Duration,
+    keep_alive: KeepAlive,
+}
 
-/// actix's default of 5 s answers a slow agent with a 408, which fails the node.
-const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The agent's door. Two workers, whatever the node's cores: the sidecar has a fifth of one.
+const API: Terms = Terms {
+    workers: 2,
+    // actix's own; only the same pod reaches this door.
+    connections: 25_600,
+    // actix's default of 5 s answers a slow agent with a 408, which fails the node.
+    head_timeout: Duration::from_secs(60),
+    // Longer than Go's 90 s for idle connections: the agent closes first, and no request races our closing.
+    keep_alive: KeepAlive::Timeout(Duration::from_secs(120)),
+};
 
-/// Longer than Go's 90 s for idle connections: the agent closes first, and no request races our closing.
-const KEEP_ALIVE: Duration = Duration::from_secs(120);
+/// The operators' door, which is open to the whole cluster. actix has no setting for the size of a head; it takes up to
+/// 128 KiB (actix-http, h1/decoder.rs, MAX_BUFFER_SIZE), so all heads together are 8 MiB at most.
+const OPS: Terms = Terms {
+    workers: 1,
+    connections: 63,
+    // A scrape or a probe sends its head at once. Whoever does not makes room: 500 of them are gone after 16 s, before
+    // three probes of the kubelet have failed.
+    head_timeout: Duration::from_secs(2),
+    // actix times the first head of a connection only, so there is no second one.
+    keep_alive: KeepAlive::Disabled,
+};
 
 /// How long answers under way have to go out at the end; the reply time-out and a little. Part of the grace.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
@@ -214,13 +238,13 @@ impl Service {
 
         let doors = web::Data::new(Doors { supervisor: supervisor.clone(), token, metrics });
         let api_address = local_address(&api_listener, config.listen)?;
-        let api = server(api_listener, API_WORKERS, http::api, doors.clone())
+        let api = server(api_listener, &API, http::api, doors.clone())
             .map_err(|source| listen_error(config.listen, source))?;
         let (ops, ops_address) = match ops_listener {
             None => (None, None),
             Some(listener) => {
                 let address = local_address(&listener, config.ops_listen)?;
-                let server = server(listener, OPS_WORKERS, http::ops, doors)
+                let server = server(listener, &OPS, http::ops, doors)
                     .map_err(|source| listen_error(config.ops_listen, source))?;
                 (Some(server), Some(address))
             }
@@ -307,14 +331,15 @@ fn modified(file: &Path) -> Option<Time> {
 /// A door, open until it is told to close.
 fn server(
     listener: TcpListener,
-    workers: usize,
+    terms: &Terms,
     routes: fn(&mut web::ServiceConfig),
     doors: web::Data<Doors>,
 ) -> io::Result<Server> {
     let server = HttpServer::new(move || App::new().app_data(doors.clone()).configure(routes))
-        .workers(workers)
-        .client_request_timeout(REQUEST_HEAD_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
+        .workers(terms.workers)
+        .max_connections(terms.connections)
+        .client_request_timeout(terms.head_timeout)
+        .keep_alive(terms.keep_alive)
         .shutdown_timeout(LAST_ANSWERS.as_secs())
         .disable_signals()
         .listen(listener)?

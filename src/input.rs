@@ -5,7 +5,9 @@
 mod arn;
 mod digest;
 mod fields;
+mod json;
 mod parse;
+mod sentence;
 mod start;
 
 use std::time::Duration;
@@ -111,7 +113,8 @@ pub enum OnStop {
     Leave,
 }
 
-/// Why an input was refused: a sentence that names the field, the value's problem and what is allowed.
+/// Why an input was refused: a sentence that names the field, the value's problem and what is allowed. Never longer than
+/// 250 bytes, as every message of a node.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed plugin input: {0}")]
-pub struct InputError(pub String);
+pub struct InputError(String);

@@ -2,20 +2,94 @@
 //!
 //! Source: argo-workflows v4.1.2, pkg/plugins/executor/template_executor_plugin.go; unchanged since v3.4.7.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
 
 /// The key of `template.plugin` that is ours.
 pub const PLUGIN_KEY: &str = "awf-aws-plugin";
 
 /// The body of a `template.execute` request. Unknown fields are ignored: Argo adds some with every version.
 #[derive(Clone, Debug, Deserialize)]
-pub struct ExecuteTemplateArgs {
+pub struct ExecuteTemplateArgs<'a> {
     pub workflow: Workflow,
-    /// The template after substitution, kept as JSON because two nodes are told apart by it.
-    pub template: Map<String, Value>,
+    #[serde(borrow)]
+    pub template: Template<'a>,
+}
+
+/// What is needed of the template after substitution, as JSON text: two nodes are told apart by it. All the rest, and
+/// above all what belongs to other plugins, is skipped as it is read. `null` is the same as absent.
+#[derive(Clone, Debug, Default)]
+pub struct Template<'a> {
+    pub name: Option<&'a RawValue>,
+    pub inputs: Option<&'a RawValue>,
+    pub retry_strategy: Option<&'a RawValue>,
+    pub timeout: Option<&'a RawValue>,
+    pub active_deadline_seconds: Option<&'a RawValue>,
+    /// The value of [`PLUGIN_KEY`] in `plugin`. `None`: the template is another plugin's.
+    pub input: Option<&'a RawValue>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Template<'a> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Template<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a template")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Template<'de>, A::Error> {
+                let mut template = Template::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    let place = match name.as_str() {
+                        "name" => &mut template.name,
+                        "inputs" => &mut template.inputs,
+                        "retryStrategy" => &mut template.retry_strategy,
+                        "timeout" => &mut template.timeout,
+                        "activeDeadlineSeconds" => &mut template.active_deadline_seconds,
+                        "plugin" => {
+                            template.input = own_input(map.next_value()?).map_err(A::Error::custom)?;
+                            continue;
+                        }
+                        _ => {
+                            map.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                    };
+                    *place = map.next_value()?;
+                }
+                Ok(template)
+            }
+        }
+
+        json.deserialize_map(Fields)
+    }
+}
+
+/// Our key's value in a template's `plugin`; all others are skipped. Whatever is no map is another's.
+fn own_input(plugin: &RawValue) -> Result<Option<&RawValue>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Ours<'a> {
+        #[serde(borrow, rename = "awf-aws-plugin", default, deserialize_with = "even_null")]
+        input: Option<&'a RawValue>,
+    }
+
+    /// `null` is no input, but it is ours to refuse.
+    fn even_null<'de, D: Deserializer<'de>>(json: D) -> Result<Option<&'de RawValue>, D::Error> {
+        Deserialize::deserialize(json).map(Some)
+    }
+
+    if !plugin.get().starts_with('{') {
+        return Ok(None);
+    }
+    serde_json::from_str::<Ours<'_>>(plugin.get()).map(|ours| ours.input)
 }
 
 /// The only part of the Workflow that the agent sends.

@@ -8,18 +8,22 @@ use actix_web::{
     web,
 };
 use futures_util::StreamExt as _;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::Doors;
 use crate::{
-    input,
+    input::{self, InputError, Task},
     metrics::Outcome,
     protocol::{ExecuteTemplateArgs, ExecuteTemplateReply, Phase},
 };
 
 /// The largest body that is read: a Workflow's own limit in etcd is 1.5 MiB, and the agent sends one template of it.
 const MAX_BODY: usize = 2 * 1024 * 1024;
+
+/// As all messages of a node. A refused token file is longer: its cure must be told whole.
+const MAX_SENTENCE: usize = 250;
 
 /// Answers a request of Argo's agent.
 pub async fn execute(request: HttpRequest, body: web::Payload, doors: web::Data<Doors>) -> HttpResponse {
@@ -45,8 +49,14 @@ struct Refused {
 }
 
 impl Refused {
+    /// The agent makes the sentence the node's message; what it quotes of the request may be of any length.
     fn new(status: StatusCode, sentence: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Invalid, status, sentence: sentence.into() }
+        let mut sentence = sentence.into();
+        if sentence.len() > MAX_SENTENCE {
+            sentence.truncate(sentence.floor_char_boundary(MAX_SENTENCE - '…'.len_utf8()));
+            sentence.push('…');
+        }
+        Self { outcome: Outcome::Invalid, status, sentence }
     }
 }
 
@@ -57,14 +67,10 @@ async fn answer(
 ) -> Result<(Outcome, ExecuteTemplateReply), Refused> {
     doors.token.check(request.headers()).map_err(|refusal| Refused::new(StatusCode::FORBIDDEN, refusal.to_string()))?;
     check_content_type(request)?;
-    let args = parse(&read(request, body).await?)?;
-    let task = match input::read_task(&args) {
+    let task = match read_task(read(request, body).await?)? {
         Ok(Some(task)) => task,
         Ok(None) => return Ok((Outcome::Ignored, ExecuteTemplateReply::not_mine())),
-        Err(error) => {
-            tracing::warn!(workflow.name = args.workflow.metadata.name, %error, "refused a task");
-            return Ok((Outcome::Invalid, ExecuteTemplateReply::end(Phase::Error, error.to_string(), None)));
-        }
+        Err(error) => return Ok((Outcome::Invalid, ExecuteTemplateReply::end(Phase::Error, error.to_string(), None))),
     };
     let (task, began) = (Arc::new(task), Instant::now());
     match doors.supervisor.execute(task.clone()).await {
@@ -95,9 +101,14 @@ fn check_content_type(request: &HttpRequest) -> Result<(), Refused> {
     if media_type.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
-    let problem = if given.is_empty() { "is missing".to_owned() } else { format!("is {given:?}") };
+    let problem = if given.is_empty() { "is missing".to_owned() } else { format!("is {:?}", shown(given)) };
     let sentence = format!("the Content-Type {problem}; allowed is application/json");
     Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence))
+}
+
+/// The beginning of a header's value, which is text of ASCII.
+fn shown(value: &str) -> &str {
+    value.get(..100).unwrap_or(value)
 }
 
 async fn read(request: &HttpRequest, mut body: web::Payload) -> Result<web::BytesMut, Refused> {
@@ -121,19 +132,40 @@ fn too_large() -> Refused {
     Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 2 MiB")
 }
 
-fn parse(bytes: &[u8]) -> Result<ExecuteTemplateArgs, Refused> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let sentence = match serde_json::from_slice::<Value>(bytes) {
-            Err(error) => format!("the body is not JSON: {error}"),
-            Ok(Value::Object(body)) => ["workflow", "template"]
-                .into_iter()
-                .find(|field| !body.get(*field).is_some_and(Value::is_object))
-                .map_or_else(
-                    || format!("the body is not a template.execute request: {error}"),
-                    |field| format!("the body has no object {field:?}"),
-                ),
-            Ok(_) => "the body is JSON, but not an object with \"workflow\" and \"template\"".to_owned(),
-        };
-        Refused::new(StatusCode::BAD_REQUEST, sentence)
-    })
+/// The request's task. Its text is gone before the task is worked on: an answer may take a second.
+fn read_task(body: web::BytesMut) -> Result<Result<Option<Task>, InputError>, Refused> {
+    let args: ExecuteTemplateArgs<'_> = serde_json::from_slice(&body).map_err(|error| refusal(&body, &error))?;
+    let task = input::read_task(&args);
+    if let Err(error) = &task {
+        tracing::warn!(workflow.name = args.workflow.metadata.name, %error, "refused a task");
+    }
+    Ok(task)
+}
+
+/// Why a body is no request.
+fn refusal(body: &[u8], error: &serde_json::Error) -> Refused {
+    let sentence = match body.trim_ascii_start().first() {
+        _ if !error.is_data() => format!("the body is not JSON: {error}"),
+        Some(b'{') => missing_object(body).map_or_else(
+            || format!("the body is not a template.execute request: {error}"),
+            |field| format!("the body has no object {field:?}"),
+        ),
+        _ => "the body is JSON, but not an object with \"workflow\" and \"template\"".to_owned(),
+    };
+    Refused::new(StatusCode::BAD_REQUEST, sentence)
+}
+
+/// The member of a body that should be an object and is none.
+fn missing_object(body: &[u8]) -> Option<&'static str> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        workflow: Option<&'a RawValue>,
+        #[serde(borrow)]
+        template: Option<&'a RawValue>,
+    }
+
+    let body: Body<'_> = serde_json::from_slice(body).ok()?;
+    let members = [("workflow", body.workflow), ("template", body.template)];
+    members.into_iter().find(|(_, value)| !value.is_some_and(|v| v.get().starts_with('{'))).map(|(name, _)| name)
 }

@@ -2,7 +2,7 @@
 //!
 //! Patterns: SageMaker's model (2017-07-24): PipelineNameOrArn, PipelineExecutionArn, RoleArn.
 
-use super::{InputError, fields::Fields};
+use super::{InputError, fields::Fields, sentence::shorten};
 
 /// SageMaker's limit for every ARN it takes.
 const MAX_ARN: usize = 2048;
@@ -130,8 +130,9 @@ pub(super) fn read_execution_arn(
     }
     check_place(fields, field, &arn, place)?;
     if !name.eq_ignore_ascii_case(pipeline) {
-        let problem = format!("is of pipeline `{}`, but `pipeline_name` is `{}`", short(name), short(pipeline));
-        return Err(fields.error(field, problem));
+        return Err(fields.quoting(field, |room| {
+            format!("is of pipeline `{}`, but `pipeline_name` is `{}`", shorten(name, room), shorten(pipeline, room))
+        }));
     }
     Ok(Some(given))
 }
@@ -157,12 +158,14 @@ pub(super) fn read_role(fields: &Fields<'_>, place: &Place) -> Result<Option<Str
 
 fn check_place(fields: &Fields<'_>, field: &str, arn: &Arn<'_>, place: &Place) -> Result<(), InputError> {
     if arn.account != place.account {
-        let problem = format!("is in account `{}`, but `account_id` is `{}`", short(arn.account), place.account);
-        return Err(fields.error(field, problem));
+        return Err(fields.quoting(field, |room| {
+            format!("is in account `{}`, but `account_id` is `{}`", shorten(arn.account, room), place.account)
+        }));
     }
     if arn.region != place.region {
-        let problem = format!("is in region `{}`, but `region_name` is `{}`", short(arn.region), place.region);
-        return Err(fields.error(field, problem));
+        return Err(fields.quoting(field, |room| {
+            format!("is in region `{}`, but `region_name` is `{}`", shorten(arn.region, room), place.region)
+        }));
     }
     check_partition(fields, field, arn, place)
 }
@@ -171,17 +174,14 @@ fn check_partition(fields: &Fields<'_>, field: &str, arn: &Arn<'_>, place: &Plac
     if arn.partition == place.partition {
         return Ok(());
     }
-    let problem = format!(
-        "is in partition `{}`, but `region_name` `{}` is in `{}`",
-        short(arn.partition),
-        place.region,
-        place.partition
-    );
-    Err(fields.error(field, problem))
-}
-
-fn short(text: &str) -> String {
-    super::fields::shorten(text)
+    Err(fields.quoting(field, |room| {
+        format!(
+            "is in partition `{}`, but `region_name` `{}` is in `{}`",
+            shorten(arn.partition, room),
+            place.region,
+            place.partition
+        )
+    }))
 }
 
 fn is_account(text: &str) -> bool {

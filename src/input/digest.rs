@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Execute,
-    fields::{IGNORED, scalar_text},
+    Execute, InputError,
+    fields::{Fields, scalar_text},
+    json::{Scalars, write_canonical},
 };
+use crate::protocol::Template;
 
 /// Fields that two requests of one node may differ in: they say how long and under which name, not what to run.
 const NOT_IN_KEY: [&str; 4] = ["attempt", "timeout", "on_stop", "display_name"];
@@ -16,86 +19,96 @@ const NOT_IN_KEY: [&str; 4] = ["attempt", "timeout", "on_stop", "display_name"];
 /// Digits of [`args_digest`]: enough to notice a change, short enough for the marker.
 const ARGS_DIGITS: usize = 12;
 
-/// The fallback key: hex SHA-256 of template name, inputs and the plugin input without [`NOT_IN_KEY`].
+/// The fallback key: hex SHA-256 of template name, inputs and the plugin input without [`NOT_IN_KEY`], as compact JSON
+/// with sorted keys and all scalars as texts.
 ///
 /// `parameters` and `selected_steps` come as they were understood, so that a map and its JSON text are the same.
 pub(super) fn fallback_key(
-    template: &Map<String, Value>,
-    input: &Map<String, Value>,
-    parameters: &[(String, String)],
-    selected_steps: &[String],
-) -> String {
-    let mut plain = Map::new();
-    for (name, value) in input {
-        let is_absent = value.is_null() || value.as_str() == Some("");
+    template: &Template<'_>,
+    fields: &Fields<'_>,
+    execute: &Execute,
+) -> Result<String, InputError> {
+    let mut plain = BTreeMap::new();
+    for (name, value) in fields.all_given() {
+        // All others are scalars by now.
         let is_known_otherwise = name == "parameters" || name == "selected_steps";
-        if !is_absent
-            && !is_known_otherwise
-            && !NOT_IN_KEY.contains(&name.as_str())
-            && !IGNORED.contains(&name.as_str())
-        {
-            plain.insert(name.clone(), value.clone());
+        if let Some(text) = scalar_text(value).filter(|_| !is_known_otherwise && !NOT_IN_KEY.contains(&name)) {
+            plain.insert(name, Part::Text(text));
         }
     }
-    if !parameters.is_empty() {
-        plain.insert("parameters".to_owned(), as_map(parameters));
+    if !execute.parameters.is_empty() {
+        plain.insert("parameters", Part::Map(&execute.parameters));
     }
-    if !selected_steps.is_empty() {
-        plain.insert("selected_steps".to_owned(), json!(selected_steps));
+    if !execute.selected_steps.is_empty() {
+        plain.insert("selected_steps", Part::List(&execute.selected_steps));
     }
-    let inputs = template.get("inputs").filter(|inputs| !inputs.is_null()).cloned().unwrap_or_else(|| json!({}));
-    let name = template.get("name").cloned().unwrap_or_else(|| json!(""));
-    hex(&canonical_text(&scalars_as_texts(json!([name, inputs, plain]))))
+    let mut hash = Sha256::new_with_prefix("[");
+    let mut add = |field: &str, value: Option<&RawValue>, absent: &str| {
+        write_canonical(value.map_or(absent, RawValue::get), Scalars::AsTexts, &mut hash)
+            .map_err(|error| InputError::new(format!("`template.{field}` cannot be read: {error}")))?;
+        hash.update(b",");
+        Ok(())
+    };
+    add("name", template.name, "\"\"")?;
+    add("inputs", template.inputs, "{}")?;
+    hash_json(&mut hash, &plain)?;
+    hash.update(b"]");
+    Ok(hex(hash))
+}
+
+fn hash_json(hash: &mut Sha256, value: &impl Serialize) -> Result<(), InputError> {
+    serde_json::to_writer(hash, value).map_err(|error| InputError::new(format!("cannot be digested: {error}")))
+}
+
+/// A value of the plugin input as it was understood.
+enum Part<'a> {
+    Text(String),
+    Map(&'a [(String, String)]),
+    List(&'a [String]),
+}
+
+impl Serialize for Part<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Map(pairs) => serializer.collect_map(pairs.iter().map(|(name, value)| (name, value))),
+            Self::List(items) => serializer.collect_seq(*items),
+        }
+    }
+}
+
+/// What StartPipelineExecution gets from the user, by name.
+#[derive(Serialize)]
+struct Arguments<'a> {
+    description: &'a Option<String>,
+    display_name: &'a Option<String>,
+    max_parallel_steps: Option<i32>,
+    parameters: Part<'a>,
+    pipeline: &'a str,
+    selected_steps: &'a [String],
+    source_execution_arn: &'a Option<String>,
+    version: Option<i64>,
 }
 
 /// The digest of everything that StartPipelineExecution gets from the user.
-pub(super) fn args_digest(pipeline: &str, execute: &Execute) -> String {
-    let arguments = json!({
-        "pipeline": pipeline,
-        "parameters": as_map(&execute.parameters),
-        "display_name": execute.display_name,
-        "description": execute.description,
-        "version": execute.version,
-        "max_parallel_steps": execute.max_parallel_steps,
-        "selected_steps": execute.selected_steps,
-        "source_execution_arn": execute.source_execution_arn,
-    });
-    let mut digest = hex(&canonical_text(&arguments));
+pub(super) fn args_digest(pipeline: &str, execute: &Execute) -> Result<String, InputError> {
+    let arguments = Arguments {
+        description: &execute.description,
+        display_name: &execute.display_name,
+        max_parallel_steps: execute.max_parallel_steps,
+        parameters: Part::Map(&execute.parameters),
+        pipeline,
+        selected_steps: &execute.selected_steps,
+        source_execution_arn: &execute.source_execution_arn,
+        version: execute.version,
+    };
+    let mut hash = Sha256::new();
+    hash_json(&mut hash, &arguments)?;
+    let mut digest = hex(hash);
     digest.truncate(ARGS_DIGITS);
-    digest
+    Ok(digest)
 }
 
-/// Compact JSON with the keys of every map sorted.
-pub(super) fn canonical_text(value: &Value) -> String {
-    sorted(value).to_string()
-}
-
-fn sorted(value: &Value) -> Value {
-    match value {
-        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
-        Value::Object(map) => {
-            let by_name: BTreeMap<&String, Value> = map.iter().map(|(name, item)| (name, sorted(item))).collect();
-            Value::Object(by_name.into_iter().map(|(name, item)| (name.clone(), item)).collect())
-        }
-        scalar => scalar.clone(),
-    }
-}
-
-/// `5` and `"5"` are the same input: Argo makes texts of what it substitutes.
-fn scalars_as_texts(value: Value) -> Value {
-    match value {
-        Value::Array(items) => Value::Array(items.into_iter().map(scalars_as_texts).collect()),
-        Value::Object(map) => {
-            Value::Object(map.into_iter().map(|(name, item)| (name, scalars_as_texts(item))).collect())
-        }
-        scalar => scalar_text(&scalar).map_or(Value::Null, Value::String),
-    }
-}
-
-fn as_map(pairs: &[(String, String)]) -> Value {
-    Value::Object(pairs.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect())
-}
-
-fn hex(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

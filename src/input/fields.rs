@@ -1,8 +1,15 @@
 //! Reading single fields of a JSON map: absent, scalar in any spelling, or an error that names the field.
 
-use serde_json::{Map, Number, Value};
+use std::borrow::Cow;
 
-use super::InputError;
+use serde_json::{Map, Number, Value, value::RawValue};
+
+use super::{
+    InputError,
+    json::{members, shallow},
+    sentence::shorten,
+};
+use crate::protocol::{PLUGIN_KEY, Template};
 
 /// The fields that mean something, in the order of the documentation; also what an unknown field is compared with.
 pub const KNOWN: [&str; 24] = [
@@ -35,54 +42,100 @@ pub const KNOWN: [&str; 24] = [
 /// Fields of the original plugin that are accepted and mean nothing here.
 pub const IGNORED: [&str; 2] = ["kind", "resource_arn"];
 
-/// How much of a refused value an error shows: enough to recognise it in a message of 250 bytes.
-const SHOWN_CHARS: usize = 60;
-
 /// A map of fields. `null` and `""` are absent: a template passes an optional field on as an input with default `""`.
 pub(super) struct Fields<'a> {
-    map: &'a Map<String, Value>,
+    /// Scalars as they are; of lists and maps only the kind, empty.
+    map: Map<String, Value>,
+    /// Lists and maps that mean something.
+    raw: Vec<(&'static str, &'a RawValue)>,
     /// Stands before the field's name in errors.
     prefix: &'static str,
 }
 
 impl<'a> Fields<'a> {
     /// The plugin input; unknown fields are refused here.
-    pub(super) fn of_input(map: &'a Map<String, Value>) -> Result<Self, InputError> {
-        match map.keys().find(|name| !KNOWN.contains(&name.as_str()) && !IGNORED.contains(&name.as_str())) {
-            Some(unknown) => {
-                let nearest = nearest_known(unknown);
-                Err(InputError(format!("unknown field `{}`; did you mean `{nearest}`?", shorten(unknown))))
-            }
-            None => Ok(Self { map, prefix: "" }),
+    pub(super) fn of_input(input: &'a RawValue) -> Result<Self, InputError> {
+        let mut fields = Self { map: Map::new(), raw: Vec::new(), prefix: "" };
+        // With more fields than are known, an unknown one is among the first.
+        let given = members(input.get(), KNOWN.len() + IGNORED.len() + 1)
+            .map_err(|error| InputError::new(format!("`{PLUGIN_KEY}` cannot be read: {error}")))?;
+        let is_ignored = |name: &str| IGNORED.contains(&name);
+        if let Some((unknown, _)) = given.members.iter().find(|(name, _)| !is_known(name) && !is_ignored(name)) {
+            let nearest = nearest_known(unknown);
+            return Err(InputError::quoting(|room| {
+                format!("unknown field `{}`; did you mean `{nearest}`?", shorten(unknown, room))
+            }));
         }
+        for (name, value) in given.members {
+            if let Some(known) = KNOWN.into_iter().find(|known| *known == name) {
+                fields.add(known, value)?;
+            }
+        }
+        Ok(fields)
     }
 
     /// The template around the plugin input: Argo's own fields, of which we read a few.
-    pub(super) fn of_template(map: &'a Map<String, Value>) -> Self {
-        Self { map, prefix: "template." }
+    pub(super) fn of_template(template: &Template<'a>) -> Result<Self, InputError> {
+        let mut fields = Self { map: Map::new(), raw: Vec::new(), prefix: "template." };
+        for (name, value) in [
+            ("name", template.name),
+            ("retryStrategy", template.retry_strategy),
+            ("timeout", template.timeout),
+            ("activeDeadlineSeconds", template.active_deadline_seconds),
+        ] {
+            if let Some(value) = value {
+                fields.add(name, value)?;
+            }
+        }
+        Ok(fields)
+    }
+
+    fn add(&mut self, name: &'static str, value: &'a RawValue) -> Result<(), InputError> {
+        let scalar = shallow(value).map_err(|error| self.error(name, format!("cannot be read: {error}")))?;
+        if scalar.is_array() || scalar.is_object() {
+            self.raw.push((name, value));
+        }
+        self.map.insert(name.to_owned(), scalar);
+        Ok(())
+    }
+
+    /// All fields that are given, by name; of lists and maps only the kind.
+    pub(super) fn all_given(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.map.keys().filter_map(|name| Some((name.as_str(), self.given(name)?)))
+    }
+
+    /// The text of a list or a map.
+    pub(super) fn structure(&self, name: &str) -> Option<&'a str> {
+        self.raw.iter().find(|(known, _)| *known == name).map(|(_, value)| value.get())
     }
 
     /// The value unless it is absent.
-    pub(super) fn given(&self, name: &str) -> Option<&'a Value> {
+    pub(super) fn given(&self, name: &str) -> Option<&Value> {
         self.map.get(name).filter(|value| !value.is_null() && value.as_str() != Some(""))
     }
 
     /// A scalar's text exactly as given.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, InputError> {
-        self.given(name)
-            .map(|value| {
-                scalar_text(value)
-                    .ok_or_else(|| self.error(name, format!("is {}; it must be a single value", kind_of(value))))
-            })
-            .transpose()
+        Ok(self.scalar(name)?.map(Cow::into_owned))
     }
 
-    /// A scalar's text without space around it, in which Argo has replaced every variable.
+    /// As [`Self::text`], without a copy of what may be long.
+    fn scalar(&self, name: &str) -> Result<Option<Cow<'_, str>>, InputError> {
+        match self.given(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(Cow::Borrowed(text))),
+            Some(value) => match scalar_text(value) {
+                Some(text) => Ok(Some(Cow::Owned(text))),
+                None => Err(self.error(name, format!("is {}; it must be a single value", kind_of(value)))),
+            },
+        }
+    }
+
+    /// A scalar's text without space around it, in which Argo has replaced the variables of our examples.
     pub(super) fn word(&self, name: &str) -> Result<Option<String>, InputError> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
+        let Some(text) = self.scalar(name)? else { return Ok(None) };
         if let Some(variable) = unresolved(&text) {
-            let problem = format!("still holds `{}`, which Argo did not replace", shorten(variable));
-            return Err(self.error(name, problem));
+            return Err(self.left_literal(name, variable, ""));
         }
         let word = text.trim();
         Ok((!word.is_empty()).then(|| word.to_owned()))
@@ -131,13 +184,29 @@ impl<'a> Fields<'a> {
 
     /// "`field` is `value`; it must be …".
     pub(super) fn refused(&self, name: &str, value: &str, allowed: &str) -> InputError {
-        self.error(name, format!("is `{}`; it must be {allowed}", shorten(value)))
+        self.quoting(name, |room| format!("is `{}`; it must be {allowed}", shorten(value, room)))
+    }
+
+    /// A variable of our examples that came as it was written.
+    pub(super) fn left_literal(&self, name: &str, variable: &str, advice: &str) -> InputError {
+        self.quoting(name, |room| {
+            format!("still holds `{}`, which Argo did not replace{advice}", shorten(variable, room))
+        })
     }
 
     /// "`field` …".
     pub(super) fn error(&self, name: &str, problem: impl AsRef<str>) -> InputError {
-        InputError(format!("`{}{name}` {}", self.prefix, problem.as_ref()))
+        InputError::new(format!("`{}{name}` {}", self.prefix, problem.as_ref()))
     }
+
+    /// As [`Self::error`], of a problem that quotes what it found within the given bytes.
+    pub(super) fn quoting(&self, name: &str, problem: impl Fn(usize) -> String) -> InputError {
+        InputError::quoting(|room| format!("`{}{name}` {}", self.prefix, problem(room)))
+    }
+}
+
+fn is_known(name: &str) -> bool {
+    KNOWN.contains(&name)
 }
 
 fn choice_list<T>(choices: &[(&str, T)]) -> String {
@@ -159,7 +228,7 @@ pub(super) fn scalar_text(value: &Value) -> Option<String> {
 }
 
 /// Kubernetes turns `5.0` into `5`, so a body that did not pass through it reads the same.
-fn number_text(number: &Number) -> String {
+pub(super) fn number_text(number: &Number) -> String {
     // Below 2^53 every whole number is exact in a float.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match number.as_f64() {
@@ -180,30 +249,32 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// The first template variable that Argo left as it was, braces included.
-pub(super) fn unresolved(text: &str) -> Option<&str> {
-    let start = text.find("{{")?;
-    let from = text.get(start..)?;
-    let end = from.find("}}")?;
-    from.get(..end + 2)
-}
+/// The variables of our examples; of the last, in any of Argo's formats. Other braces are the user's text: an item may
+/// well be named `{{y}}`.
+const OURS: [(&str, bool); 3] = [("node.name", false), ("retries", false), ("workflow.creationTimestamp", true)];
 
-/// A value as an error shows it: one line, at most 60 characters.
-pub(super) fn shorten(text: &str) -> String {
-    let mut shown = String::new();
-    for (position, c) in text.chars().enumerate() {
-        if position == SHOWN_CHARS {
-            shown.push('…');
-            break;
-        }
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
-    }
-    shown
+/// The first of our variables that Argo left as it was, braces included.
+pub(super) fn unresolved(text: &str) -> Option<&str> {
+    text.match_indices("{{").find_map(|(start, braces)| {
+        let from = text.get(start..)?;
+        let inside = from.get(braces.len()..)?;
+        let inner = inside.get(..inside.find(['{', '}'])?)?;
+        let is_closed = inside.get(inner.len()..)?.starts_with("}}");
+        // Argo trims what is between the braces.
+        let word = inner.trim();
+        let is_ours = OURS.iter().any(|(name, has_formats)| match word.strip_prefix(name) {
+            Some(rest) => rest.is_empty() || (*has_formats && rest.starts_with('.')),
+            None => false,
+        });
+        if is_closed && is_ours { from.get(..inner.len() + 2 * braces.len()) } else { None }
+    })
 }
 
 /// The known field that someone who wrote `unknown` most likely meant.
 fn nearest_known(unknown: &str) -> &'static str {
-    let written: String = unknown.chars().take(SHOWN_CHARS).collect::<String>().to_lowercase().replace(['-', ' '], "_");
+    // More letters than the longest name has tell nothing.
+    const LOOKED_AT: usize = 60;
+    let written: String = unknown.chars().take(LOOKED_AT).collect::<String>().to_lowercase().replace(['-', ' '], "_");
     let mut best = (KNOWN[0], -1.0);
     for known in KNOWN {
         // `version` means `pipeline_version_id`, which no distance of letters would tell.

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     Action, Execute, InputError, MockState, OnStop, Task, WorkflowId,
     arn::{self, Place},
     digest,
-    fields::{Fields, kind_of, shorten, unresolved},
+    fields::{Fields, kind_of, unresolved},
+    json::shallow,
     start,
 };
 use crate::{
@@ -26,25 +27,27 @@ enum Verb {
 }
 
 /// Reads the task of a request. `Ok(None)`: the template is another plugin's.
-pub fn read_task(args: &ExecuteTemplateArgs) -> Result<Option<Task>, InputError> {
-    match args.template.get("plugin").and_then(|plugin| plugin.get(PLUGIN_KEY)) {
-        None => Ok(None),
-        Some(Value::Object(input)) => read_input(args, input).map(Some),
-        Some(other) => {
-            Err(InputError(format!("`{PLUGIN_KEY}` is {}; it must be a map with `action` and so on", kind_of(other))))
-        }
+pub fn read_task(args: &ExecuteTemplateArgs<'_>) -> Result<Option<Task>, InputError> {
+    let Some(input) = args.template.input else { return Ok(None) };
+    match shallow(input) {
+        Ok(kind) if kind.is_object() => read_input(args, input).map(Some),
+        Ok(kind) => Err(InputError::new(format!(
+            "`{PLUGIN_KEY}` is {}; it must be a map with `action` and so on",
+            kind_of(&kind)
+        ))),
+        Err(error) => Err(InputError::new(format!("`{PLUGIN_KEY}` cannot be read: {error}"))),
     }
 }
 
-fn read_input(args: &ExecuteTemplateArgs, input: &Map<String, Value>) -> Result<Task, InputError> {
+fn read_input(args: &ExecuteTemplateArgs<'_>, input: &RawValue) -> Result<Task, InputError> {
     const VERBS: [(&str, Verb); 3] = [("validate", Verb::Validate), ("execute", Verb::Execute), ("stop", Verb::Stop)];
     let fields = Fields::of_input(input)?;
-    let template = Fields::of_template(&args.template);
+    let template = Fields::of_template(&args.template)?;
     let metadata = &args.workflow.metadata;
     if metadata.uid.is_empty() {
         let problem = "the request has no `workflow.metadata.uid`, without which executions cannot be told apart; \
                        Argo sends it from version 3.4.2 on";
-        return Err(InputError(problem.to_owned()));
+        return Err(InputError::new(problem));
     }
     let verb = fields.required_choice("action", &VERBS)?;
     fields.choice("service", &[("amazon_sagemaker_pipelines", ())])?;
@@ -64,7 +67,7 @@ fn read_input(args: &ExecuteTemplateArgs, input: &Map<String, Value>) -> Result<
             fields.error("execution_arn", "does not go with `action` `validate`, only with `execute` and `stop`")
         );
     }
-    let fallback_key = digest::fallback_key(&args.template, input, &execute.parameters, &execute.selected_steps);
+    let fallback_key = digest::fallback_key(&args.template, &fields, &execute)?;
     let action = match (mock, verb) {
         (Some(state), _) => Action::Mock(state),
         (None, Verb::Validate) => Action::Validate { parameters: execute.parameters, version: execute.version },
@@ -94,11 +97,8 @@ fn read_input(args: &ExecuteTemplateArgs, input: &Map<String, Value>) -> Result<
 fn read_execution_key(fields: &Fields<'_>) -> Result<Option<String>, InputError> {
     let key = fields.text("execution_key")?;
     if let Some(variable) = key.as_deref().and_then(unresolved) {
-        let problem = format!(
-            "still holds `{}`, which Argo did not replace; `{{{{node.name}}}}` needs Argo 3.4.3 or later",
-            shorten(variable)
-        );
-        return Err(fields.error("execution_key", problem));
+        let advice = if variable.contains("node.name") { "; `{{node.name}}` needs Argo 3.4.3 or later" } else { "" };
+        return Err(fields.left_literal("execution_key", variable, advice));
     }
     Ok(key)
 }
@@ -155,7 +155,7 @@ fn read_execute(
             fields.error("source_execution_arn", "is given without `selected_steps`, which says what to run anew")
         );
     }
-    execute.args_digest = digest::args_digest(pipeline, &execute);
+    execute.args_digest = digest::args_digest(pipeline, &execute)?;
     Ok(execute)
 }
 

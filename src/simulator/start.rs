@@ -235,7 +235,7 @@ fn check_parameters(definition: &Definition, given: &[(String, String)]) -> Resu
                 declared.kind
             )));
         }
-        if !declared.allowed.is_empty() && !declared.allowed.contains(value) {
+        if !declared.allowed.is_empty() && !declared.allowed.iter().any(|one| is_same(declared, one, value)) {
             let allowed = declared.allowed.join(", ");
             return Err(Refusal::validation(format!("Parameter [{name}] must be one of [{allowed}]; got [{value}]")));
         }
@@ -250,13 +250,21 @@ fn check_parameters(definition: &Definition, given: &[(String, String)]) -> Resu
     }
 }
 
+/// Which spellings SageMaker takes is documented nowhere; refused is what cannot be meant.
 fn fits(declared: &Parameter, value: &str) -> bool {
+    let number = || value.trim().parse::<f64>();
     match declared.kind.as_str() {
-        "Integer" => value.parse::<i64>().is_ok(),
-        "Float" => value.parse::<f64>().is_ok(),
-        "Boolean" => matches!(value.to_ascii_lowercase().as_str(), "true" | "false"),
+        "Integer" => number().is_ok_and(|n| n.fract() == 0.0),
+        "Float" => number().is_ok(),
+        "Boolean" => matches!(value.trim().to_ascii_lowercase().as_str(), "true" | "false" | "1" | "0"),
         _ => true,
     }
+}
+
+fn is_same(declared: &Parameter, allowed: &str, value: &str) -> bool {
+    let number = |text: &str| text.trim().parse::<f64>().ok();
+    let is_number = matches!(declared.kind.as_str(), "Integer" | "Float");
+    allowed == value || (is_number && number(allowed).is_some_and(|n| number(value) == Some(n)))
 }
 
 /// All parameters of an execution: what was given, else the defaults.

@@ -398,7 +398,8 @@ async fn every_shipped_workflow_plays_to_its_end_with_valid_requests() {
         let nodes = play(played, &plugin).await.unwrap_or_else(|e| panic!("{file}: {e}"));
         assert!(nodes.iter().all(|node| node.phase() == Phase::Succeeded), "{file}: {nodes:?}");
         for body in plugin.bodies() {
-            let args: ExecuteTemplateArgs = serde_json::from_value(body.clone()).unwrap();
+            let text = body.to_string();
+            let args: ExecuteTemplateArgs<'_> = serde_json::from_str(&text).unwrap();
             let task = read_task(&args).unwrap_or_else(|e| panic!("{file}: {e}\n{body}")).unwrap();
             assert_eq!(task.execution_key.is_none(), matches!(task.action, Action::Stop { .. }), "{file}");
             if let Action::Execute(execute) = &task.action {

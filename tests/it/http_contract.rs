@@ -214,6 +214,20 @@ async fn what_is_no_request_is_400_with_one_sentence() {
 }
 
 #[actix::test]
+async fn a_refusal_never_quotes_more_than_a_message_may_hold() {
+    let doors = doors(None);
+    let long = "é".repeat(100_000);
+    let metadata = json!({"workflow": {"metadata": long}, "template": {}});
+    let answer = send(&doors, post(metadata.to_string())).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(answer.text.len() <= 250 && answer.text.contains("not a template.execute request"), "{}", answer.text);
+    let kind = TestRequest::post().uri(EXECUTE_PATH).insert_header((header::CONTENT_TYPE, "x".repeat(10_000)));
+    let answer = send(&doors, kind).await;
+    assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert!(answer.text.len() <= 250 && answer.text.ends_with("allowed is application/json"), "{}", answer.text);
+}
+
+#[actix::test]
 async fn another_plugins_task_is_answered_by_an_empty_object() {
     let doors = doors(None);
     for plugin in [json!({}), json!({"slack": {"text": "hello"}}), json!({"awf-aws": {}})] {

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::unwrap_in_result, clippy::panic)]
 
+mod digests;
 mod identity;
+mod lengths;
 mod properties;
 mod refusals;
 
@@ -49,7 +51,7 @@ fn request_in(template: &Value, changes: &Value) -> Value {
 }
 
 fn read(request: Value) -> Result<Option<Task>, InputError> {
-    read_task(&serde_json::from_value::<ExecuteTemplateArgs>(request).unwrap())
+    read_task(&serde_json::from_str::<ExecuteTemplateArgs<'_>>(&request.to_string()).unwrap())
 }
 
 fn task(changes: Value) -> Task {
@@ -77,7 +79,7 @@ fn pairs(given: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[test]
 fn the_first_request_is_a_valid_validate_task() {
-    let args: ExecuteTemplateArgs = serde_json::from_str(SEED).unwrap();
+    let args: ExecuteTemplateArgs<'_> = serde_json::from_str(SEED).unwrap();
     let task = read_task(&args).unwrap().unwrap();
     let workflow = WorkflowId {
         uid: "27c01e7c-9d93-450f-a001-c64d649aac99".to_owned(),
@@ -264,6 +266,22 @@ fn a_pipelines_arn_is_the_same_as_its_name() {
     for name in ["a", "0", "A--b", &"x".repeat(256)] {
         assert_eq!(task(json!({"pipeline_name": name})).pipeline_name, name);
     }
+}
+
+#[test]
+fn an_execution_of_an_older_pipeline_is_its_own_although_its_arn_is_in_lower_case() {
+    // SageMaker wrote ARNs in lower case until 2023; the pipeline kept the name that it was given.
+    for arn in
+        [EXECUTION, &EXECUTION.replace("mypipeline", "MyPipeline"), &EXECUTION.replace("mypipeline", "MYPIPELINE")]
+    {
+        let read = execute(json!({"execution_arn": arn, "source_execution_arn": arn, "selected_steps": "S"}));
+        assert_eq!((read.attach.as_deref(), read.source_execution_arn.as_deref()), (Some(arn), Some(arn)));
+    }
+    let by_arn = json!({
+        "pipeline_name": "arn:aws:sagemaker:us-west-2:100000000002:pipeline/mypipeline",
+        "execution_arn": EXECUTION.replace("mypipeline", "MyPipeline"),
+    });
+    assert!(execute(by_arn).attach.is_some());
 }
 
 #[test]

@@ -5,9 +5,11 @@
 
 mod actix_facts;
 mod assets;
+mod bombs;
 mod boto3;
 mod config;
 mod controller_rights;
+mod definition;
 mod demo;
 mod end_to_end;
 mod http_contract;
@@ -17,6 +19,7 @@ mod kill_rounds;
 mod kubernetes;
 mod machine;
 mod moto;
+mod ops_door;
 mod orphans;
 mod protocol;
 mod queue;

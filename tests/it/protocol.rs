@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use awf_aws::protocol::{
-    ExecuteTemplateArgs, ExecuteTemplateReply, NodeResult, Outputs, Parameter, Phase, go_duration, parse_go_duration,
+    ExecuteTemplateArgs, ExecuteTemplateReply, NodeResult, Outputs, Parameter, Phase, Template, go_duration,
+    parse_go_duration,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 fn on_the_wire(reply: &ExecuteTemplateReply) -> String {
     serde_json::to_string(reply).unwrap()
@@ -70,15 +71,16 @@ fn exactly_the_three_ends_are_terminal() {
 
 #[test]
 fn a_request_may_lack_the_uid_and_have_fields_of_later_versions() {
-    let args: ExecuteTemplateArgs = serde_json::from_value(json!({
+    let body = json!({
         "workflow": {"metadata": {"name": "w", "labels": {"a": "b"}}, "spec": {}},
         "template": {"name": "t", "annotations": {}},
         "later": 1,
-    }))
-    .unwrap();
+    });
+    let body = body.to_string();
+    let args: ExecuteTemplateArgs<'_> = serde_json::from_str(&body).unwrap();
     assert_eq!(args.workflow.metadata.name, "w");
     assert_eq!((args.workflow.metadata.uid.as_str(), args.workflow.metadata.namespace.as_str()), ("", ""));
-    assert_eq!(args.template["name"], "t");
+    assert_eq!(args.template.name.unwrap().get(), r#""t""#);
 }
 
 #[test]
@@ -88,19 +90,40 @@ fn a_request_without_workflow_or_template_is_refused_by_name() {
         (json!({"workflow": {"metadata": {}}}), "template"),
         (json!({"workflow": {}, "template": {}}), "metadata"),
     ] {
-        let error = serde_json::from_value::<ExecuteTemplateArgs>(body).unwrap_err().to_string();
+        let body = body.to_string();
+        let error = serde_json::from_str::<ExecuteTemplateArgs<'_>>(&body).unwrap_err().to_string();
         assert!(error.contains(&format!("missing field `{missing}`")), "{error}");
     }
     for body in [json!(null), json!([1, 2]), json!("x"), json!({"workflow": {"metadata": {}}, "template": null})] {
-        assert!(serde_json::from_value::<ExecuteTemplateArgs>(body).is_err());
+        assert!(serde_json::from_str::<ExecuteTemplateArgs<'_>>(&body.to_string()).is_err());
     }
 }
 
 #[test]
-fn the_template_keeps_its_order_of_fields() {
-    let args: ExecuteTemplateArgs =
-        serde_json::from_str(r#"{"workflow":{"metadata":{}},"template":{"z":1,"a":2}}"#).unwrap();
-    assert_eq!(Value::Object(args.template).to_string(), r#"{"z":1,"a":2}"#);
+fn of_a_template_only_what_is_ours_is_kept() {
+    fn body(template: &str) -> String {
+        format!(r#"{{"workflow":{{"metadata":{{}}}},"template":{template}}}"#)
+    }
+    fn template(body: &str) -> Result<Template<'_>, serde_json::Error> {
+        serde_json::from_str::<ExecuteTemplateArgs<'_>>(body).map(|args| args.template)
+    }
+    let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
+    let foreign = body(&format!(r#"{{"plugin":{{"other":{deep}}},"container":{deep}}}"#));
+    assert!(template(&foreign).unwrap().input.is_none());
+    for none in [r#"{}"#, r#"{"plugin":null}"#, r#"{"plugin":[1]}"#, r#"{"plugin":"awf-aws-plugin"}"#] {
+        assert!(template(&body(none)).unwrap().input.is_none(), "{none}");
+    }
+    // In its own order, and as it was written.
+    let ours = body(r#"{"plugin":{"a":1,"awf-aws-plugin": {"z": 1.0,"a":2}},"inputs":null}"#);
+    let ours = template(&ours).unwrap();
+    assert_eq!(ours.input.unwrap().get(), r#"{"z": 1.0,"a":2}"#);
+    assert!(ours.inputs.is_none());
+    // It is for us to refuse, not for the next plugin.
+    let null = body(r#"{"plugin":{"awf-aws-plugin":null}}"#);
+    assert_eq!(template(&null).unwrap().input.unwrap().get(), "null");
+    for bad in ["[]", "null", "1", r#"{"plugin":{"awf-aws-plugin":}}"#] {
+        assert!(template(&body(bad)).is_err(), "{bad}");
+    }
 }
 
 #[test]

@@ -24,6 +24,29 @@ fn a_key_is_taken_exactly_as_given() {
 }
 
 #[test]
+fn braces_of_the_users_own_are_part_of_a_key() {
+    for key in [
+        "train[0].run(0:{{y}})",
+        "train[0].run(0:{{ item.name }})",
+        "{{pod.name}}",
+        "{{=node.name}}",
+        "{{node.names}}",
+        "{{node.name}",
+        "{{node.name} }",
+        "{node.name}}",
+        "{{}}{{",
+        "{{retries.x}}",
+        "{{workflow.creationTimestamps}}",
+    ] {
+        assert_eq!(task(json!({"execution_key": key})).execution_key.as_deref(), Some(key));
+    }
+    // Fast also where there is nothing but braces.
+    let braces = "{{node.name".repeat(100_000);
+    assert_eq!(task(json!({"execution_key": braces})).execution_key, Some(braces));
+    assert_eq!(execute(json!({"selected_steps": "{{y}},b"})).selected_steps, ["{{y}}", "b"]);
+}
+
+#[test]
 fn an_attempt_that_argo_left_as_it_was_is_the_first() {
     for literal in ["{{retries}}", "{{ retries }}", ""] {
         assert_eq!(task(json!({"attempt": literal})).attempt, 0);

@@ -397,7 +397,8 @@ fn the_workflows_creation_is_a_time() {
 }
 
 #[test]
-fn a_variable_that_argo_did_not_replace_is_named() {
+fn a_variable_of_our_examples_that_argo_did_not_replace_is_named() {
+    let created = "which Argo did not replace";
     assert_rows(&[
         (
             json!({"execution_key": "{{node.name}}"}),
@@ -405,18 +406,38 @@ fn a_variable_that_argo_did_not_replace_is_named() {
              `{{node.name}}` needs Argo 3.4.3 or later",
         ),
         (
-            json!({"execution_key": "a-{{pod.name}}-b"}),
-            "`execution_key` still holds `{{pod.name}}`, which Argo did not replace; \
+            json!({"execution_key": "{{y}}-{{ node.name }}-b"}),
+            "`execution_key` still holds `{{ node.name }}`, which Argo did not replace; \
              `{{node.name}}` needs Argo 3.4.3 or later",
         ),
         (
-            json!({"workflow_created": "{{workflow.creationTimestamp.RFC3339}}"}),
-            "`workflow_created` still holds `{{workflow.creationTimestamp.RFC3339}}`, which Argo did not replace",
+            json!({"execution_key": "train-{{retries}}"}),
+            "`execution_key` still holds `{{retries}}`, which Argo did not replace",
         ),
-        (json!({"attempt": "{{=retries}}"}), "`attempt` still holds `{{=retries}}`, which Argo did not replace"),
         (
-            json!({"region_name": "{{inputs.parameters.region}}"}),
-            "`region_name` still holds `{{inputs.parameters.region}}`, which Argo did not replace",
+            json!({"workflow_created": "{{workflow.creationTimestamp.RFC3339}}"}),
+            &format!("`workflow_created` still holds `{{{{workflow.creationTimestamp.RFC3339}}}}`, {created}"),
+        ),
+        (
+            json!({"workflow_created": "{{workflow.creationTimestamp}}"}),
+            &format!("`workflow_created` still holds `{{{{workflow.creationTimestamp}}}}`, {created}"),
+        ),
+        (
+            json!({"display_name": "{{node.name}}"}),
+            &format!("`display_name` still holds `{{{{node.name}}}}`, {created}"),
+        ),
+    ]);
+}
+
+#[test]
+fn other_braces_are_judged_as_the_text_that_they_are() {
+    let region = "`region_name` is `{{inputs.parameters.region}}`; it must be an AWS region's code such as `us-west-2`";
+    assert_rows(&[
+        (json!({"region_name": "{{inputs.parameters.region}}"}), region),
+        (json!({"attempt": "{{=retries}}"}), "`attempt` is `{{=retries}}`; it must be a whole number, 0 or more"),
+        (
+            json!({"display_name": "{{y}}"}),
+            "`display_name` is `{{y}}`; it must be 1 to 82 letters, digits and inner hyphens",
         ),
     ]);
 }

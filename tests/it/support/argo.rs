@@ -110,6 +110,11 @@ impl Plugin {
         &self.api
     }
 
+    /// The port of the operators' door.
+    pub fn ops_port(&self) -> u16 {
+        self.ops.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+    }
+
     /// Kills it with SIGKILL and starts it anew: all that it knew is lost.
     pub async fn kill_and_restart(&mut self) {
         self.process.kill();

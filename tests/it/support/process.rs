@@ -23,6 +23,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The time between two looks at something that is waited for.
 pub const LOOK: Duration = Duration::from_millis(25);
 
+/// What any request may drive the plugin's memory up to: its limit in Kubernetes is 64 MiB.
+pub const MEMORY_BUDGET: u64 = 48 << 20;
+
 /// A child process. Its log is printed when it is dropped by a failing test.
 pub struct Process {
     name: &'static str,
@@ -45,6 +48,19 @@ impl Process {
         let collectors =
             [collect(child.stdout.take(), &log), collect(child.stderr.take(), &log)].into_iter().flatten().collect();
         Self { name, child, log, collectors }
+    }
+
+    /// A line of its `/proc/<pid>/status` such as `VmHWM`, the peak of its memory, in bytes.
+    pub fn memory(&self, line: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let value = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':')?.trim().strip_suffix(" kB"));
+        value.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_else(|| panic!("no {line} in {status}")) * 1024
+    }
+
+    /// Makes the peak begin anew.
+    pub fn forget_the_peak(&self) {
+        let file = format!("/proc/{}/clear_refs", self.child.id());
+        fs::write(&file, "5").unwrap_or_else(|e| panic!("{file}: {e}"));
     }
 
     /// What it has printed so far.
