@@ -8,9 +8,10 @@
 //! | `requests` | a request comes in, is parked, and is answered from what is known |
 //! | `locating`, `listing` | before a start: the account, and one complete listing that finds earlier executions |
 //! | `starting`, `start_outcome`, `searching` | the table of [`identity`], the start [`queue`], and what a start's answer lets us know |
-//! | `polling`, `steps` | rounds ([`poll_plan`]), ends and their steps, executions that are gone |
+//! | `polling`, `steps`, `missing` | rounds ([`poll_plan`]), ends and their steps, executions that are gone |
 //! | `questions`, `survey` | `validate` and `stop` nodes, and what a stop of everything has to find first |
 //! | [`trouble`] | the table of what a failed call leads to, which all of them consult |
+//! | [`run`], `clocks`, [`siblings`] | which run of the workflow this is, whose clock says so, what other nodes' markers tell |
 //! | `watch` | what Kubernetes says of the workflow, and when it is asked |
 //! | `ending` | time-outs, stops, the end of the workflow |
 //! | `drain` | the end of the process |
@@ -19,7 +20,8 @@
 //! that comes twice, late or not at all (a timer follows) leads to the same place.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::BTreeSet,
+    hash::{BuildHasherDefault, DefaultHasher},
     sync::Arc,
     time::Duration,
 };
@@ -37,6 +39,7 @@ mod ending;
 pub mod identity;
 mod listing;
 mod locating;
+mod missing;
 mod node;
 mod pace;
 mod pipeline;
@@ -73,6 +76,11 @@ use run::{Beginning, RunKnown};
 use siblings::Siblings;
 use survey::Survey;
 use watch::Watch;
+
+/// A map that is walked in the same order in every process: what the machine does depends on its events alone, and a
+/// failing simulation can be replayed. Keys are hashes, ARNs and numbers of our own: nobody can flood it.
+type HashMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+type HashSet<T> = std::collections::HashSet<T, BuildHasherDefault<DefaultHasher>>;
 
 /// Names one parked request of the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -291,21 +299,21 @@ impl Machine {
             settings,
             now: Time::default(),
             out: Vec::new(),
-            calls: HashMap::new(),
+            calls: HashMap::default(),
             last_call: 0,
             outbox: Outbox::default(),
             timers: BTreeSet::new(),
             woken_for: None,
-            clients: HashMap::new(),
+            clients: HashMap::default(),
             pipelines: Vec::new(),
-            families: HashMap::new(),
-            executions: HashMap::new(),
-            validations: HashMap::new(),
-            stops: HashMap::new(),
-            surveys: HashMap::new(),
+            families: HashMap::default(),
+            executions: HashMap::default(),
+            validations: HashMap::default(),
+            stops: HashMap::default(),
+            surveys: HashMap::default(),
             queue: StartQueue::default(),
             queue_listed_at: Time::default(),
-            predecessors: HashMap::new(),
+            predecessors: HashMap::default(),
             uid: None,
             open_nodes: 0,
             too_many_told: false,
@@ -316,7 +324,7 @@ impl Machine {
             siblings: Siblings::default(),
             first_event: None,
             watch: Watch::default(),
-            first_stops: HashSet::new(),
+            first_stops: HashSet::default(),
             stops_held_at: Time::default(),
             stops_in_flight: 0,
             aws_clock: Clock::default(),
@@ -371,7 +379,7 @@ impl Machine {
             Purpose::Survey { pipeline } => self.survey_answered(pipeline, ended.result),
             Purpose::Listing { pipeline } => self.listing_answered(pipeline, ended.result),
             Purpose::Start { key, attempt } => self.start_answered(key, attempt, ended.result),
-            Purpose::Describe(arn) => self.describe_answered(&arn, ended.result),
+            Purpose::Describe(arn) => self.describe_answered(&arn, sent, ended.result),
             Purpose::Round { pipeline } => self.round_answered(pipeline, ended.result),
             Purpose::Steps { arn, listing } => self.steps_answered(&arn, listing, ended.result),
             Purpose::Stop(arn) => {

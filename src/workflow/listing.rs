@@ -28,11 +28,6 @@ const OVERLAP: Duration = Duration::from_secs(300);
 const FRESH_FOR: Duration = Duration::from_secs(300);
 
 impl Pipeline {
-    /// How many of its executions run or are being started.
-    pub(super) fn running(&self) -> usize {
-        self.live.len() + self.starting
-    }
-
     /// Whether decisions may be taken on what was listed: completely once, or not to be listed at all.
     pub(super) fn is_known(&self) -> bool {
         self.complete_at.is_some() || self.list_denied.is_some()

@@ -1,10 +1,6 @@
 //! Before a start: whose account the credentials are, and what is known of earlier executions.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     input::Task,
@@ -12,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
+    HashMap, HashSet, Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
     identity::{Key, Marker, WhenOver, arn_key},
     listing::RETRY_MOST,
     node::{EndStage, Family, NodeRef, StopNode, Tracked, Trouble},
@@ -73,13 +69,14 @@ impl Machine {
             listed_at: if unlisted { Time(i64::MAX) } else { self.now },
             workflow_created: created,
             due: BTreeSet::new(),
-            live: HashSet::new(),
+            live: HashSet::default(),
+            guests: HashSet::default(),
             starting: 0,
             round: None,
             list_denied: None,
             start_denied: None,
             start_again_at: self.now,
-            digests: HashMap::new(),
+            digests: HashMap::default(),
         });
         self.pipelines.len() - 1
     }
@@ -249,6 +246,9 @@ impl Machine {
             tracked.witnessed = false;
             tracked.foreign = true;
         }
+        if let Some(p) = self.pipelines.get_mut(pipeline) {
+            p.lives(&known, true);
+        }
         known
     }
 
@@ -257,6 +257,9 @@ impl Machine {
         let key = marker.key;
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         tracked.foreign = false;
+        if let Some(p) = self.pipelines.get_mut(tracked.pipeline) {
+            p.guests.remove(arn);
+        }
         tracked.attempt = marker.attempt;
         tracked.when_over = marker.when_over;
         tracked.run = marker.run;
@@ -307,6 +310,7 @@ impl Machine {
             execution,
             started_at: None,
             seen: Some(self.now),
+            progressed_at: self.now,
             due: None,
             describing: false,
             end: if live { EndStage::Live } else { EndStage::Seen },
@@ -331,7 +335,7 @@ impl Machine {
         }
         if live {
             if let Some(p) = self.pipelines.get_mut(pipeline) {
-                p.live.insert(arn.clone());
+                p.lives(&arn, false);
             }
             self.look_at(&arn, self.now);
         }

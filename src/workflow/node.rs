@@ -1,7 +1,7 @@
 //! What the machine remembers: nodes that ask, attempts of a key, executions, pipelines and clients.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    RequestId,
+    HashSet, RequestId,
     identity::{self, Key, WhenOver},
     report,
     siblings::Group,
@@ -331,6 +331,8 @@ pub struct Tracked {
     pub started_at: Option<Time>,
     /// When a describe or a list last showed it, since Start returned it.
     pub seen: Option<Time>,
+    /// When it was first seen as far on its way as it is: an answer asked for before that is of an earlier moment.
+    pub progressed_at: Time,
     /// When it is looked at next, while it lives.
     pub due: Option<Time>,
     pub describing: bool,

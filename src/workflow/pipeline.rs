@@ -1,13 +1,10 @@
 //! What the machine remembers of a pipeline and of the client that calls it.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::pipelines::{ClientKey, Time};
 
-use super::{definition::PipelineDigest, node::Trouble};
+use super::{HashMap, HashSet, definition::PipelineDigest, node::Trouble};
 
 /// A pipeline as one client calls it.
 #[derive(Debug)]
@@ -40,7 +37,32 @@ pub struct Pipeline {
     pub start_denied: Option<Trouble>,
     /// When the next one may.
     pub start_again_at: Time,
+    /// Those of the live ones that a node is only attached to: somebody else's, and not within this workflow's limits.
+    pub guests: HashSet<Arc<str>>,
     pub digests: HashMap<Option<i64>, DigestSlot>,
+}
+
+impl Pipeline {
+    /// Takes in an execution that runs.
+    pub fn lives(&mut self, arn: &Arc<str>, foreign: bool) {
+        self.live.insert(arn.clone());
+        if foreign {
+            self.guests.insert(arn.clone());
+        } else {
+            self.guests.remove(arn);
+        }
+    }
+
+    /// It runs no more, or is another's; whether it was here.
+    pub fn leaves(&mut self, arn: &Arc<str>) -> bool {
+        self.guests.remove(arn);
+        self.live.remove(arn)
+    }
+
+    /// How many executions of the workflow's own run or are being started.
+    pub fn running(&self) -> usize {
+        self.live.len() - self.guests.len() + self.starting
+    }
 }
 
 /// The complete listing that must come before the first start.

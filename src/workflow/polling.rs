@@ -1,4 +1,4 @@
-//! Following executions: poll rounds, confirmed ends, and executions that are gone.
+//! Following executions: poll rounds, and confirmed ends.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -11,8 +11,8 @@ use super::{
     Command, Machine, Note, Priority, Purpose, Sabotage, Timer,
     identity::{Key, Marker, arn_key},
     listing::LISTS_LAG,
-    node::{EndStage, Missing, Stage, Trouble},
-    pipeline::{Listing, Round},
+    node::{EndStage, Stage, Trouble},
+    pipeline::Round,
     poll_plan::{self, Plan},
     report,
     trouble::{Place, Reaction, reaction},
@@ -20,15 +20,6 @@ use super::{
 
 /// SageMaker may not find an execution that it has just started.
 pub(super) const LAG: Duration = Duration::from_secs(60);
-/// "Not found" is believed after so many answers over so long, and absence from the complete list.
-const MISSING_ANSWERS: u32 = 3;
-const MISSING_FOR: Duration = Duration::from_secs(120);
-impl Missing {
-    fn is_long(&self, now: Time) -> bool {
-        self.answers >= MISSING_ANSWERS && now.since(self.since) >= MISSING_FOR
-    }
-}
-
 impl Machine {
     /// Looks at a live execution at this time.
     pub(super) fn look_at(&mut self, arn: &Arc<str>, at: Time) {
@@ -69,12 +60,13 @@ impl Machine {
         };
         let (from, due) = (tracked.pipeline, tracked.due);
         self.take_from_due(from, arn);
-        let was_live = self.pipelines.get_mut(from).is_some_and(|p| p.live.remove(arn));
-        if let Some(tracked) = self.executions.get_mut(arn) {
+        let was_live = self.pipelines.get_mut(from).is_some_and(|p| p.leaves(arn));
+        let foreign = self.executions.get_mut(arn).is_some_and(|tracked| {
             tracked.pipeline = to;
-        }
+            tracked.foreign
+        });
         if let Some(p) = self.pipelines.get_mut(to).filter(|_| was_live) {
-            p.live.insert(arn.clone());
+            p.lives(arn, foreign);
         }
         if let Some(at) = due {
             self.look_at(arn, at);
@@ -204,7 +196,7 @@ impl Machine {
     }
 
     /// A poll failed: the execution goes on, its node says so.
-    fn in_trouble(&mut self, arn: &Arc<str>, error: &CallError) {
+    pub(super) fn in_trouble(&mut self, arn: &Arc<str>, error: &CallError) {
         let now = self.now;
         let denied = reaction(error.kind, Place::Poll) == Reaction::Mend;
         let Some(tracked) = self.executions.get_mut(arn) else { return };
@@ -213,11 +205,20 @@ impl Machine {
         self.followers_look(arn);
     }
 
-    pub(super) fn describe_answered(&mut self, arn: &Arc<str>, result: Result<CallReply, CallError>) {
+    pub(super) fn describe_answered(&mut self, arn: &Arc<str>, sent: Time, result: Result<CallReply, CallError>) {
+        let believes = self.sabotaged(Sabotage::BelievesStaleLists);
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         tracked.describing = false;
         let number = tracked.pipeline;
         match result {
+            // Long on its way, and meanwhile another look has shown more: how it is now, only a new one tells.
+            Ok(CallReply::Execution(execution))
+                if sent < tracked.progressed_at
+                    && rank(&execution.status) < rank(&tracked.execution.status)
+                    && !believes =>
+            {
+                self.describe(arn);
+            }
             Ok(CallReply::Execution(execution)) => self.observe(arn, execution, true),
             Ok(_) => self.look_later(arn),
             Err(error) if reaction(error.kind, Place::Poll) == Reaction::Missing => self.not_found(arn, &error),
@@ -247,6 +248,9 @@ impl Machine {
         }
         let same = tracked.execution.status == execution.status;
         tracked.execution.arn = execution.arn;
+        if rank(&execution.status) > rank(&tracked.execution.status) {
+            tracked.progressed_at = now;
+        }
         tracked.execution.status = execution.status;
         tracked.witnessed |= live && tracked.execution.status != Status::Stopping;
         if let Some(marker) = execution.description.as_deref().and_then(Marker::parse).filter(|m| m.key == tracked.key)
@@ -280,10 +284,11 @@ impl Machine {
             self.warn(format!("{arn} carries this workflow's marker, but {who} started it, not this plugin"));
         }
         let Some(tracked) = self.executions.get_mut(arn) else { return };
+        let foreign = tracked.foreign;
         if live {
             tracked.end = EndStage::Live;
             if let Some(p) = self.pipelines.get_mut(number) {
-                p.live.insert(arn.clone());
+                p.lives(arn, foreign);
             }
             self.look_later(arn);
             self.list_running_steps(arn);
@@ -335,7 +340,7 @@ impl Machine {
             p.due.remove(&(due, arn.clone()));
         }
         if let Some(p) = self.pipelines.get_mut(number) {
-            p.live.remove(arn);
+            p.leaves(arn);
             let client = p.client.clone();
             self.queue.freed(&client, now);
         }
@@ -376,60 +381,6 @@ impl Machine {
             self.advance(key, number);
         }
         self.stops_look(arn);
-    }
-
-    fn not_found(&mut self, arn: &Arc<str>, error: &CallError) {
-        let now = self.now;
-        let Some(tracked) = self.executions.get_mut(arn) else { return };
-        let number = tracked.pipeline;
-        let lag = tracked.started_at.is_some_and(|at| now.since(at) < LAG);
-        if lag {
-            tracked.missing = None;
-            self.look_at(arn, now.plus(Duration::from_secs(2)));
-            return;
-        }
-        let text = format!(
-            "the execution or its pipeline was deleted ({}): {}",
-            Self::short(arn),
-            report::fit(&error.message, 120)
-        );
-        let missing = tracked.missing.get_or_insert(Missing { since: now, answers: 0, text });
-        missing.answers += 1;
-        let (first, long) = (missing.answers == 1, missing.is_long(now));
-        self.in_trouble(arn, error);
-        self.look_at(arn, now.plus(Duration::from_secs(30)));
-        if long && self.pipelines.get(number).is_some_and(|p| matches!(p.listing, Listing::Denied)) {
-            // Nobody may list: the answers alone have to do.
-            self.is_gone(arn);
-        } else if first || long {
-            self.list_anew(number);
-        }
-    }
-
-    /// A complete listing, or the word that there is no such pipeline, settles which missing executions are gone.
-    pub(super) fn settle_missing(&mut self, number: usize, no_such_pipeline: bool) {
-        let now = self.now;
-        let gone: Vec<Arc<str>> = self
-            .executions
-            .iter()
-            .filter(|(_, t)| t.pipeline == number && t.gone.is_none())
-            .filter(|(_, t)| t.missing.as_ref().is_some_and(|missing| no_such_pipeline || missing.is_long(now)))
-            .map(|(arn, _)| arn.clone())
-            .collect();
-        for arn in gone {
-            self.is_gone(&arn);
-        }
-    }
-
-    fn is_gone(&mut self, arn: &Arc<str>) {
-        let Some(tracked) = self.executions.get_mut(arn) else { return };
-        tracked.gone = tracked.missing.take().map(|missing| missing.text);
-        let number = tracked.pipeline;
-        self.take_from_due(number, arn);
-        if let Some(p) = self.pipelines.get_mut(number) {
-            p.live.remove(arn);
-        }
-        self.family_looks(arn);
     }
 
     /// An execution's own timer: steps that must be listed again, a stop that must be sent again.

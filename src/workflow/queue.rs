@@ -1,13 +1,10 @@
 //! The start queue: who may start next when SageMaker or `max_running` lets only so many run.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::pipelines::{ClientKey, Time};
 
-use super::identity::Key;
+use super::{HashMap, identity::Key};
 
 /// A quota is asked again after this long, spread evenly and never growing: other pods compete for it too.
 const PROBE_MIN: Duration = Duration::from_secs(5);

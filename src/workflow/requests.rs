@@ -1,10 +1,6 @@
 //! A request comes in, is parked while something is about to become known, and is answered from what is known.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     input::{Action, Execute, MockState, Task},
@@ -13,7 +9,7 @@ use crate::{
 };
 
 use super::{
-    Command, Machine, Priority, RequestId, Sabotage,
+    Command, HashSet, Machine, Priority, RequestId, Sabotage,
     identity::{Key, execution_id},
     node::{Attempt, Desk, Family, NodeRef, Rules, Stage, StopNode, StopScope, Tracked, Trouble, Validation, View},
     report,
@@ -120,7 +116,7 @@ impl Machine {
                     found: BTreeSet::new(),
                     targets: None,
                     gap: None,
-                    open: HashSet::new(),
+                    open: HashSet::default(),
                     stopping_since: None,
                     wake: None,
                     ended: None,

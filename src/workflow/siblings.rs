@@ -6,12 +6,12 @@
 //! items of a loop, at once: where a sibling was started, its marker says when it was asked for, and hence when the time of
 //! all of them was up.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use crate::pipelines::Time;
 
 use super::{
-    Machine, Sabotage,
+    HashMap, Machine, Sabotage,
     identity::{Key, Known, Marker},
 };
 
@@ -56,7 +56,7 @@ fn loop_of(name: &str) -> Option<&str> {
         let index = name.get(at + 1..).and_then(|rest| rest.split_once(':')).map_or("", |(index, _)| index);
         !index.is_empty() && index.bytes().all(|b| b.is_ascii_digit())
     };
-    let item = name.match_indices('(').map(|(at, _)| at).filter(numbered).next_back()?;
+    let item = name.match_indices('(').map(|(at, _)| at).rfind(numbered)?;
     name.ends_with(')').then(|| name.get(..item)).flatten()
 }
 

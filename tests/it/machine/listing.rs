@@ -307,3 +307,28 @@ fn a_list_that_lags_behind_a_describe_undoes_no_end() {
     w.pass(5 * MINUTE);
     assert_eq!(finished(&w), 1, "its end is noted once");
 }
+
+#[test]
+fn an_answer_that_was_long_on_its_way_undoes_no_end() {
+    let mut w = World::new();
+    w.silent = vec!["DescribePipelineExecution"];
+    for n in 0..12 {
+        w.send(&task(&format!("n{n}"), 0));
+    }
+    w.pass(SECOND);
+    assert_eq!(w.unanswered.len(), 12);
+    let slow = w.answer_of(0);
+    w.silent.clear();
+    while !w.unanswered.is_empty() {
+        w.answer_open(0);
+    }
+    w.end(0, Status::Succeeded);
+    // The others' rounds are lists, and its end shows there.
+    w.pass(MINUTE);
+    let finished = |w: &World| w.notes.iter().filter(|n| matches!(n, Note::ExecutionFinished { .. })).count();
+    assert_eq!(finished(&w), 1);
+    w.handle(slow);
+    w.pass(MINUTE);
+    assert_eq!(phase(&w.ask(&task("n0", 0))), Some(Phase::Succeeded));
+    assert_eq!(finished(&w), 1, "its end is noted once");
+}

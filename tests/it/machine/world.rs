@@ -61,6 +61,9 @@ pub fn with(mut task: Task, change: impl FnOnce(&mut Execute)) -> Task {
     task
 }
 
+/// Whether a start is denied.
+type Denies = Box<dyn Fn(&StartExecution) -> bool>;
+
 pub struct World {
     pub machine: Machine,
     pub now: Time,
@@ -74,7 +77,7 @@ pub struct World {
     /// Failures that come after the effect.
     pub lost_replies: VecDeque<&'static str>,
     /// Which starts are denied, for as long as it stands.
-    pub deny_starts: Option<Box<dyn Fn(&StartExecution) -> bool>>,
+    pub deny_starts: Option<Denies>,
     /// AWS's clock less the pod's, and the API server's less the pod's, in milliseconds.
     pub aws_ahead: i64,
     pub kubernetes_ahead: i64,
@@ -374,6 +377,13 @@ impl World {
         let (call, operation) = self.unanswered.remove(number);
         let result = self.answer(&operation);
         self.handle(Event::CallEnded { call, ended: CallEnded { result, server_time: Some(self.server_time()) } });
+    }
+
+    /// What answers an open call as of now, to be handed over later.
+    pub fn answer_of(&mut self, number: usize) -> Event {
+        let (call, operation) = self.unanswered.remove(number);
+        let result = self.answer(&operation);
+        Event::CallEnded { call, ended: CallEnded { result, server_time: Some(self.server_time()) } }
     }
 
     /// The same, with an answer that was dated long ago.
