@@ -101,6 +101,16 @@ impl Machine {
         self.list_anew(pipeline);
     }
 
+    /// The same for all pipelines of a client that were listed.
+    pub(super) fn refresh_all_of(&mut self, client: &ClientKey) {
+        for number in 0..self.pipelines.len() {
+            let aged = |p: &Pipeline| matches!(p.listing, Listing::Complete) && p.listed_at < self.now;
+            if self.pipelines.get(number).is_some_and(|p| p.client == *client && aged(p)) {
+                self.refresh(number);
+            }
+        }
+    }
+
     /// Whether another process's start of this pipeline would be known or its token still be remembered. A node may
     /// have waited here for hours, and meanwhile or just before another pod may have started it.
     pub(super) fn is_freshly_listed(&mut self, pipeline: usize) -> bool {

@@ -299,6 +299,7 @@ impl Machine {
             }
             if was_live {
                 self.ended_in_aws(arn, number, now);
+                self.drop_running_steps(arn);
             }
             match (described, self.executions.get(arn).map(|t| t.end)) {
                 (true, Some(EndStage::Seen)) => self.list_end_steps(arn),

@@ -310,7 +310,7 @@ impl Machine {
 
     /// The limit that keeps a node of this pipeline from starting, in words.
     pub(super) fn limit_reached(&self, pipeline: usize, max_running: Option<usize>) -> Option<String> {
-        let running = self.pipelines.get(pipeline).map_or(0, Pipeline::running);
+        let running = running_of(&self.pipelines, pipeline);
         if let Some(max) = max_running.filter(|max| running >= *max) {
             return Some(format!("{running} executions of this pipeline run, max_running is {max}"));
         }
@@ -337,7 +337,9 @@ impl Machine {
                 pipelines.get(waiter.pipeline).is_some_and(|p| {
                     let denied = p.start_denied.is_some() && p.start_again_at > now;
                     let limits = waiter.max_running.into_iter().chain(limit.filter(|_| of_pipeline));
-                    denied || p.cannot_be_listed() || limits.min().is_some_and(|max| p.running() >= max)
+                    denied
+                        || p.cannot_be_listed()
+                        || limits.min().is_some_and(|max| running_of(pipelines, waiter.pipeline) >= max)
                 })
             };
             let has_room = |client: &ClientKey| outbox.write_time(client, now) <= now;
@@ -472,6 +474,12 @@ impl Machine {
         let attempt = self.families.get(&key).and_then(|f| f.attempts.get(&number));
         attempt.is_some_and(|a| a.rules.exit_handler)
     }
+}
+
+/// How many executions of a pipeline run, whichever role calls it.
+fn running_of(pipelines: &[Pipeline], pipeline: usize) -> usize {
+    let Some(arn) = pipelines.get(pipeline).map(|p| &p.arn) else { return 0 };
+    pipelines.iter().filter(|p| p.arn.eq_ignore_ascii_case(arn)).map(Pipeline::running).sum()
 }
 
 /// `max_running` of a task.

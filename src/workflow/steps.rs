@@ -97,6 +97,16 @@ impl Machine {
         self.drop_steps(arn);
     }
 
+    /// Forgets what was listed while it ran, when nobody waits for its end.
+    pub(super) fn drop_running_steps(&mut self, arn: &Arc<str>) {
+        if self.is_followed(arn) || self.sabotaged(Sabotage::KeepsSteps) {
+            return;
+        }
+        if let Some(tracked) = self.executions.get_mut(arn) {
+            (tracked.steps, tracked.steps_page) = (None, None);
+        }
+    }
+
     /// Forgets the steps of an ended execution when nobody waits for them any more.
     pub(super) fn drop_steps(&mut self, arn: &Arc<str>) {
         if self.is_followed(arn) || self.sabotaged(Sabotage::KeepsSteps) {
