@@ -11,10 +11,10 @@ use awf_aws::{
     protocol::Phase,
 };
 use futures_util::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::plan::{Dice, Kind, Names, Node, Plan, STRANGERS, Stranger};
+use super::plan::{Dice, HOME, Kind, Names, Node, Plan, STRANGERS, Stranger};
 use crate::support::{argo::TOKEN, process::LOOK, simulator::Simulator};
 
 /// The uid of the workflow, as its executions carry it in their markers.
@@ -123,7 +123,7 @@ impl<'a> Argo<'a> {
                 let arn = self.may_be_stopped(names).await;
                 let known = self.ended.borrow().contains_key(&(number, 0));
                 self.attempt(agent, number, 0, Some(&arn)).await;
-                if let Names::Everything = names {
+                if matches!(names, Names::Everything) && node.region == HOME {
                     self.owner_stops(known).await;
                 }
             }
@@ -161,14 +161,16 @@ impl<'a> Argo<'a> {
                 self.arns.borrow()[&target].clone()
             }
             Names::Stranger(stranger) => {
-                self.until(|| self.others_ended(3)).await;
+                // Not before it is followed: some other nodes have ended by then.
+                self.until(|| self.ended.borrow().len() >= 3).await;
                 self.stranger(stranger).to_owned()
             }
             Names::Everything => {
                 self.until(|| self.only_the_endless_are_left()).await;
                 self.at_the_end.set(true);
                 self.until(|| self.goes_on.get()).await;
-                let left: Vec<String> = self.left().map(|number| self.arns.borrow()[&number].clone()).collect();
+                let arns = self.arns.borrow();
+                let left: Vec<String> = self.left().map(|number| arns[&number].clone()).collect();
                 self.named.borrow_mut().extend(left);
                 return String::new();
             }
@@ -181,7 +183,7 @@ impl<'a> Argo<'a> {
     async fn check_stopped(&self, node: &Node, names: Names, arn: Option<&str>, end: &NodeStatus) {
         let book = self.simulator.book().await;
         let is_named = |execution: &Value| match names {
-            Names::Everything => is_ours(execution),
+            Names::Everything => is_ours(execution) && execution["region"] == node.region,
             _ => execution["arn"].as_str() == arn,
         };
         let executions = book["executions"].as_array().expect("the book lists executions");
@@ -201,7 +203,7 @@ impl<'a> Argo<'a> {
             self.wrong.borrow_mut().push(format!("the stop of everything stopped somebody else's {arn}: {status}"));
         }
         self.named.borrow_mut().insert(arn.to_owned());
-        let input = serde_json::json!({"PipelineExecutionArn": arn, "ClientRequestToken": format!("owner-{:0>32}", 1)});
+        let input = json!({"PipelineExecutionArn": arn, "ClientRequestToken": format!("owner-{:0>32}", 1)});
         // Another agent may have died after this.
         let (code, reply) = self.simulator.call("StopPipelineExecution", input).await;
         assert!(code == 200 || status != "Executing", "{reply}");
@@ -209,10 +211,6 @@ impl<'a> Argo<'a> {
 
     fn stranger(&self, stranger: Stranger) -> &str {
         &self.strangers[stranger as usize]
-    }
-
-    fn others_ended(&self, least: usize) -> bool {
-        self.ended.borrow().len() >= least
     }
 
     /// Nodes that only the stop of everything ends, and whom nobody has stopped yet.

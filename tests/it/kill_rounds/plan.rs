@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use crate::support::argo::{execute, request};
 
 /// The plugin's pace is per region: in three of them a round takes seconds, in one it would take a minute.
-pub const REGIONS: [&str; 3] = ["us-west-2", "eu-west-1", "us-east-1"];
+const REGIONS: [&str; 3] = ["us-west-2", "eu-west-1", "us-east-1"];
 /// Where the executions of others run.
-const HOME: &str = REGIONS[0];
+pub const HOME: &str = REGIONS[0];
 /// Ends by itself, as a rule well.
 const SHORT: &str = "MyPipeline";
 /// Ends when it is stopped.
@@ -72,6 +72,7 @@ pub enum Names {
     /// Another node's execution, by its ARN.
     Execution(usize),
     Stranger(Stranger),
+    /// All that the workflow runs in this region: there is one such node for each.
     Everything,
 }
 
@@ -197,7 +198,7 @@ impl Plan {
             Trouble::Kill(Kill::LostStarts { replies: dice.from(1, 6), later: dice.below(600) }),
             Trouble::Kill(Kill::LostReplies { replies: dice.from(1, 3), later: dice.below(300) }),
             Trouble::Kill(Kill::Drain { later: dice.below(400) }),
-            pause(seed.is_multiple_of(5), dice),
+            pause(seed % 10 == 7, dice),
             Trouble::Deny(denial(&DENIED, dice)),
             Trouble::Deny(denial(&DENIED, dice)),
         ];
@@ -208,7 +209,7 @@ impl Plan {
         Self {
             scenario,
             nodes: nodes(),
-            troubles: troubles.into_iter().map(|trouble| Step { after: dice.below(1500), trouble }).collect(),
+            troubles: troubles.into_iter().map(|trouble| Step { after: dice.below(1000), trouble }).collect(),
             denied_at_the_end: denial(&DENIED_AT_THE_END, dice),
             late: vec![Step { after: dice.below(300), trouble: late }],
             agents: (0..dice.below(3)).map(|_| dice.from(1000, 4000)).collect(),
@@ -268,12 +269,16 @@ fn nodes() -> Vec<Node> {
         region: HOME,
         kind: Kind::Stop(Names::Stranger(Stranger::Named)),
     });
-    nodes.push(Node { name: "stop-everything".to_owned(), region: HOME, kind: Kind::Stop(Names::Everything) });
+    nodes.extend(REGIONS.map(|region| Node {
+        name: format!("stop-everything-{region}"),
+        region,
+        kind: Kind::Stop(Names::Everything),
+    }));
     nodes
 }
 
 fn pause(long: bool, dice: &mut Dice) -> Trouble {
-    let lasts = if long { dice.from(8000, 12_000) } else { dice.from(1000, 2500) };
+    let lasts = if long { dice.from(8000, 12_000) } else { dice.from(1000, 2000) };
     Trouble::Pause { lasts, both: (dice.below(2) == 0).then(|| dice.from(500, 1500)) }
 }
 
@@ -281,7 +286,7 @@ fn denial(operations: &[&'static [&'static str]], dice: &mut Dice) -> Denial {
     Denial {
         operations: dice.one_of(operations),
         expired: dice.below(2) == 0,
-        lasts: dice.from(800, 1700),
+        lasts: dice.from(600, 1400),
         killed: dice.below(3) == 0,
     }
 }
