@@ -13,7 +13,7 @@ const SHORT: &str = "MyPipeline";
 /// Ends when it is stopped.
 const ENDLESS: &str = "Endless";
 /// Nodes that run [`SHORT`].
-const ORDINARY: usize = 33;
+const ORDINARY: usize = 27;
 
 /// SplitMix64: enough randomness for instants, the same for the same seed everywhere.
 pub struct Dice(pub u64);
@@ -315,7 +315,7 @@ fn scenario(seed: u64, dice: &mut Dice) -> Value {
         "step_seconds": 0.3,
         "stop_seconds": 0.2 + 0.1 * dice.below(10) as f64,
         "steps": {
-            "Train": {"fail": 5 + dice.below(15), "reason": "ClientError: out of luck"},
+            "Train": {"fail": 4 + dice.below(12), "reason": "ClientError: out of luck"},
             "Wait": {"seconds": 3600},
         },
     }})
