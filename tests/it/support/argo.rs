@@ -126,6 +126,13 @@ impl Plugin {
         (self.process, self.api, self.ops) = self.how.start().await;
     }
 
+    /// Starts another one in its place, which is asked from now on. Gives the old one, whatever it does.
+    pub async fn move_to_another_pod(&mut self) -> Process {
+        let (process, api, ops) = self.how.start().await;
+        (self.api, self.ops) = (api, ops);
+        std::mem::replace(&mut self.process, process)
+    }
+
     /// One request as the agent sends it; status and body.
     pub async fn post(&self, body: &Value) -> (u16, Value) {
         self.post_bytes(body.to_string().as_bytes()).await

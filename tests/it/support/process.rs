@@ -77,7 +77,21 @@ impl Process {
 
     /// SIGTERM, as the kubelet sends it.
     pub fn terminate(&self) {
-        let sent = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.child.id())).status();
+        self.signal("TERM");
+    }
+
+    /// SIGSTOP, as a node that freezes: it is there, its sockets are open, and it does nothing.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT: it goes on where it was paused.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.child.id())).status();
         assert!(sent.is_ok_and(|s| s.success()), "cannot signal {}", self.name);
     }
 
