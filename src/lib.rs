@@ -38,12 +38,13 @@
 //! | module | may use, of this crate |
 //! |---|---|
 //! | `cli` | `app`, `config`, `demo`, `simulator`, `telemetry` |
-//! | `app` | `actors`, `backend`, `config`, `http`, `kubernetes`, `metrics`, `orphans`, `pipelines`, `simulator`, `workflow` |
+//! | `app` | `actors`, `backend`, `config`, `http`, `kubernetes`, `metrics`, `orphans`, `pipelines`, `simulator`, `telemetry`, `workflow` |
 //! | `http` | `actors`, `input`, `metrics`, `protocol`; so neither the machine nor AWS |
 //! | `actors` | `backend`, `input`, `metrics`, `pipelines`, `protocol`, `workflow` |
 //! | `kubernetes` | `actors` (the trait it implements), `input`, `pipelines`, `workflow` |
 //! | `workflow` | `input`, `pipelines`, `protocol` |
-//! | `backend` | `pipelines` |
+//! | `backend` | `metrics` (attempts and credentials, which no caller sees), `pipelines` |
+//! | `metrics` | `input`, `pipelines`, `protocol`, `workflow` (what it notes) |
 //! | `input` | `pipelines`, `protocol` |
 //! | `pipelines`, `protocol` | nothing |
 //!

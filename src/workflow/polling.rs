@@ -247,6 +247,10 @@ impl Machine {
         }
         let same = tracked.execution.status == execution.status;
         tracked.execution.arn = execution.arn;
+        if !same && live {
+            let note = Note::ExecutionChanged { arn: arn.to_string(), status: execution.status.clone() };
+            self.out.push(Command::Note(note));
+        }
         tracked.execution.status = execution.status;
         tracked.witnessed |= live && tracked.execution.status != Status::Stopping;
         if let Some(marker) = execution.description.as_deref().and_then(Marker::parse).filter(|m| m.key == tracked.key)
@@ -424,6 +428,7 @@ impl Machine {
     fn is_gone(&mut self, arn: &Arc<str>) {
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         tracked.gone = tracked.missing.take().map(|missing| missing.text);
+        self.out.push(Command::Note(Note::ExecutionGone { arn: arn.to_string() }));
         let number = tracked.pipeline;
         self.take_from_due(number, arn);
         if let Some(p) = self.pipelines.get_mut(number) {

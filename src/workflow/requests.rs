@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    Command, Machine, Priority, RequestId, Sabotage,
+    Command, Machine, Note, Priority, RequestId, Sabotage,
     identity::{Key, execution_id},
     node::{Attempt, Desk, Family, NodeRef, Rules, Stage, StopNode, StopScope, Tracked, Trouble, Validation, View},
     report,
@@ -408,6 +408,9 @@ impl Machine {
             None => text.to_owned(),
         };
         attempt.task = None;
+        let arn = arn.map(ToString::to_string);
+        let note = Note::NodeEnded { key, attempt: number, phase, message: text.clone(), arn };
+        self.out.push(Command::Note(note));
         attempt.stage = Stage::Ended(Box::new(ExecuteTemplateReply::end(phase, report::message(&text), outputs)));
         self.open_nodes = self.open_nodes.saturating_sub(1);
         self.answer_parked(NodeRef::Execute(key, number));

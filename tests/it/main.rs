@@ -12,6 +12,7 @@ mod controller_rights;
 mod definition;
 mod demo;
 mod end_to_end;
+mod gauges;
 mod http_contract;
 mod identity;
 mod input;
