@@ -37,7 +37,7 @@
 //!
 //! | module | may use, of this crate |
 //! |---|---|
-//! | `cli` | `app`, `config`, `demo`, `simulator`, `telemetry` |
+//! | `cli` | `app`, `config`, `demo`, `metrics`, `monitoring`, `simulator`, `telemetry` |
 //! | `app` | `actors`, `backend`, `config`, `http`, `kubernetes`, `metrics`, `orphans`, `pipelines`, `simulator`, `telemetry`, `workflow` |
 //! | `http` | `actors`, `input`, `metrics`, `protocol`; so neither the machine nor AWS |
 //! | `actors` | `backend`, `input`, `metrics`, `pipelines`, `protocol`, `workflow` |
@@ -72,6 +72,7 @@ pub mod http;
 pub mod input;
 pub mod kubernetes;
 pub mod metrics;
+pub mod monitoring;
 pub mod orphans;
 pub mod pipelines;
 pub mod protocol;

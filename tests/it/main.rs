@@ -19,6 +19,7 @@ mod input;
 mod kill_rounds;
 mod kubernetes;
 mod machine;
+mod monitoring;
 mod moto;
 mod ops_door;
 mod orphans;
