@@ -4,6 +4,8 @@
 //! event and not its age. A sidecar lives for one workflow, so a series costs as often as there are workflows: that is
 //! why calls are timed by read and write and not by operation, and buckets are few.
 
+use std::collections::BTreeSet;
+
 use super::{
     family::{Def, Family, Kind, Known},
     labels::{
@@ -171,19 +173,25 @@ pub fn all() -> Vec<Family> {
     all
 }
 
-/// The README's table.
+/// The README's table. Long lists of values are written out once.
 pub fn markdown() -> String {
     let mut table = "| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n".to_owned();
+    let mut told = BTreeSet::new();
     for family in all() {
-        let labels: Vec<String> = family.labels.iter().map(|(name, values)| describe(name, values)).collect();
+        let labels: Vec<String> = family
+            .labels
+            .iter()
+            .map(|(name, values)| describe(name, values, !told.insert((*name, values.clone()))))
+            .collect();
         let (name, kind, help) = (&family.name, family.kind.as_str(), family.help);
-        table.push_str(&format!("| `{name}` | {kind} | {} | {help} |\n", labels.join("; ")));
+        let labels = if labels.is_empty() { String::new() } else { format!(" {}", labels.join("; ")) };
+        table.push_str(&format!("| `{name}` | {kind} |{labels} | {help} |\n"));
     }
     table
 }
 
-fn describe(name: &str, values: &[&str]) -> String {
-    if name == Version::NAME {
+fn describe(name: &str, values: &[&str], told: bool) -> String {
+    if name == Version::NAME || (told && values.len() > 4) {
         return format!("`{name}`");
     }
     format!("`{name}`: {}", values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(" "))

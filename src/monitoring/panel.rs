@@ -198,13 +198,11 @@ fn colours() -> Vec<Value> {
         ("blue", &["Executing", "running", "info", "found again"]),
         ("purple", &["Unknown", "other"]),
     ];
-    let pairs = COLOURS.iter().flat_map(|(colour, words)| words.iter().map(move |word| (word, colour)));
-    pairs
-        .map(|(word, colour)| {
-            json!({
-                "matcher": {"id": "byName", "options": word},
-                "properties": [{"id": "color", "value": {"fixedColor": colour, "mode": "fixed"}}],
-            })
+    let of_words = |(colour, words): &(&str, &[&str])| {
+        json!({
+            "matcher": {"id": "byRegexp", "options": format!("/^({})$/", words.join("|"))},
+            "properties": [{"id": "color", "value": {"fixedColor": colour, "mode": "fixed"}}],
         })
-        .collect()
+    };
+    COLOURS.iter().map(of_words).collect()
 }

@@ -44,8 +44,8 @@ pub fn printed(output: &Output) -> String {
 /// A server of the Prometheus family on a free port.
 pub struct Server {
     pub url: String,
-    pub directory: TempDir,
-    pub process: Process,
+    _process: Process,
+    _directory: TempDir,
 }
 
 impl Server {
@@ -72,7 +72,7 @@ impl Server {
             let mut process = Process::start(program, &mut command);
             let url = format!("http://{address}");
             if process.answers(&format!("{url}/-/ready")).await {
-                let server = Self { url, directory, process };
+                let server = Self { url, _process: process, _directory: directory };
                 server.until_ready().await;
                 return server;
             }
