@@ -2,7 +2,7 @@
 //!
 //! The order of the end (SIGTERM, SIGINT), under one deadline: readiness off, no new starts; starts in flight are
 //! awaited; Kubernetes is asked whether the workflow is over, and if it is, what it started is stopped; what still runs
-//! is logged and left running; answers under way go out; exit 0. A second signal ends the process at once.
+//! is logged and left running; Prometheus gets time to fetch the last values; answers under way go out; exit 0. A second signal ends the process at once.
 
 use std::{
     io, mem,
@@ -13,13 +13,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use actix_web::{App, HttpServer, dev::Server, http::KeepAlive, web};
+use actix_web::{App, HttpServer, dev::Server, http::KeepAlive, middleware::from_fn, web};
 use futures_util::future::{OptionFuture, join};
 use tokio::{
     select,
     signal::unix::{Signal, SignalKind, signal},
     sync::{OnceCell, oneshot},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -32,6 +32,7 @@ use crate::{
     orphans::{self, Report},
     pipelines::{Call, CallEnded, ClientKey, Clock, Time},
     simulator::{self, book::Book, scenario::Scenario},
+    telemetry,
     workflow::Settings,
 };
 
@@ -108,10 +109,13 @@ fn time_of(system: SystemTime) -> Time {
 /// Runs the plugin until a signal or a fault ends it. The process must end with it.
 pub fn run(config: Config) -> Result<(), AppError> {
     block_on(async move {
-        let backend = Arc::new(Connecting::default());
+        let metrics = Arc::new(Metrics::new()?.with_log(telemetry::written()));
+        let backend = Arc::new(Connecting::new(metrics.clone()));
         actix_web::rt::spawn(backend.clone().connect());
         let observer = observer(&config.kubernetes, config.argo_controller_account.clone()).await;
-        Service::start(&config, backend, observer, wall_clock())?.until_signal(config.shutdown_grace).await
+        Service::start_measured(&config, backend, observer, wall_clock(), metrics)?
+            .until_signal(Ending::of(&config))
+            .await
     })
 }
 
@@ -144,19 +148,30 @@ async fn observer(config: &KubernetesConfig, controller: Option<ServiceAccount>)
 
 /// The SDK, connected while the doors open: to learn its region it may ask an instance metadata service that is not
 /// there, which takes seconds. Calls wait for it; requests do not.
-#[derive(Clone, Default)]
-struct Connecting(Arc<OnceCell<SageMaker>>);
+#[derive(Clone)]
+struct Connecting {
+    sagemaker: Arc<OnceCell<SageMaker>>,
+    metrics: Arc<Metrics>,
+}
 
 impl Connecting {
+    fn new(metrics: Arc<Metrics>) -> Self {
+        Self { sagemaker: Arc::default(), metrics }
+    }
+
     async fn connect(self: Arc<Self>) {
-        self.0.get_or_init(SageMaker::connect).await;
+        self.connected().await;
+    }
+
+    async fn connected(&self) -> &SageMaker {
+        self.sagemaker.get_or_init(|| SageMaker::connect(self.metrics.clone())).await
     }
 }
 
 impl Backend for Connecting {
     fn call(&self, client: ClientKey, call: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
-        let connected = self.0.clone();
-        Box::pin(async move { connected.get_or_init(SageMaker::connect).await.call(client, call).await })
+        let connecting = self.clone();
+        Box::pin(async move { connecting.connected().await.call(client, call).await })
     }
 }
 
@@ -164,7 +179,7 @@ impl Backend for Connecting {
 pub fn run_orphans(config: &OrphansConfig) -> Result<Report, AppError> {
     block_on(async {
         let kubernetes = Kubernetes::connect(config.kubeconfig.as_deref()).await?;
-        let backend = Arc::new(SageMaker::connect().await);
+        let backend = Arc::new(SageMaker::connect(Arc::new(Metrics::new()?)).await);
         Ok(orphans::run(config, backend, Arc::new(kubernetes), wall_clock()()).await)
     })
 }
@@ -197,6 +212,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 /// The running plugin.
 pub struct Service {
     pub supervisor: SupervisorHandle,
+    metrics: Arc<Metrics>,
     pub api_address: SocketAddr,
     /// `None`: the port could not be had, and the plugin goes on without.
     pub ops_address: Option<SocketAddr>,
@@ -215,9 +231,19 @@ impl Service {
         observer: Option<SharedObserver>,
         clock: Clock,
     ) -> Result<Self, AppError> {
+        Self::start_measured(config, backend, observer, clock, Arc::new(Metrics::new()?))
+    }
+
+    /// The same with metrics that the backend writes, too.
+    pub fn start_measured(
+        config: &Config,
+        backend: SharedBackend,
+        observer: Option<SharedObserver>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, AppError> {
         // First, so that no signal ends a process that already answers without its drain.
         let signals = Signals::new()?;
-        let metrics = Arc::new(Metrics::new()?);
         let token = Arc::new(Token::new(config.token_file.clone()));
         if config.token_file.is_none() {
             tracing::warn!("serving without a token: whoever reaches the port may use these AWS credentials");
@@ -236,7 +262,7 @@ impl Service {
         let (supervisor, supervisor_death) = Supervisor::launch(surroundings, config.reply_timeout);
         actix_web::rt::spawn(supervisor.clone().keep_pinging());
 
-        let doors = web::Data::new(Doors { supervisor: supervisor.clone(), token, metrics });
+        let doors = web::Data::new(Doors { supervisor: supervisor.clone(), token, metrics: metrics.clone() });
         let api_address = local_address(&api_listener, config.listen)?;
         let api = server(api_listener, &API, http::api, doors.clone())
             .map_err(|source| listen_error(config.listen, source))?;
@@ -255,11 +281,11 @@ impl Service {
             ops = ops_address.map(tracing::field::display),
             "listening"
         );
-        Ok(Self { supervisor, api_address, ops_address, supervisor_death, signals, api, ops })
+        Ok(Self { supervisor, metrics, api_address, ops_address, supervisor_death, signals, api, ops })
     }
 
     /// Serves until a signal comes, then drains; ends early by a fault.
-    pub async fn until_signal(self, grace: Duration) -> Result<(), AppError> {
+    pub async fn until_signal(self, ending: Ending) -> Result<(), AppError> {
         let mut signals = self.signals;
         let api_handle = self.api.handle();
         let mut api = actix_web::rt::spawn(self.api);
@@ -273,9 +299,16 @@ impl Service {
             _ = &mut supervisor_death => return Err(AppError::SupervisorDied),
             _ = &mut api => return Err(AppError::ServerEnded),
         }
-        tracing::info!(grace = ?grace, "draining; a second signal ends the process at once");
+        tracing::info!(grace = ?ending.grace, "draining; a second signal ends the process at once");
         let last_will = async {
-            leave_running(&self.supervisor, grace.saturating_sub(LAST_ANSWERS)).await?;
+            let work = ending.grace.saturating_sub(LAST_ANSWERS);
+            let linger = sleep(ending.linger.min(work));
+            leave_running(&self.supervisor, work).await?;
+            // The time for it began with the signal, so both share one deadline.
+            select! {
+                () = self.metrics.scraped() => {}
+                () = linger => tracing::debug!("no scrape came in time for the last values"),
+            }
             join(api_handle.stop(true), OptionFuture::from(ops_handle.map(|ops| ops.stop(true)))).await;
             Ok(())
         };
@@ -286,6 +319,22 @@ impl Service {
                 Ok(())
             }
         }
+    }
+}
+
+/// How long the end of the process may take, from the signal on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// All of it.
+    pub grace: Duration,
+    /// Of that, what is waited for Prometheus to fetch the last values.
+    pub linger: Duration,
+}
+
+impl Ending {
+    /// As configured.
+    pub fn of(config: &Config) -> Self {
+        Self { grace: config.shutdown_grace, linger: config.metrics_linger }
     }
 }
 
@@ -335,15 +384,16 @@ fn server(
     routes: fn(&mut web::ServiceConfig),
     doors: web::Data<Doors>,
 ) -> io::Result<Server> {
-    let server = HttpServer::new(move || App::new().app_data(doors.clone()).configure(routes))
-        .workers(terms.workers)
-        .max_connections(terms.connections)
-        .client_request_timeout(terms.head_timeout)
-        .keep_alive(terms.keep_alive)
-        .shutdown_timeout(LAST_ANSWERS.as_secs())
-        .disable_signals()
-        .listen(listener)?
-        .run();
+    let server =
+        HttpServer::new(move || App::new().app_data(doors.clone()).wrap(from_fn(http::count)).configure(routes))
+            .workers(terms.workers)
+            .max_connections(terms.connections)
+            .client_request_timeout(terms.head_timeout)
+            .keep_alive(terms.keep_alive)
+            .shutdown_timeout(LAST_ANSWERS.as_secs())
+            .disable_signals()
+            .listen(listener)?
+            .run();
     Ok(server)
 }
 

@@ -5,6 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use crate::pipelines::{Call, CallEnded, ClientKey};
 
 pub mod convert;
+mod counted;
 pub mod credentials;
 pub mod errors;
 pub mod sagemaker;

@@ -25,7 +25,8 @@ use crate::{
         orphans::{OrphansArgs, OrphansConfig},
     },
     demo::{self, DemoArgs, stage::Surroundings},
-    simulator, telemetry,
+    metrics::catalogue,
+    monitoring, simulator, telemetry,
 };
 
 const USAGE: u8 = 64;
@@ -53,8 +54,22 @@ enum Command {
     /// Prints one line for each. Exit code 0: there are none, or all are stopped; 1: some are left; 70: not everything
     /// could be looked at. Never touches what is wanted, what cannot be judged, and what has `on_stop: leave`.
     Orphans(Box<OrphansArgs>),
+    /// Write the dashboards and the table of metrics that belong to this version
+    #[command(subcommand)]
+    Monitoring(MonitoringCommand),
     /// Play one workflow from start to end, without AWS, Kubernetes or Argo
     Demo(DemoArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum MonitoringCommand {
+    /// Write Grafana's dashboards, one JSON file each
+    Dashboards {
+        /// Where to
+        directory: PathBuf,
+    },
+    /// Print all metrics as a Markdown table
+    Metrics,
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +99,7 @@ pub fn run() -> ExitCode {
         Some(Command::Serve(args)) => serve(*args),
         Some(Command::Simulator(args)) => simulate(&args),
         Some(Command::Orphans(args)) => find_orphans(*args),
+        Some(Command::Monitoring(command)) => write_monitoring(&command),
         Some(Command::Demo(args)) => play(&args),
     }
 }
@@ -95,6 +111,20 @@ fn serve(args: ServeArgs) -> ExitCode {
     };
     telemetry::init(&config.log);
     finish(app::run(config))
+}
+
+fn write_monitoring(command: &MonitoringCommand) -> ExitCode {
+    let written = match command {
+        MonitoringCommand::Dashboards { directory } => monitoring::write(directory),
+        MonitoringCommand::Metrics => io::stdout().write_all(catalogue::markdown().as_bytes()),
+    };
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("awf-aws: {error}");
+            ExitCode::from(INTERNAL)
+        }
+    }
 }
 
 fn simulate(args: &SimulatorArgs) -> ExitCode {

@@ -51,6 +51,9 @@ pub struct ServeArgs {
     /// Time from SIGTERM to the end of the process; below the pod's own grace period of 30s
     #[arg(long, env = "AWF_AWS_SHUTDOWN_GRACE", default_value = "25s", value_name = "DURATION")]
     pub shutdown_grace: String,
+    /// Of that, how long Prometheus may take to fetch the last values, when it ever fetched any; 0s: exit at once
+    #[arg(long, env = "AWF_AWS_METRICS_LINGER", default_value = "20s", value_name = "DURATION")]
+    pub metrics_linger: String,
     /// How long the end of a stopped execution is awaited
     #[arg(long, env = "AWF_AWS_STOP_WAIT", default_value = "10m", value_name = "DURATION")]
     pub stop_wait: String,
@@ -108,6 +111,7 @@ pub struct Config {
     pub poll_min: Duration,
     pub poll_max: Duration,
     pub shutdown_grace: Duration,
+    pub metrics_linger: Duration,
     pub stop_wait: Duration,
     pub denied_grace: Duration,
     pub kubernetes: KubernetesConfig,
@@ -180,6 +184,8 @@ impl Config {
         let poll_max = duration(p, "--poll-max (AWF_AWS_POLL_MAX)", &args.poll_max, ms(100), secs(3600));
         let shutdown_grace =
             duration(p, "--shutdown-grace (AWF_AWS_SHUTDOWN_GRACE)", &args.shutdown_grace, secs(0), secs(3600));
+        let metrics_linger =
+            duration(p, "--metrics-linger (AWF_AWS_METRICS_LINGER)", &args.metrics_linger, secs(0), secs(3600));
         let stop_wait = duration(p, "--stop-wait (AWF_AWS_STOP_WAIT)", &args.stop_wait, secs(0), secs(86_400));
         let denied_grace =
             duration(p, "--denied-grace (AWF_AWS_DENIED_GRACE)", &args.denied_grace, secs(0), secs(86_400));
@@ -221,6 +227,7 @@ impl Config {
                 poll_min: poll_min?,
                 poll_max: poll_max?,
                 shutdown_grace: shutdown_grace?,
+                metrics_linger: metrics_linger?,
                 stop_wait: stop_wait?,
                 denied_grace: denied_grace?,
                 kubernetes: kubernetes?,

@@ -4,9 +4,20 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpResponse, guard, http::header, web};
+use actix_web::{
+    Error, HttpResponse,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    guard,
+    http::header,
+    middleware::Next,
+    web,
+};
 
-use crate::{actors::SupervisorHandle, metrics::Metrics};
+use crate::{
+    actors::SupervisorHandle,
+    metrics::{Metrics, labels::Route},
+};
 
 pub mod auth;
 pub mod execute;
@@ -43,6 +54,23 @@ pub fn ops(routes: &mut web::ServiceConfig) {
         .route("/metrics", web::get().to(ops::metrics))
         .route("/healthz", web::get().to(ops::healthz))
         .route("/readyz", web::get().to(ops::readyz));
+}
+
+/// Counts every request by the route that took it, never by its path: anybody can invent paths.
+pub async fn count<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
+    let doors = request.app_data::<web::Data<Doors>>().cloned();
+    let route = match request.match_pattern().as_deref() {
+        Some(EXECUTE_PATH) => Route::Execute,
+        Some("/metrics") => Route::Metrics,
+        Some("/healthz" | "/readyz") => Route::Health,
+        _ => Route::Other,
+    };
+    let answered = next.call(request).await;
+    if let Some(doors) = doors {
+        let status = answered.as_ref().map_or_else(|e| e.as_response_error().status_code(), ServiceResponse::status);
+        doors.metrics.http_answered(route, status.as_u16());
+    }
+    answered
 }
 
 async fn post_only() -> HttpResponse {

@@ -37,13 +37,14 @@
 //!
 //! | module | may use, of this crate |
 //! |---|---|
-//! | `cli` | `app`, `config`, `demo`, `simulator`, `telemetry` |
-//! | `app` | `actors`, `backend`, `config`, `http`, `kubernetes`, `metrics`, `orphans`, `pipelines`, `simulator`, `workflow` |
+//! | `cli` | `app`, `config`, `demo`, `metrics`, `monitoring`, `simulator`, `telemetry` |
+//! | `app` | `actors`, `backend`, `config`, `http`, `kubernetes`, `metrics`, `orphans`, `pipelines`, `simulator`, `telemetry`, `workflow` |
 //! | `http` | `actors`, `input`, `metrics`, `protocol`; so neither the machine nor AWS |
 //! | `actors` | `backend`, `input`, `metrics`, `pipelines`, `protocol`, `workflow` |
 //! | `kubernetes` | `actors` (the trait it implements), `input`, `pipelines`, `workflow` |
 //! | `workflow` | `input`, `pipelines`, `protocol` |
-//! | `backend` | `pipelines` |
+//! | `backend` | `metrics` (attempts and credentials, which no caller sees), `pipelines` |
+//! | `metrics` | `input`, `pipelines`, `protocol`, `workflow` (what it notes) |
 //! | `input` | `pipelines`, `protocol` |
 //! | `pipelines`, `protocol` | nothing |
 //!
@@ -71,6 +72,7 @@ pub mod http;
 pub mod input;
 pub mod kubernetes;
 pub mod metrics;
+pub mod monitoring;
 pub mod orphans;
 pub mod pipelines;
 pub mod protocol;

@@ -2,20 +2,47 @@
 
 use std::{io, panic};
 
-use tracing_subscriber::EnvFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::{EnvFilter, Layer, layer::Context, prelude::*};
 
-use crate::config::{LogConfig, LogFormat};
+use crate::{
+    config::{LogConfig, LogFormat},
+    metrics::{labels::Level, live::LogCounts},
+};
+
+/// The log is the process's, so its lines are counted for the process.
+static WRITTEN: LogCounts = LogCounts::new();
+
+/// How many lines were written.
+pub fn written() -> &'static LogCounts {
+    &WRITTEN
+}
+
+/// Counts what passes the filter.
+struct Counting;
+
+impl<S: Subscriber> Layer<S> for Counting {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        match *event.metadata().level() {
+            tracing::Level::ERROR => WRITTEN.written(Level::Error),
+            tracing::Level::WARN => WRITTEN.written(Level::Warn),
+            tracing::Level::INFO => WRITTEN.written(Level::Info),
+            _ => {}
+        }
+    }
+}
 
 /// Begins to log to stderr, panics included. Called once, by the binary; tests keep their own.
 pub fn init(config: &LogConfig) {
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // A log that nobody reads any more must not end the process: the subscriber would report it to the same closed
     // stderr, which panics.
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
-    let installed = match config.format {
-        LogFormat::Text => builder.with_ansi(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).log_internal_errors(false);
+    let lines = match config.format {
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    let installed = tracing_subscriber::registry().with(filter).with(lines).with(Counting).try_init();
     if let Err(error) = installed {
         eprintln!("awf-aws: unable to start the log: {error}");
     }

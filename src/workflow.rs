@@ -36,11 +36,13 @@ mod clocks;
 mod definition;
 mod drain;
 mod ending;
+mod gauges;
 pub mod identity;
 mod listing;
 mod locating;
 mod missing;
 mod node;
+mod notes;
 mod pace;
 mod pipeline;
 pub mod poll_plan;
@@ -62,6 +64,8 @@ pub mod trouble;
 mod watch;
 
 pub use definition::{PipelineDigest, rfc3339};
+pub use gauges::{Ended, Gauges};
+pub use notes::Note;
 #[doc(hidden)]
 pub use sabotage::Sabotage;
 pub use settings::Settings;
@@ -140,6 +144,8 @@ pub enum Command {
         call: CallId,
         client: ClientKey,
         operation: Call,
+        /// How long it waited for the pace (for the metric).
+        waited: Duration,
     },
     /// Send [`Event::Tick`] at this time; replaces the one asked for before.
     WakeAt(Time),
@@ -147,34 +153,6 @@ pub enum Command {
     AskKubernetes,
     /// Something worth a log line and a metric.
     Note(Note),
-}
-
-/// Facts for logs and metrics.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Note {
-    ExecutionStarted {
-        arn: String,
-    },
-    ExecutionAdopted {
-        arn: String,
-    },
-    ExecutionFinished {
-        arn: String,
-        status: Status,
-        ran: Option<Duration>,
-    },
-    StartFailed {
-        kind: &'static str,
-        message: String,
-    },
-    StopRequested {
-        arn: String,
-        ok: bool,
-    },
-    /// Something an operator should read.
-    Warning {
-        text: String,
-    },
 }
 
 /// A live or waiting execution, for draining and gauges.
@@ -394,7 +372,7 @@ impl Machine {
         self.last_call += 1;
         let call = CallId(self.last_call);
         self.calls.insert(call, (purpose, self.now));
-        self.outbox.push(priority, Waiting { call, client, operation });
+        self.outbox.push(priority, Waiting { call, client, operation, since: self.now });
     }
 
     fn release_calls(&mut self) {
@@ -404,11 +382,11 @@ impl Machine {
         } else {
             self.outbox.release(self.now)
         };
-        for Waiting { call, client, operation } in free {
+        for Waiting { call, client, operation, since } in free {
             self.first_stops.remove(&call);
             self.calls.entry(call).and_modify(|(_, sent)| *sent = self.now);
             self.stops_in_flight += usize::from(matches!(operation, Call::StopExecution { .. }));
-            self.out.push(Command::Call { call, client, operation });
+            self.out.push(Command::Call { call, client, operation, waited: self.now.since(since) });
         }
         if let Some(at) = next {
             self.timers.insert((at, Timer::Outbox));

@@ -10,15 +10,17 @@ use std::{
 
 use actix::{Addr, MailboxError};
 use dashmap::DashMap;
+use futures_util::future::join_all;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    messages::{CrashForTest, CrashSupervisorForTest, Drain, Execute, GetRunner, Ping},
+    messages::{CrashForTest, CrashSupervisorForTest, Drain, Execute, GetRunner, Ping, PublishGauges},
     supervisor::Supervisor,
     workflow_runner::WorkflowRunner,
 };
 use crate::{
     input::{Task, WorkflowId},
+    metrics::{Metrics, labels::Actor},
     pipelines::{Clock, Time},
     protocol::ExecuteTemplateReply,
     workflow::LiveExecution,
@@ -32,6 +34,9 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// How often the supervisor is asked for a sign of life.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a scrape waits for the runners; Prometheus gives up after 10 s.
+const GAUGES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,18 +71,20 @@ pub struct Shared {
     pub draining: AtomicBool,
     last_sign_of_life: AtomicI64,
     clock: Clock,
+    metrics: Arc<Metrics>,
     /// Longest time until a request is answered.
     reply_timeout: Duration,
 }
 
 impl Shared {
-    pub fn new(clock: Clock, reply_timeout: Duration) -> Self {
+    pub fn new(clock: Clock, metrics: Arc<Metrics>, reply_timeout: Duration) -> Self {
         let now = clock().0;
         Self {
             registry: DashMap::new(),
             draining: AtomicBool::new(false),
             last_sign_of_life: AtomicI64::new(now),
             clock,
+            metrics,
             reply_timeout,
         }
     }
@@ -115,7 +122,8 @@ impl SupervisorHandle {
         };
         let (reply, answer) = oneshot::channel();
         // The address is this request's own clone, so it is never full; closed means dead and soon respawned.
-        if runner.try_send(Execute { task, reply }).is_err() {
+        let posted = self.shared.metrics.posted(Actor::Workflow);
+        if runner.try_send(Execute { task, reply, posted }).is_err() {
             return Ok(Answered::free_poll());
         }
         Ok(answer.await.unwrap_or_else(|_| Answered::free_poll()))
@@ -130,7 +138,8 @@ impl SupervisorHandle {
         if known.is_some() {
             return Ok(known);
         }
-        match self.supervisor.send(GetRunner { workflow: workflow.clone() }).await {
+        let posted = self.shared.metrics.posted(Actor::Supervisor);
+        match self.supervisor.send(GetRunner { workflow: workflow.clone(), posted }).await {
             Ok(runner) => Ok(runner),
             Err(MailboxError::Closed) => Err(SupervisorError::Gone),
             Err(MailboxError::Timeout) => Ok(None),
@@ -153,6 +162,15 @@ impl SupervisorHandle {
         while self.supervisor.send(Ping).await.is_ok() {
             self.shared.last_sign_of_life.store((self.shared.clock)().0, Ordering::Relaxed);
             tokio::time::sleep(PING_INTERVAL).await;
+        }
+    }
+
+    /// Has every runner tell the metrics how things stand. Who does not answer in time is shown as it was.
+    pub async fn publish_gauges(&self) {
+        let runners: Vec<_> = self.shared.registry.iter().map(|entry| entry.runner.clone()).collect();
+        let asked = join_all(runners.iter().map(|runner| runner.send(PublishGauges)));
+        if timeout(GAUGES_TIMEOUT, asked).await.is_err() {
+            tracing::warn!("a scrape shows some workflows as they were: their runners are busy");
         }
     }
 

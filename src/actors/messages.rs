@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::{handle::Answered, workflow_runner::WorkflowRunner};
 use crate::{
     input::{Task, WorkflowId},
+    metrics::live::Posted,
     pipelines::CallEnded,
     workflow::{CallId, LiveExecution, WorkflowState},
 };
@@ -19,6 +20,7 @@ use crate::{
 pub struct Execute {
     pub task: Arc<Task>,
     pub reply: oneshot::Sender<Answered>,
+    pub posted: Posted,
 }
 
 /// The address of a workflow's runner, which is made when there is none. Nothing: not now.
@@ -26,7 +28,13 @@ pub struct Execute {
 #[rtype(result = "Option<Addr<WorkflowRunner>>")]
 pub struct GetRunner {
     pub workflow: WorkflowId,
+    pub posted: Posted,
 }
+
+/// How do things stand? Told to the metrics, for a scrape that is about to be answered.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct PublishGauges;
 
 /// Is anybody there?
 #[derive(Message)]
@@ -56,6 +64,7 @@ pub struct RunnerExited {
 pub struct CallCameBack {
     pub call: CallId,
     pub ended: CallEnded,
+    pub posted: Posted,
 }
 
 /// The observer answered.

@@ -16,7 +16,7 @@ use super::{
     messages::{CrashSupervisorForTest, Drain, GetRunner, Ping, RunnerExited},
     workflow_runner::{ExitGuard, WorkflowRunner},
 };
-use crate::{input::WorkflowId, metrics::ActorKind, pipelines::Time, workflow::LiveExecution};
+use crate::{input::WorkflowId, metrics::live::Alive, pipelines::Time, workflow::LiveExecution};
 
 /// So many deaths within [`BUDGET_WINDOW`] are taken for bad luck and answered by a quick respawn.
 const BUDGET: usize = 3;
@@ -60,6 +60,7 @@ pub struct Supervisor {
     shared: Arc<Shared>,
     histories: HashMap<String, History>,
     generation: u64,
+    _alive: Alive,
     /// Dropped with the actor, however it ends; the receiver then resolves.
     _sign_of_death: oneshot::Sender<()>,
 }
@@ -75,8 +76,9 @@ impl Supervisor {
     /// Starts the supervisor on the current arbiter. The receiver resolves (with an error) when the supervisor dies.
     pub fn launch(surroundings: Surroundings, reply_timeout: Duration) -> (SupervisorHandle, oneshot::Receiver<()>) {
         let (sign_of_death, death) = oneshot::channel();
-        let shared = Arc::new(Shared::new(surroundings.clock.clone(), reply_timeout));
+        let shared = Arc::new(Shared::new(surroundings.clock.clone(), surroundings.metrics.clone(), reply_timeout));
         let supervisor = Self {
+            _alive: surroundings.metrics.supervisor_lives(),
             surroundings: Arc::new(surroundings),
             shared: shared.clone(),
             histories: HashMap::new(),
@@ -108,7 +110,8 @@ impl Actor for Supervisor {
 impl Handler<GetRunner> for Supervisor {
     type Result = Option<Addr<WorkflowRunner>>;
 
-    fn handle(&mut self, GetRunner { workflow }: GetRunner, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, GetRunner { workflow, posted }: GetRunner, ctx: &mut Self::Context) -> Self::Result {
+        posted.taken();
         let key = registry_key(&workflow);
         // Two first requests of a workflow can be on their way here at once.
         if let Some(known) = self.shared.registry.get(&key).map(|entry| entry.runner.clone()) {
@@ -152,7 +155,7 @@ impl Handler<Respawn> for Supervisor {
             history.respawning = false;
         }
         if !self.is_draining() {
-            self.surroundings.metrics.actor_restarted(ActorKind::Workflow);
+            self.surroundings.metrics.actor_restarted(&workflow);
             self.spawn(workflow, ctx);
         }
     }

@@ -3,7 +3,7 @@
 //! No decision is made here. The runner's memory is a cache: the truth is in AWS, and a runner that died is replaced
 //! by one that knows nothing and finds everything again.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle, WeakRecipient};
 use tokio::{sync::oneshot, task::JoinError};
@@ -11,18 +11,14 @@ use tokio::{sync::oneshot, task::JoinError};
 use super::{
     Surroundings,
     handle::Answered,
-    messages::{CallCameBack, CrashForTest, Drain, Execute, RunnerExited, WorkflowSeen},
+    messages::{CallCameBack, CrashForTest, Drain, Execute, PublishGauges, RunnerExited, WorkflowSeen},
 };
 use crate::{
     input::{Task, WorkflowId},
-    metrics::{ActiveShare, Metrics},
+    metrics::{facts::CallMade, labels::Actor as Kind, live::Share},
     pipelines::{Call, CallEnded, CallError, CallErrorKind, ClientKey, Time},
     workflow::{CallId, Command, Event, LiveExecution, Machine, Note, RequestId, WorkflowState},
 };
-
-/// Changes of the number of active executions are gathered for this long before they are counted: counting is linear
-/// in the executions, and an adopted page brings a hundred changes at once.
-const COUNT_DELAY: Duration = Duration::from_millis(100);
 
 /// Tells the supervisor when its runner is dropped: on a stop, and while unwinding from a panic.
 pub struct ExitGuard {
@@ -69,8 +65,9 @@ pub struct WorkflowRunner {
     unheard: Vec<Arc<Task>>,
     next_request: u64,
     alarm: Alarm,
-    active: ActiveShare,
-    count_due: bool,
+    share: Share,
+    /// When the end of an execution was noticed that is not yet explained.
+    noticed: HashMap<String, Time>,
     /// Who waits for the drain's end.
     drains: Vec<oneshot::Sender<Vec<LiveExecution>>>,
     _exit: ExitGuard,
@@ -86,11 +83,6 @@ struct WakeUp;
 #[rtype(result = "()")]
 struct DrainDue;
 
-/// Time to count the active executions.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct CountActive;
-
 impl WorkflowRunner {
     pub fn new(workflow: WorkflowId, surroundings: Arc<Surroundings>, exit: ExitGuard) -> Self {
         Self {
@@ -100,8 +92,8 @@ impl WorkflowRunner {
             unheard: Vec::new(),
             next_request: 0,
             alarm: Alarm::default(),
-            active: ActiveShare::new(&surroundings.metrics),
-            count_due: false,
+            share: surroundings.metrics.share(),
+            noticed: HashMap::new(),
             drains: Vec::new(),
             surroundings,
             _exit: exit,
@@ -138,19 +130,43 @@ impl WorkflowRunner {
                     self.unheard.push(task);
                 }
             }
-            Command::Call { call, client, operation } => self.call(call, client, operation, ctx),
+            Command::Call { call, client, operation, waited } => {
+                self.surroundings.metrics.call_left(waited);
+                self.call(call, client, operation, ctx);
+            }
             Command::WakeAt(time) => {
                 self.alarm.wanted = Some(time);
                 self.arm(ctx);
             }
             Command::AskKubernetes => self.observe(ctx),
-            Command::Note(note) => {
-                take_down(&note, &self.workflow, &self.surroundings.metrics);
-                if !self.count_due {
-                    self.count_due = true;
-                    ctx.notify_later(CountActive, COUNT_DELAY);
+            Command::Note(note) => self.take_down(&note),
+        }
+    }
+
+    fn take_down(&mut self, note: &Note) {
+        let metrics = &self.surroundings.metrics;
+        let node = match note {
+            Note::ExecutionStarted { arn }
+            | Note::ExecutionAdopted { arn }
+            | Note::ExecutionChanged { arn, .. }
+            | Note::ExecutionFinished { arn, .. }
+            | Note::ExecutionGone { arn }
+            | Note::ExecutionExplained { arn, .. }
+            | Note::StopRequested { arn, .. } => self.machine.node_of(arn),
+            Note::StartFailed { key, attempt, .. } | Note::NodeEnded { key, attempt, .. } => Some((*key, *attempt)),
+            Note::Warning { .. } => None,
+        };
+        metrics.noted(&self.workflow, note, node);
+        match note {
+            Note::ExecutionFinished { arn, .. } => {
+                self.noticed.insert(arn.clone(), self.now());
+            }
+            Note::ExecutionExplained { arn, ended } => {
+                if let Some(noticed) = self.noticed.remove(arn) {
+                    self.surroundings.metrics.execution_explained(ended, noticed);
                 }
             }
+            _ => {}
         }
     }
 
@@ -161,25 +177,17 @@ impl WorkflowRunner {
         let runner = ctx.address();
         actix::spawn(async move {
             let name = operation.operation();
-            let region = client.region.clone();
+            let (region, write) = (client.region.clone(), operation.is_write());
             let began = (surroundings.clock)();
             let backend = surroundings.backend.clone();
             let ended = tokio::spawn(async move { backend.call(client, operation).await })
                 .await
                 .unwrap_or_else(|error| call_lost(name, &error));
-            surroundings.metrics.call_ended(name, &ended);
-            // Names and codes only: neither a parameter, nor an external id, nor a text of AWS's is in this line.
-            let error = ended.result.as_ref().err();
-            tracing::debug!(
-                workflow.name = workflow,
-                operation = name,
-                client.region = region,
-                outcome = error.map_or("ok", |error| error.kind.as_str()),
-                error.code = error.and_then(|error| error.code.as_deref()),
-                duration = ?(surroundings.clock)().since(began),
-                "a call ended"
-            );
-            if runner.send(CallCameBack { call, ended }).await.is_err() {
+            let took = (surroundings.clock)().since(began);
+            let made = CallMade { operation: name, write, region, took };
+            surroundings.metrics.call_ended(&workflow, &made, &ended);
+            let posted = surroundings.metrics.posted(Kind::Workflow);
+            if runner.send(CallCameBack { call, ended, posted }).await.is_err() {
                 tracing::debug!(operation = name, "a call came back to a dead runner");
             }
         });
@@ -235,41 +243,6 @@ fn call_lost(operation: &str, error: &JoinError) -> CallEnded {
     }
 }
 
-/// One log line and one metric for each fact.
-fn take_down(note: &Note, workflow: &WorkflowId, metrics: &Metrics) {
-    let name = workflow.name.as_str();
-    match note {
-        Note::ExecutionStarted { arn } => {
-            metrics.execution_started();
-            tracing::info!(workflow.name = name, execution.arn = arn, "started an execution");
-        }
-        Note::ExecutionAdopted { arn } => {
-            metrics.execution_adopted();
-            tracing::info!(workflow.name = name, execution.arn = arn, "adopted an execution");
-        }
-        Note::ExecutionFinished { arn, status, ran } => {
-            metrics.execution_finished(status);
-            let seconds = ran.map(|ran| ran.as_secs());
-            tracing::info!(
-                workflow.name = name,
-                execution.arn = arn,
-                execution.status = status.as_str(),
-                execution.seconds = seconds,
-                "an execution ended"
-            );
-        }
-        Note::StartFailed { kind, message } => {
-            metrics.start_failed(kind);
-            tracing::warn!(workflow.name = name, error.kind = kind, error.message = message, "unable to start");
-        }
-        Note::StopRequested { arn, ok } => {
-            metrics.stop_requested(*ok);
-            tracing::info!(workflow.name = name, execution.arn = arn, ok, "asked an execution to stop");
-        }
-        Note::Warning { text } => tracing::warn!(workflow.name = name, "{text}"),
-    }
-}
-
 impl Actor for WorkflowRunner {
     type Context = Context<Self>;
 }
@@ -277,7 +250,8 @@ impl Actor for WorkflowRunner {
 impl Handler<Execute> for WorkflowRunner {
     type Result = ();
 
-    fn handle(&mut self, Execute { task, reply }: Execute, ctx: &mut Self::Context) {
+    fn handle(&mut self, Execute { task, reply, posted }: Execute, ctx: &mut Self::Context) {
+        posted.taken();
         // Who has given up asks again, and then it counts.
         if reply.is_closed() {
             return;
@@ -292,7 +266,8 @@ impl Handler<Execute> for WorkflowRunner {
 impl Handler<CallCameBack> for WorkflowRunner {
     type Result = ();
 
-    fn handle(&mut self, CallCameBack { call, ended }: CallCameBack, ctx: &mut Self::Context) {
+    fn handle(&mut self, CallCameBack { call, ended, posted }: CallCameBack, ctx: &mut Self::Context) {
+        posted.taken();
         self.step(Event::CallEnded { call, ended }, ctx);
     }
 }
@@ -319,14 +294,11 @@ impl Handler<WakeUp> for WorkflowRunner {
     }
 }
 
-impl Handler<CountActive> for WorkflowRunner {
+impl Handler<PublishGauges> for WorkflowRunner {
     type Result = ();
 
-    fn handle(&mut self, _: CountActive, _: &mut Self::Context) {
-        self.count_due = false;
-        let live = self.machine.live();
-        let stopping = live.iter().filter(|execution| execution.stopping).count();
-        self.active.set(live.len() - stopping, stopping);
+    fn handle(&mut self, _: PublishGauges, _: &mut Self::Context) {
+        self.share.tell(self.machine.gauges());
     }
 }
 

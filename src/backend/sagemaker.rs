@@ -36,10 +36,12 @@ use tokio::sync::OnceCell;
 
 use super::{
     Backend, convert,
+    counted::Counted,
     credentials::{self, WebIdentity},
     errors::{self, Asked, broken_off, explain, invalid},
     wire::Witness,
 };
+use crate::metrics::Metrics;
 use crate::pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Status};
 
 /// What AWS sees us as, in user agents and role sessions.
@@ -54,11 +56,11 @@ const PAGE: i32 = 100;
 const MAX_FOREIGN_WORDS: usize = 256;
 
 /// SageMaker Pipelines through the AWS SDK. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SageMaker(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
+    metrics: Arc<Metrics>,
     base: SdkConfig,
     /// Without a region of its own the base cannot sign for STS either: then each client loads one for its region.
     load_per_region: bool,
@@ -89,25 +91,26 @@ struct Client {
 impl SageMaker {
     /// Loads the SDK's configuration from the standard places (environment, profile files), without asking the node's
     /// metadata service for a region.
-    pub async fn connect() -> Self {
+    pub async fn connect(metrics: Arc<Metrics>) -> Self {
         let base = load(None).await;
         let load_per_region = base.region().is_none();
-        Self::new(base, load_per_region)
+        Self::new(base, load_per_region, metrics)
     }
 
     /// On a configuration of the caller's, time-outs, retries and endpoints included. For tests.
     #[doc(hidden)]
-    pub fn with_config(base: SdkConfig) -> Self {
-        Self::new(base, false)
+    pub fn with_config(base: SdkConfig, metrics: Arc<Metrics>) -> Self {
+        Self::new(base, false, metrics)
     }
 
-    fn new(base: SdkConfig, load_per_region: bool) -> Self {
+    fn new(base: SdkConfig, load_per_region: bool, metrics: Arc<Metrics>) -> Self {
         let web_identity = WebIdentity {
             role_arn: configured(&base, "AWS_ROLE_ARN", "role_arn"),
             token_file: configured(&base, "AWS_WEB_IDENTITY_TOKEN_FILE", "web_identity_token_file").map(PathBuf::from),
         };
         Self(Arc::new(Inner {
-            base,
+            base: counted(base, &metrics),
+            metrics,
             load_per_region,
             web_identity,
             clients: DashMap::new(),
@@ -135,6 +138,7 @@ impl Backend for SageMaker {
         let inner = self.0.clone();
         Box::pin(async move {
             let operation = call.operation();
+            let metrics = inner.metrics.clone();
             let witness = Witness::default();
             // A task of its own: a panic below ends it and not the caller, and a caller that goes away cannot take back
             // half a start.
@@ -146,7 +150,9 @@ impl Backend for SageMaker {
                 tracing::error!(operation, %error, "call to AWS broke off");
                 Err(broken_off(operation))
             });
-            CallEnded { result, server_time: witness.seen().server_time }
+            let seen = witness.seen();
+            metrics.attempts_made(operation, seen.sent, seen.throttled);
+            CallEnded { result, server_time: seen.server_time }
         })
     }
 }
@@ -281,7 +287,11 @@ impl Inner {
     async fn build(&self, key: &ClientKey) -> Client {
         self.built.fetch_add(1, Ordering::Relaxed);
         let region = Region::new(key.region.clone());
-        let mut base = if self.load_per_region { load(Some(region.clone())).await } else { self.base.clone() };
+        let mut base = if self.load_per_region {
+            counted(load(Some(region.clone())).await, &self.metrics)
+        } else {
+            self.base.clone()
+        };
         if let Some(role) = &key.role_arn {
             let mut provider =
                 AssumeRoleProvider::builder(role).session_name(APP_NAME).region(region.clone()).configure(&base);
@@ -291,7 +301,7 @@ impl Inner {
             // A credentials cache of its own, gone with the client: roles are user input.
             base = base
                 .to_builder()
-                .credentials_provider(SharedCredentialsProvider::new(provider.build().await))
+                .credentials_provider(Counted::shared(provider.build().await, &self.metrics))
                 .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build())
                 .build();
         }
@@ -350,6 +360,14 @@ where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
     explain(error, witness.seen(), asked)
+}
+
+/// The configuration with its credentials counted each time they are asked for.
+fn counted(base: SdkConfig, metrics: &Arc<Metrics>) -> SdkConfig {
+    match base.credentials_provider() {
+        Some(provider) => base.to_builder().credentials_provider(Counted::shared(provider, metrics)).build(),
+        None => base,
+    }
 }
 
 /// One HTTP client for all SDK clients: left alone, each builds its own, with its own trust store and connections.

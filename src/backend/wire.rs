@@ -12,16 +12,29 @@ use aws_sdk_sagemaker::config::{
     ConfigBag, Intercept, RuntimeComponents,
     interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef},
 };
-use aws_sdk_sagemaker::error::BoxError;
+use aws_sdk_sagemaker::{
+    error::{BoxError, ProvideErrorMetadata as _},
+    operation::{
+        describe_pipeline::DescribePipelineError, describe_pipeline_execution::DescribePipelineExecutionError,
+        list_pipeline_execution_steps::ListPipelineExecutionStepsError,
+        list_pipeline_executions::ListPipelineExecutionsError, list_pipelines::ListPipelinesError,
+        start_pipeline_execution::StartPipelineExecutionError, stop_pipeline_execution::StopPipelineExecutionError,
+    },
+};
+use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError;
+use aws_smithy_runtime_api::client::interceptors::context;
 use aws_smithy_types::date_time::{DateTime, Format};
 
-use crate::pipelines::Time;
+use super::errors::known_by_code;
+use crate::pipelines::{CallErrorKind, Time};
 
 /// What is known of a call's attempts so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Attempts that got as far as the connector. Zero means that certainly nothing left the process.
     pub sent: u32,
+    /// Attempts that AWS refused for their rate, whatever became of the call.
+    pub throttled: u32,
     /// An attempt before the last one may have been carried out.
     pub earlier_in_doubt: bool,
     /// The `Date` of the newest response, whole seconds.
@@ -74,6 +87,12 @@ impl Intercept for Witness {
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let mut state = self.state();
+        if let (Some(Err(error)), Some(response)) = (context.output_or_error(), context.response())
+            && let Some((code, message)) = error.as_operation_error().and_then(words)
+            && known_by_code(code, response.status().as_u16(), message) == CallErrorKind::Throttled
+        {
+            state.seen.throttled += 1;
+        }
         if let Some(date) = context.response().and_then(|response| response.headers().get("date")) {
             state.seen.server_time = http_date(date).or(state.seen.server_time);
         }
@@ -90,6 +109,28 @@ impl Intercept for Witness {
             };
         Ok(())
     }
+}
+
+/// AWS's code and message in one attempt's error. An interceptor sees the error without its type.
+fn words(error: &context::Error) -> Option<(&str, &str)> {
+    macro_rules! of_any {
+        ($($operation:ty),+ $(,)?) => {
+            $(if let Some(error) = error.downcast_ref::<$operation>() {
+                return Some((error.code().unwrap_or_default(), error.message().unwrap_or_default()));
+            })+
+        };
+    }
+    of_any![
+        DescribePipelineError,
+        DescribePipelineExecutionError,
+        GetCallerIdentityError,
+        ListPipelineExecutionStepsError,
+        ListPipelineExecutionsError,
+        ListPipelinesError,
+        StartPipelineExecutionError,
+        StopPipelineExecutionError,
+    ];
+    None
 }
 
 /// Whether this error, or one below it, says that no connection came about (refused, no such host, TLS).

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::Doors;
 use crate::{
     input::{self, InputError, Task},
-    metrics::Outcome,
+    metrics::labels::{Label as _, Outcome},
     protocol::{ExecuteTemplateArgs, ExecuteTemplateReply, Phase},
 };
 
@@ -82,7 +82,7 @@ async fn answer(
                 attempt = task.attempt,
                 outcome = outcome.as_str(),
                 requeue = answered.reply.requeue,
-                duration = ?began.elapsed(),
+                seconds = began.elapsed().as_secs_f64(),
                 "answered the agent"
             );
             Ok((outcome, answered.reply))

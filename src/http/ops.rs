@@ -9,8 +9,13 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All metrics.
 pub async fn metrics(doors: web::Data<Doors>) -> HttpResponse {
+    let scrape = doors.metrics.scrape_began();
+    doors.supervisor.publish_gauges().await;
     match doors.metrics.encode() {
-        Ok(text) => HttpResponse::Ok().content_type(METRICS_TYPE).body(text),
+        Ok(text) => {
+            scrape.answered();
+            HttpResponse::Ok().content_type(METRICS_TYPE).body(text)
+        }
         Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
     }
 }

@@ -31,6 +31,7 @@ pub struct Waiting {
     pub call: CallId,
     pub client: ClientKey,
     pub operation: Call,
+    pub since: Time,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +96,11 @@ impl Outbox {
     pub fn push(&mut self, priority: Priority, waiting: Waiting) {
         self.sequence += 1;
         self.waiting.insert((priority, self.sequence), waiting);
+    }
+
+    /// How many calls wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Takes back the calls that `unwanted` says are no longer wanted.

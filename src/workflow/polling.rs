@@ -251,6 +251,10 @@ impl Machine {
         if rank(&execution.status) > rank(&tracked.execution.status) {
             tracked.progressed_at = now;
         }
+        if !same && live {
+            let note = Note::ExecutionChanged { arn: tracked.execution.arn.clone(), status: execution.status.clone() };
+            self.out.push(Command::Note(note));
+        }
         tracked.execution.status = execution.status;
         tracked.witnessed |= live && tracked.execution.status != Status::Stopping;
         if let Some(marker) = execution.description.as_deref().and_then(Marker::parse).filter(|m| m.key == tracked.key)

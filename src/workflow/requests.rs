@@ -9,7 +9,7 @@ use crate::{
 };
 
 use super::{
-    Command, HashSet, Machine, Priority, RequestId, Sabotage,
+    Command, HashSet, Machine, Note, Priority, RequestId, Sabotage,
     identity::{Key, execution_id},
     node::{Attempt, Desk, Family, NodeRef, Rules, Stage, StopNode, StopScope, Tracked, Trouble, Validation, View},
     report,
@@ -406,6 +406,9 @@ impl Machine {
             None => text.to_owned(),
         };
         attempt.task = None;
+        let arn = arn.map(ToString::to_string);
+        let note = Note::NodeEnded { key, attempt: number, phase, message: text.clone(), arn };
+        self.out.push(Command::Note(note));
         attempt.stage = Stage::Ended(Box::new(ExecuteTemplateReply::end(phase, report::message(&text), outputs)));
         self.open_nodes = self.open_nodes.saturating_sub(1);
         self.answer_parked(NodeRef::Execute(key, number));

@@ -42,6 +42,8 @@ impl Machine {
                     self.note_throttle(&client, true);
                 }
                 self.out.push(super::Command::Note(Note::StartFailed {
+                    key,
+                    attempt: number,
                     kind: error.kind.as_str(),
                     message: error.message.clone(),
                 }));

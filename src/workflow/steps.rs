@@ -93,6 +93,7 @@ impl Machine {
                 self.call_trouble(number, &error);
             }
         }
+        self.tell_explained(arn);
         self.followers_look(arn);
         self.drop_steps(arn);
     }

@@ -404,6 +404,7 @@ async fn both_doors_answer_on_real_sockets_and_a_taken_ops_port_does_not_matter(
         poll_min: Duration::from_secs(5),
         poll_max: Duration::from_secs(30),
         shutdown_grace: Duration::from_secs(1),
+        metrics_linger: Duration::ZERO,
         stop_wait: Duration::from_secs(600),
         denied_grace: Duration::from_secs(120),
         kubernetes: KubernetesConfig::Off,
@@ -422,7 +423,8 @@ async fn both_doors_answer_on_real_sockets_and_a_taken_ops_port_does_not_matter(
     )
     .unwrap();
     let (api, ops) = (service.api_address, service.ops_address.unwrap());
-    let serving = actix::spawn(service.until_signal(Duration::from_secs(1)));
+    let serving =
+        actix::spawn(service.until_signal(app::Ending { grace: Duration::from_secs(1), linger: Duration::ZERO }));
 
     let client = awc::Client::default();
     let url = format!("http://{api}{EXECUTE_PATH}");

@@ -1,12 +1,13 @@
 //! The SageMaker backend against a scripted socket: what each answer, and each missing one, lets us know.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use awf_aws::{
     backend::{
         Backend,
         sagemaker::{MAX_CLIENTS, SageMaker},
     },
+    metrics::Metrics,
     pipelines::{
         Call, CallEnded, CallError, CallErrorKind as Kind, CallReply, ClientKey, PipelineSummary, Selective,
         StartExecution, Status, Time,
@@ -19,6 +20,7 @@ use serde_json::json;
 
 use stub::{Asked, DATE, Reply, Stub, answer, caller_identity, refusal, sts_credentials};
 
+mod attempts;
 mod clients;
 mod credentials;
 mod replies;
@@ -80,8 +82,12 @@ fn keys() -> Credentials {
     Credentials::new("AKIDEXAMPLE", "secret", None, None, "test")
 }
 
+fn no_metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::new().expect("the catalogue is in order"))
+}
+
 async fn backend(stub: &Stub) -> SageMaker {
-    SageMaker::with_config(sdk(&stub.url, keys()).await)
+    SageMaker::with_config(sdk(&stub.url, keys()).await, no_metrics())
 }
 
 async fn failure(stub: &Stub, call: Call) -> CallError {
@@ -180,7 +186,7 @@ async fn a_service_that_cannot_be_connected_to_is_unreachable() {
     let refused = format!("http://{}", free.local_addr().unwrap());
     drop(free);
     for url in [refused.as_str(), "http://no-such-host.invalid:4599"] {
-        let sagemaker = SageMaker::with_config(sdk(url, keys()).await);
+        let sagemaker = SageMaker::with_config(sdk(url, keys()).await, no_metrics());
         let failed = sagemaker.call(plain(), start()).await.result.expect_err("nobody is there");
         assert_eq!(failed.kind, Kind::Unreachable, "{url}: {failed:?}");
         assert!(failed.message.contains("cannot reach SageMaker in eu-west-1"), "{failed:?}");

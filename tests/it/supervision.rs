@@ -300,6 +300,7 @@ async fn a_drain_awaits_the_start_in_flight_and_names_what_is_left_running() {
     assert!((5..6).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 
     sleep(Duration::from_secs(1)).await;
+    handle.publish_gauges().await;
     assert!(series(&metrics, "awf_aws_executions_started_total") == 1.0);
     assert!(series(&metrics, "awf_aws_active_executions{status=\"Executing\"}") == 1.0);
     assert!(series(&metrics, STARTS) == 1.0);
@@ -323,11 +324,15 @@ async fn a_dying_runner_takes_its_share_of_the_active_executions_along() {
     let (handle, metrics, _death) = supervised(Scripted::new(Script::StartsAfter(Duration::ZERO)));
     assert_eq!(phase(&handle, execution("a")).await, Some(Phase::Running));
     assert_eq!(phase(&handle, execution("b")).await, Some(Phase::Running));
-    sleep(Duration::from_secs(1)).await;
+    handle.publish_gauges().await;
     assert!(series(&metrics, "awf_aws_active_executions{status=\"Executing\"}") == 2.0);
+    assert!(series(&metrics, "awf_aws_actors{actor=\"workflow\"}") == 2.0);
     assert!(handle.crash_runner_for_test(&execution("a").workflow));
     sleep(Duration::from_millis(10)).await;
     assert!(series(&metrics, "awf_aws_active_executions{status=\"Executing\"}") == 1.0);
+    assert!(series(&metrics, "awf_aws_actors{actor=\"workflow\"}") == 1.0);
+    assert!(series(&metrics, "awf_aws_actors{actor=\"supervisor\"}") == 1.0);
+    assert!(series(&metrics, "awf_aws_actor_mailbox_messages{actor=\"workflow\"}") == 0.0, "none is lost or forgotten");
 }
 
 #[actix::test]
@@ -340,6 +345,7 @@ async fn a_dead_supervisor_ends_the_app_by_a_fault() {
         poll_min: Duration::from_secs(5),
         poll_max: Duration::from_secs(30),
         shutdown_grace: Duration::from_secs(25),
+        metrics_linger: Duration::from_secs(20),
         stop_wait: Duration::from_secs(600),
         denied_grace: Duration::from_secs(120),
         kubernetes: KubernetesConfig::Off,
@@ -350,6 +356,6 @@ async fn a_dead_supervisor_ends_the_app_by_a_fault() {
     };
     let service = app::Service::start(&config, Scripted::new(Script::Hangs), None, app::wall_clock()).unwrap();
     assert!(service.supervisor.crash_supervisor_for_test());
-    let ended = service.until_signal(config.shutdown_grace).await;
+    let ended = service.until_signal(app::Ending::of(&config)).await;
     assert!(matches!(ended, Err(app::AppError::SupervisorDied)), "{ended:?}");
 }

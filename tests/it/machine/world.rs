@@ -191,7 +191,7 @@ impl World {
                     Command::Answer { request, reply, .. } => {
                         assert!(self.replies.insert(request.0, reply).is_none(), "one answer a request");
                     }
-                    Command::Call { call, client, operation } => {
+                    Command::Call { call, client, operation, .. } => {
                         self.calls.push(operation.clone());
                         self.calls_by.push((client, operation.operation()));
                         if self.silent.contains(&operation.operation()) {

@@ -11,7 +11,7 @@ async fn the_credentials_own_account_needs_no_call() {
         .account_id("111122223333")
         .provider_name("test")
         .build();
-    let sagemaker = SageMaker::with_config(sdk(&stub.url, keys).await);
+    let sagemaker = SageMaker::with_config(sdk(&stub.url, keys).await, no_metrics());
     let ended = sagemaker.call(plain(), Call::GetCallerIdentity).await;
     assert_eq!(ended.result, Ok(CallReply::CallerIdentity { account: "111122223333".into() }));
     assert!(stub.asked().is_empty());
@@ -122,7 +122,7 @@ impl ProvideCredentials for Panics {
 #[actix_rt::test]
 async fn a_panic_below_the_sdk_is_an_unknown_outcome() {
     let stub = Stub::always(answer(200, "{}")).await;
-    let sagemaker = SageMaker::with_config(sdk(&stub.url, Panics).await);
+    let sagemaker = SageMaker::with_config(sdk(&stub.url, Panics).await, no_metrics());
     for call in [start(), Call::GetCallerIdentity] {
         let CallEnded { result, .. } = sagemaker.call(plain(), call).await;
         let failed = result.expect_err("it panicked");
@@ -148,7 +148,7 @@ impl ProvideCredentials for NotThere {
 #[actix_rt::test]
 async fn without_credentials_the_message_says_where_they_could_come_from() {
     let stub = Stub::always(answer(200, "{}")).await;
-    let sagemaker = SageMaker::with_config(sdk(&stub.url, NotThere).await);
+    let sagemaker = SageMaker::with_config(sdk(&stub.url, NotThere).await, no_metrics());
     for call in [start(), describe(), Call::GetCallerIdentity] {
         let failed = sagemaker.call(plain(), call).await.result.expect_err("no credentials");
         assert_eq!(failed.kind, Kind::Credentials);

@@ -53,7 +53,7 @@ async fn in_a_pod(test: &str, stub: &Stub, more: &[(&str, &str)]) -> String {
 #[actix_rt::test]
 #[ignore = "run by the tests below, in a process with a pod's environment"]
 async fn as_the_pod_does() {
-    let ended = SageMaker::connect().await.call(plain(), start()).await;
+    let ended = SageMaker::connect(no_metrics()).await.call(plain(), start()).await;
     match ended.result {
         Ok(reply) => println!("RESULT {reply:?}"),
         Err(failed) => {

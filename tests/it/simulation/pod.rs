@@ -233,7 +233,7 @@ impl World {
                 let reply = (!lost).then_some(reply);
                 self.after(wait, Happening::Reply { pod: id, agent, exchange, node, reply });
             }
-            Command::Call { call, client, operation } => {
+            Command::Call { call, client, operation, .. } => {
                 let knew_over = plugin.knows_over;
                 if matches!(operation, Call::StartExecution(_)) {
                     self.check_start_sent(id, &operation);

@@ -115,6 +115,11 @@ impl Plugin {
         self.ops.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
     }
 
+    /// Host and port of its metrics and probes.
+    pub fn ops_address(&self) -> &str {
+        self.ops.trim_start_matches("http://")
+    }
+
     /// Kills it with SIGKILL and starts it anew: all that it knew is lost.
     pub async fn kill_and_restart(&mut self) {
         self.process.kill();

@@ -4,5 +4,6 @@ pub mod argo;
 pub mod gate;
 pub mod kubernetes;
 pub mod process;
+pub mod prometheus;
 pub mod python;
 pub mod simulator;

@@ -1,0 +1,299 @@
+//! A metric as data, and the typed handles through which it is written.
+
+use std::{
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use prometheus::{
+    Error, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector,
+};
+
+use super::labels::Label;
+
+/// The prefix of every name but those of the process.
+pub const NAMESPACE: &str = "awf_aws";
+
+/// What kind of metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram(&'static [f64]),
+}
+
+impl Kind {
+    /// Prometheus' word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+/// Which series exist from the start, at 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    All,
+    /// Only those that end so; the others appear with their first event.
+    Ending(&'static [&'static str]),
+    /// Each appears with its first event.
+    Lazy,
+}
+
+/// A set of labels: none, one or two.
+pub trait Labels: Copy + 'static {
+    /// Names and values of the labels.
+    fn labels() -> Vec<(&'static str, Vec<&'static str>)>;
+    /// The values of one series.
+    fn values(self) -> Vec<&'static str>;
+    /// Every series there can be.
+    fn all() -> Vec<Self>;
+}
+
+fn words<A: Label>() -> (&'static str, Vec<&'static str>) {
+    (A::NAME, A::ALL.iter().map(|value| value.as_str()).collect())
+}
+
+impl Labels for () {
+    fn labels() -> Vec<(&'static str, Vec<&'static str>)> {
+        Vec::new()
+    }
+
+    fn values(self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    fn all() -> Vec<Self> {
+        vec![()]
+    }
+}
+
+impl<A: Label> Labels for A {
+    fn labels() -> Vec<(&'static str, Vec<&'static str>)> {
+        vec![words::<A>()]
+    }
+
+    fn values(self) -> Vec<&'static str> {
+        vec![self.as_str()]
+    }
+
+    fn all() -> Vec<Self> {
+        A::ALL.to_vec()
+    }
+}
+
+impl<A: Label, B: Label> Labels for (A, B) {
+    fn labels() -> Vec<(&'static str, Vec<&'static str>)> {
+        vec![words::<A>(), words::<B>()]
+    }
+
+    fn values(self) -> Vec<&'static str> {
+        vec![self.0.as_str(), self.1.as_str()]
+    }
+
+    fn all() -> Vec<Self> {
+        A::ALL.iter().flat_map(|a| B::ALL.iter().map(move |b| (*a, *b))).collect()
+    }
+}
+
+/// One metric of the catalogue.
+#[derive(Clone, Copy, Debug)]
+pub struct Def<L> {
+    /// Without the prefix.
+    pub name: &'static str,
+    pub kind: Kind,
+    pub help: &'static str,
+    pub known: Known,
+    labels: PhantomData<fn(L)>,
+}
+
+/// The same without its labels' types, for tables and checks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family {
+    /// With the prefix.
+    pub name: String,
+    pub kind: Kind,
+    pub help: &'static str,
+    pub labels: Vec<(&'static str, Vec<&'static str>)>,
+    /// How many of its lines a fresh process shows.
+    pub at_start: usize,
+    /// How many it can show at the most.
+    pub at_most: usize,
+}
+
+impl<L: Labels> Def<L> {
+    pub const fn new(name: &'static str, kind: Kind, help: &'static str) -> Self {
+        Self { name, kind, help, known: Known::All, labels: PhantomData }
+    }
+
+    /// Not all of its series exist from the start.
+    pub const fn known(self, known: Known) -> Self {
+        Self { known, ..self }
+    }
+
+    /// The name with its prefix.
+    pub fn full_name(&self) -> String {
+        format!("{NAMESPACE}_{}", self.name)
+    }
+
+    pub fn family(&self) -> Family {
+        // Each histogram also has +Inf, a sum and a count.
+        let lines = if let Kind::Histogram(buckets) = self.kind { buckets.len() + 3 } else { 1 };
+        Family {
+            name: self.full_name(),
+            kind: self.kind,
+            help: self.help,
+            labels: L::labels(),
+            at_start: self.series_at_start().len() * lines,
+            at_most: L::all().len() * lines,
+        }
+    }
+
+    fn series_at_start(&self) -> Vec<Vec<&'static str>> {
+        let wanted = |values: &Vec<&'static str>| match self.known {
+            Known::All => true,
+            Known::Ending(ends) => values.last().is_some_and(|last| ends.contains(last)),
+            Known::Lazy => false,
+        };
+        L::all().into_iter().map(L::values).filter(wanted).collect()
+    }
+
+    fn opts(&self) -> Opts {
+        Opts::new(self.name, self.help).namespace(NAMESPACE)
+    }
+
+    fn label_names() -> Vec<&'static str> {
+        L::labels().into_iter().map(|(name, _)| name).collect()
+    }
+}
+
+/// Counts what was written since the process began: whether a scrape has seen everything can be told from it.
+#[derive(Clone, Debug, Default)]
+pub struct Changes(Arc<AtomicU64>);
+
+impl Changes {
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn one_more(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A counter with typed labels.
+pub struct Counter<L> {
+    series: IntCounterVec,
+    changes: Changes,
+    labels: PhantomData<fn(L)>,
+}
+
+impl<L: Labels> Counter<L> {
+    pub fn new(def: &Def<L>, registry: &Registry, changes: &Changes) -> Result<Self, Error> {
+        let series = IntCounterVec::new(def.opts(), &Def::<L>::label_names())?;
+        def.series_at_start().iter().for_each(|values| drop(series.with_label_values(values)));
+        registry.register(Box::new(series.clone()))?;
+        Ok(Self { series, changes: changes.clone(), labels: PhantomData })
+    }
+
+    pub fn inc(&self, labels: L) {
+        self.add(labels, 1);
+    }
+
+    pub fn add(&self, labels: L, count: u64) {
+        if count > 0 {
+            self.series.with_label_values(&labels.values()).inc_by(count);
+            self.changes.one_more();
+        }
+    }
+
+    /// Sets it to what was counted elsewhere.
+    pub(super) fn set(&self, labels: L, count: u64) {
+        let series = self.series.with_label_values(&labels.values());
+        series.inc_by(count.saturating_sub(series.get()));
+    }
+}
+
+/// A gauge with typed labels.
+#[derive(Clone)]
+pub struct Gauge<L> {
+    series: IntGaugeVec,
+    labels: PhantomData<fn(L)>,
+}
+
+impl<L: Labels> Gauge<L> {
+    pub fn new(def: &Def<L>, registry: &Registry) -> Result<Self, Error> {
+        let gauge = Self::unregistered(def)?;
+        registry.register(Box::new(gauge.series.clone()))?;
+        Ok(gauge)
+    }
+
+    /// For a collector of the module's own.
+    pub(super) fn unregistered(def: &Def<L>) -> Result<Self, Error> {
+        let series = IntGaugeVec::new(def.opts(), &Def::<L>::label_names())?;
+        def.series_at_start().iter().for_each(|values| drop(series.with_label_values(values)));
+        Ok(Self { series, labels: PhantomData })
+    }
+
+    pub fn set(&self, labels: L, value: i64) {
+        self.series.with_label_values(&labels.values()).set(value);
+    }
+
+    pub fn add(&self, labels: L, value: i64) {
+        self.series.with_label_values(&labels.values()).add(value);
+    }
+
+    pub(super) fn collector(&self) -> &dyn Collector {
+        &self.series
+    }
+}
+
+/// A moment as a gauge: seconds since the epoch, absent when there is none.
+pub struct Moment(GaugeVec);
+
+impl Moment {
+    pub(super) fn unregistered(def: &Def<()>) -> Result<Self, Error> {
+        Ok(Self(GaugeVec::new(def.opts(), &[])?))
+    }
+
+    pub(super) fn set(&self, seconds: Option<f64>) {
+        match seconds {
+            Some(seconds) => self.0.with_label_values::<&str>(&[]).set(seconds),
+            None => self.0.reset(),
+        }
+    }
+
+    pub(super) fn collector(&self) -> &dyn Collector {
+        &self.0
+    }
+}
+
+/// A histogram with typed labels.
+pub struct Histogram<L> {
+    series: HistogramVec,
+    changes: Changes,
+    labels: PhantomData<fn(L)>,
+}
+
+impl<L: Labels> Histogram<L> {
+    pub fn new(def: &Def<L>, registry: &Registry, changes: &Changes) -> Result<Self, Error> {
+        let buckets = if let Kind::Histogram(buckets) = def.kind { buckets.to_vec() } else { Vec::new() };
+        let opts = HistogramOpts { common_opts: def.opts(), buckets };
+        let series = HistogramVec::new(opts, &Def::<L>::label_names())?;
+        def.series_at_start().iter().for_each(|values| drop(series.with_label_values(values)));
+        registry.register(Box::new(series.clone()))?;
+        Ok(Self { series, changes: changes.clone(), labels: PhantomData })
+    }
+
+    pub fn observe(&self, labels: L, seconds: f64) {
+        self.series.with_label_values(&labels.values()).observe(seconds);
+        self.changes.one_more();
+    }
+}

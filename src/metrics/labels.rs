@@ -1,0 +1,288 @@
+//! The values that labels can have. All are closed sets: a label that could grow without bound does not compile.
+
+use crate::{
+    pipelines::{CallErrorKind, Status},
+    protocol::{ExecuteTemplateReply, Phase},
+};
+
+/// A label: its name and all its values.
+pub trait Label: Copy + 'static {
+    /// The label's name.
+    const NAME: &'static str;
+    /// Every value, in the order of the catalogue.
+    const ALL: &'static [Self];
+    /// The value as Prometheus sees it.
+    fn as_str(self) -> &'static str;
+}
+
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident $label:literal { $($(#[$why:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$why])* $variant),+ }
+
+        impl Label for $name {
+            const NAME: &'static str = $label;
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+    };
+}
+
+label! {
+    /// How a `template.execute` request was answered.
+    Outcome "outcome" {
+        /// With an execution that was started since the node was last answered.
+        Started = "started",
+        Running = "running",
+        Succeeded = "succeeded",
+        Failed = "failed",
+        Error = "error",
+        /// Refused: no token, no JSON, malformed plugin input.
+        Invalid = "invalid",
+        /// Another plugin's task.
+        Ignored = "ignored",
+    }
+}
+
+impl Outcome {
+    /// What an answer to a valid task counts as.
+    pub fn of(reply: &ExecuteTemplateReply, started: bool) -> Self {
+        match reply.node.as_ref().and_then(|node| node.phase) {
+            None if reply.node.is_none() => Self::Ignored,
+            Some(Phase::Succeeded) => Self::Succeeded,
+            Some(Phase::Failed) => Self::Failed,
+            Some(Phase::Error) => Self::Error,
+            None | Some(Phase::Pending | Phase::Running) if started => Self::Started,
+            None | Some(Phase::Pending | Phase::Running) => Self::Running,
+        }
+    }
+}
+
+label! {
+    /// A kind of actor.
+    Actor "actor" { Supervisor = "supervisor", Workflow = "workflow" }
+}
+
+label! {
+    /// Who of the actors can be made again: the supervisor's death is the process's.
+    Restarted "actor" { Workflow = "workflow" }
+}
+
+label! {
+    /// Where a running execution is.
+    Activity "status" { Executing = "Executing", Stopping = "Stopping" }
+}
+
+label! {
+    /// How an execution ended.
+    End "status" {
+        Succeeded = "Succeeded",
+        Failed = "Failed",
+        Stopped = "Stopped",
+        CompletedWithFailures = "CompletedWithFailures",
+        /// It was deleted, so nobody can say.
+        Unknown = "Unknown",
+    }
+}
+
+impl From<&Status> for End {
+    fn from(status: &Status) -> Self {
+        match status {
+            Status::Succeeded => Self::Succeeded,
+            Status::Failed => Self::Failed,
+            Status::Stopped => Self::Stopped,
+            Status::CompletedWithFailures => Self::CompletedWithFailures,
+            Status::Executing | Status::Stopping | Status::Unknown(_) => Self::Unknown,
+        }
+    }
+}
+
+label! {
+    /// An operation of AWS that the plugin calls.
+    Operation "operation" {
+        GetCallerIdentity = "GetCallerIdentity",
+        DescribePipeline = "DescribePipeline",
+        StartPipelineExecution = "StartPipelineExecution",
+        DescribePipelineExecution = "DescribePipelineExecution",
+        ListPipelines = "ListPipelines",
+        ListPipelineExecutions = "ListPipelineExecutions",
+        ListPipelineExecutionSteps = "ListPipelineExecutionSteps",
+        StopPipelineExecution = "StopPipelineExecution",
+    }
+}
+
+impl Operation {
+    /// The operation of this name, as [`crate::pipelines::Call::operation`] writes it.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|operation| operation.as_str() == name)
+    }
+}
+
+label! {
+    /// Whether a call can change something.
+    Access "access" { Read = "read", Write = "write" }
+}
+
+label! {
+    /// How a call to AWS ended, retries included.
+    CallOutcome "outcome" {
+        Ok = "ok",
+        Throttled = "throttled",
+        AccessDenied = "access_denied",
+        Credentials = "credentials",
+        NotFound = "not_found",
+        Validation = "validation",
+        /// ResourceLimitExceeded: the account's quota.
+        LimitExceeded = "limit_exceeded",
+        Conflict = "conflict",
+        /// A request token that was used with other arguments.
+        TokenMismatch = "token_mismatch",
+        /// AWS could not be reached.
+        Connector = "connector",
+        /// Sent, but no trustworthy answer came: a time-out, a lost connection, a server error.
+        OutcomeUnknown = "outcome_unknown",
+    }
+}
+
+impl From<CallErrorKind> for CallOutcome {
+    fn from(kind: CallErrorKind) -> Self {
+        match kind {
+            CallErrorKind::Throttled => Self::Throttled,
+            CallErrorKind::QuotaExceeded => Self::LimitExceeded,
+            CallErrorKind::NotFound => Self::NotFound,
+            CallErrorKind::Conflict => Self::Conflict,
+            CallErrorKind::TokenMismatch => Self::TokenMismatch,
+            CallErrorKind::Invalid => Self::Validation,
+            CallErrorKind::Denied => Self::AccessDenied,
+            CallErrorKind::Credentials => Self::Credentials,
+            CallErrorKind::Unreachable => Self::Connector,
+            CallErrorKind::OutcomeUnknown => Self::OutcomeUnknown,
+        }
+    }
+}
+
+label! {
+    /// Why an execution could not be started.
+    StartFailure "reason" {
+        Throttled = "throttled",
+        AccessDenied = "access_denied",
+        NotFound = "not_found",
+        Validation = "validation",
+        LimitExceeded = "limit_exceeded",
+        Credentials = "credentials",
+        /// No trustworthy answer: it may have started, and the start is repeated under its token.
+        Timeout = "timeout",
+        Other = "other",
+    }
+}
+
+impl StartFailure {
+    /// From the word of a [`CallErrorKind`]; what no start should meet is `other`.
+    pub fn of(word: &str) -> Self {
+        match word {
+            "outcome_unknown" => Self::Timeout,
+            word => Self::ALL.iter().copied().find(|known| known.as_str() == word).unwrap_or(Self::Other),
+        }
+    }
+}
+
+label! {
+    /// What came of a request to stop.
+    StopOutcome "outcome" { Ok = "ok", Error = "error" }
+}
+
+label! {
+    /// What kind of step: the usual ones of SageMaker's, and the rest.
+    StepType "step_type" {
+        Training = "TrainingJob",
+        Processing = "ProcessingJob",
+        Transform = "TransformJob",
+        Tuning = "TuningJob",
+        AutoMl = "AutoMLJob",
+        Model = "Model",
+        RegisterModel = "RegisterModel",
+        Condition = "Condition",
+        Lambda = "Lambda",
+        Callback = "Callback",
+        QualityCheck = "QualityCheck",
+        ClarifyCheck = "ClarifyCheck",
+        Other = "other",
+    }
+}
+
+impl StepType {
+    /// From the kind of a step, which it has none of before it began.
+    pub fn of(kind: Option<&str>) -> Self {
+        Self::ALL.iter().copied().find(|known| Some(known.as_str()) == kind).unwrap_or(Self::Other)
+    }
+}
+
+label! {
+    /// How a step ended.
+    StepEnd "status" { Succeeded = "Succeeded", Failed = "Failed", Stopped = "Stopped" }
+}
+
+impl StepEnd {
+    /// From SageMaker's word; `None` for a step that did not end.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|known| known.as_str() == word)
+    }
+}
+
+label! {
+    /// A door's route, by its pattern.
+    Route "handler" { Execute = "execute", Metrics = "metrics", Health = "health", Other = "other" }
+}
+
+label! {
+    /// An HTTP status that the doors give.
+    Code "code" {
+        C200 = "200", C400 = "400", C403 = "403", C404 = "404", C405 = "405", C413 = "413", C415 = "415",
+        C500 = "500", C503 = "503", Other = "other",
+    }
+}
+
+impl Code {
+    /// From the status itself.
+    pub fn of(status: u16) -> Self {
+        match status {
+            200 => Self::C200,
+            400 => Self::C400,
+            403 => Self::C403,
+            404 => Self::C404,
+            405 => Self::C405,
+            413 => Self::C413,
+            415 => Self::C415,
+            500 => Self::C500,
+            503 => Self::C503,
+            _ => Self::Other,
+        }
+    }
+}
+
+label! {
+    /// How bad a log line is; those below are not counted.
+    Level "level" { Error = "error", Warn = "warn", Info = "info" }
+}
+
+label! {
+    /// How the plugin is deployed; so far there is one way.
+    Mode "mode" { Sidecar = "sidecar" }
+}
+
+/// The version of this build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version;
+
+impl Label for Version {
+    const NAME: &'static str = "version";
+    const ALL: &'static [Self] = &[Self];
+
+    fn as_str(self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+}

@@ -1,0 +1,208 @@
+//! One panel: what it shows, in which unit, with which colours.
+
+use serde_json::{Value, json};
+
+/// How a panel draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// One number, of the end of the range.
+    Stat,
+    Lines,
+    /// Areas on top of each other.
+    Stacked,
+    /// Counts of events, one bar for each interval.
+    Bars,
+    Table,
+}
+
+/// A panel of a dashboard.
+pub struct Panel {
+    pub title: &'static str,
+    pub description: String,
+    pub look: Look,
+    pub unit: &'static str,
+    pub width: u32,
+    /// Where colours change; from the first on the good one holds.
+    pub thresholds: Vec<(Option<f64>, &'static str)>,
+    queries: Vec<(String, &'static str)>,
+    /// What a stat says when there is nothing.
+    no_value: Option<&'static str>,
+    /// The axis reaches at least so high: a flat zero is drawn at the bottom, not across a panel of 10,000 %.
+    soft_max: Option<f64>,
+}
+
+impl Panel {
+    pub fn new(look: Look, title: &'static str, unit: &'static str, description: impl Into<String>) -> Self {
+        Self {
+            title,
+            description: description.into(),
+            look,
+            unit,
+            width: if look == Look::Stat { 4 } else { 8 },
+            thresholds: Vec::new(),
+            queries: Vec::new(),
+            no_value: None,
+            soft_max: match unit {
+                "percentunit" => Some(1.0),
+                _ if look == Look::Stat || look == Look::Table => None,
+                _ => Some(1.0),
+            },
+        }
+    }
+
+    /// One more query; the legend may name labels as `{{label}}`.
+    pub fn query(mut self, expression: impl Into<String>, legend: &'static str) -> Self {
+        self.queries.push((expression.into(), legend));
+        self
+    }
+
+    /// Green below the first bound, then orange, then red.
+    pub fn bounds(mut self, orange: f64, red: f64) -> Self {
+        self.thresholds = vec![(None, "green"), (Some(orange), "orange"), (Some(red), "red")];
+        self
+    }
+
+    pub fn wide(mut self, width: u32) -> Self {
+        self.width = width;
+        self
+    }
+
+    pub fn or_else(mut self, text: &'static str) -> Self {
+        self.no_value = Some(text);
+        self
+    }
+
+    /// How many grid rows it takes.
+    pub fn height(&self) -> u32 {
+        if self.look == Look::Stat { 4 } else { 8 }
+    }
+
+    /// Grafana's JSON, at a place of the grid.
+    pub fn json(&self, id: u32, x: u32, y: u32) -> Value {
+        let instant = matches!(self.look, Look::Stat | Look::Table);
+        let targets: Vec<Value> = self
+            .queries
+            .iter()
+            .zip('A'..)
+            .map(|((expression, legend), letter)| {
+                json!({
+                    "datasource": datasource(),
+                    "editorMode": "code",
+                    "expr": expression,
+                    "format": if self.look == Look::Table { "table" } else { "time_series" },
+                    "instant": instant,
+                    "range": !instant,
+                    "legendFormat": legend,
+                    "refId": letter.to_string(),
+                })
+            })
+            .collect();
+        json!({
+            "id": id,
+            "type": self.kind(),
+            "title": self.title,
+            "description": self.description,
+            "datasource": datasource(),
+            "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height()},
+            "interval": "30s",
+            "targets": targets,
+            "fieldConfig": {"defaults": self.defaults(), "overrides": if self.look == Look::Stat { Vec::new() } else { colours() }},
+            "options": self.options(),
+        })
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.look {
+            Look::Stat => "stat",
+            Look::Table => "table",
+            Look::Lines | Look::Stacked | Look::Bars => "timeseries",
+        }
+    }
+
+    fn defaults(&self) -> Value {
+        let plain = vec![(None, "blue")];
+        let steps: Vec<Value> = if self.thresholds.is_empty() { &plain } else { &self.thresholds }
+            .iter()
+            .map(|(value, colour)| json!({"color": colour, "value": value}))
+            .collect();
+        let mut defaults = json!({
+            "unit": self.unit,
+            "thresholds": {"mode": "absolute", "steps": steps},
+        });
+        if self.unit == "percentunit" || self.look != Look::Stat {
+            defaults["min"] = json!(0);
+        }
+        if let Some(text) = self.no_value {
+            defaults["noValue"] = json!(text);
+        }
+        match self.look {
+            Look::Stat => defaults["color"] = json!({"mode": "thresholds"}),
+            Look::Table => {}
+            Look::Lines | Look::Stacked | Look::Bars => {
+                defaults["color"] = json!({"mode": "palette-classic"});
+                defaults["custom"] = self.drawing();
+            }
+        }
+        defaults
+    }
+
+    fn drawing(&self) -> Value {
+        let bars = self.look == Look::Bars;
+        let stacked = self.look != Look::Lines;
+        let mut drawing = json!({
+            "drawStyle": if bars { "bars" } else { "line" },
+            "fillOpacity": if bars { 80 } else if stacked { 30 } else { 8 },
+            "lineWidth": 1,
+            "showPoints": "never",
+            "spanNulls": false,
+            "stacking": {"group": "A", "mode": if stacked { "normal" } else { "none" }},
+            "thresholdsStyle": {"mode": if self.thresholds.is_empty() { "off" } else { "line" }},
+        });
+        if let Some(max) = self.soft_max {
+            drawing["axisSoftMax"] = json!(max);
+        }
+        drawing
+    }
+
+    fn options(&self) -> Value {
+        match self.look {
+            Look::Stat => json!({
+                "colorMode": if self.thresholds.is_empty() { "none" } else { "value" },
+                "graphMode": "none",
+                "justifyMode": "center",
+                "orientation": "auto",
+                "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": false},
+                "textMode": "value",
+            }),
+            Look::Table => json!({"cellHeight": "sm", "showHeader": true}),
+            Look::Lines | Look::Stacked | Look::Bars => json!({
+                "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": true},
+                "tooltip": {"mode": "multi", "sort": "desc"},
+            }),
+        }
+    }
+}
+
+/// The data source is the dashboard's variable: nobody's uid is built in.
+pub fn datasource() -> Value {
+    json!({"type": "prometheus", "uid": "${datasource}"})
+}
+
+/// What a word means has one colour everywhere.
+fn colours() -> Vec<Value> {
+    const COLOURS: [(&str, &[&str]); 6] = [
+        ("green", &["Succeeded", "succeeded", "ok", "started", "given"]),
+        ("red", &["Failed", "failed", "error", "access_denied", "credentials", "not given", "restarts"]),
+        ("orange", &["Stopped", "Stopping", "throttled", "limit_exceeded", "warn", "invalid"]),
+        ("yellow", &["CompletedWithFailures", "timeout", "outcome_unknown"]),
+        ("blue", &["Executing", "running", "info", "found again"]),
+        ("purple", &["Unknown", "other"]),
+    ];
+    let of_words = |(colour, words): &(&str, &[&str])| {
+        json!({
+            "matcher": {"id": "byRegexp", "options": format!("/^({})$/", words.join("|"))},
+            "properties": [{"id": "color", "value": {"fixedColor": colour, "mode": "fixed"}}],
+        })
+    };
+    COLOURS.iter().map(of_words).collect()
+}
