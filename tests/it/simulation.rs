@@ -5,6 +5,7 @@
 //! cargo test --test it simulation                          300 seeds
 //! AWF_AWS_TEST_SEEDS=20000 cargo test --release --test it simulation        (or 5000..20000)
 //! AWF_AWS_TEST_SEED=4711 cargo test --test it simulation   tells the story of one seed
+//! AWF_AWS_TEST_ALL=1 ...                                   goes on after a failure and names every seed that fails
 //! ```
 
 mod agent;
@@ -68,8 +69,12 @@ fn play(seeds: Range<u64>, sabotage: Option<Sabotage>) -> (Option<(u64, String)>
             }
             let mut world = World::new(Plan::of(seed), sabotage, false);
             if let Err(broken) = world.run() {
-                // Nobody begins another seed.
-                next.store(seeds.end, Ordering::Relaxed);
+                if env::var_os("AWF_AWS_TEST_ALL").is_some() {
+                    eprintln!("seed {seed}: {broken}");
+                } else {
+                    // Nobody begins another seed.
+                    next.store(seeds.end, Ordering::Relaxed);
+                }
                 failures.lock().expect("no seed panics").push((seed, broken));
             }
             own.add(&world.bites);

@@ -36,6 +36,8 @@ pub struct Workflow {
     pub stopped_at: Option<Time>,
     /// Terminated or deleted: not even exit handlers go on.
     pub gone_at: Option<Time>,
+    /// The controller knows that its deadline has passed.
+    past_deadline: bool,
     /// All its nodes have ended.
     pub completed_at: Option<Time>,
     /// When the user says `argo retry`.
@@ -114,6 +116,7 @@ impl World {
             pods: Vec::new(),
             stopped_at: None,
             gone_at: None,
+            past_deadline: false,
             completed_at: None,
             retry_at: None,
             disturbed_at: created,
@@ -291,8 +294,10 @@ impl World {
         if self.workflows[number].completed_at.is_some() {
             return;
         }
-        if self.deadline_passed(number) {
+        if self.deadline_passed(number) && !self.workflows[number].past_deadline {
             self.bites.add("fault: deadline passed");
+            self.workflows[number].past_deadline = true;
+            self.disturbed(number);
         }
         let gone = self.workflows[number].gone_at.is_some();
         let over = gone || self.workflows[number].stopped_at.is_some() || self.deadline_passed(number);
@@ -390,6 +395,7 @@ impl World {
         workflow.disturbed_at = now;
         workflow.completed_at = None;
         workflow.stopped_at = None;
+        workflow.past_deadline = false;
         self.bites.add("fault: argo retry");
         self.tell(|_| format!("argo retry of workflow {number}"));
         self.new_pod(number);

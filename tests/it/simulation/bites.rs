@@ -35,7 +35,7 @@ pub const EXPECTED: [&str; 62] = [
     "fault: out of reach",
     "fault: conflict at a stop",
     "fault: account full",
-    "fault: token forgotten in time",
+    "fault: a token came again",
     "fault: token refused",
     "fault: list lags",
     "fault: stale status listed",

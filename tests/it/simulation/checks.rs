@@ -155,13 +155,14 @@ impl World {
         known: usize,
         knew_over: bool,
     ) {
-        if self.book.executions().len() > known {
+        let new = self.book.executions().len() > known;
+        if new {
             self.check_started(process, client, knew_over);
         }
         self.note_denials(process, call, result);
         self.note_listed(process, call, result);
         match (call, result) {
-            (Call::StartExecution(_), result) => self.start_was_answered(process, call, result),
+            (Call::StartExecution(_), result) => self.start_was_answered(process, call, result, new),
             (Call::StopExecution { arn, .. }, Ok(_)) => self.check_stop(&arn.clone()),
             _ => {}
         }

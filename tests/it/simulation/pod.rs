@@ -175,6 +175,8 @@ impl World {
         plugin.last_request += 1;
         let request = RequestId(plugin.last_request);
         plugin.parked.insert(request, (exchange, node));
+        let process = (id, self.pod(id).plugins);
+        self.is_asked(process, node);
         self.step(id, Event::Requested { request, task });
     }
 
@@ -201,6 +203,7 @@ impl World {
             if until.since(sent) > 10 * SECOND && self.rng.bool() {
                 let message = "no answer within 10 s".to_owned();
                 let error = CallError { kind: CallErrorKind::OutcomeUnknown, code: None, message, request_id: None };
+                self.all_uncertain(id.0);
                 ended = CallEnded { result: Err(error), server_time: None };
             }
             self.at(until, Happening::FromAws { pod: id, plugin, call, ended, sent: until });
@@ -271,6 +274,11 @@ impl World {
                     return;
                 };
                 self.check_reply(id, node, &reply);
+                self.tell(|w| {
+                    let node = &w.workflows[id.0].nodes[node];
+                    let told = reply.node.as_ref().map(|n| (n.phase, n.message.chars().take(100).collect::<String>()));
+                    format!("{id:?} tells {} {}: {told:?}, {:?}", node.plan.name, node.attempt, reply.requeue)
+                });
                 let agent = self.pod(id).agent.generation;
                 let lost = self.strikes(self.plan.odds.lost_answer);
                 if lost {

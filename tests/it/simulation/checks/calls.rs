@@ -1,14 +1,16 @@
 //! How often AWS is asked, and that everything worth a note is noted once.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use awf_aws::{
-    pipelines::{Call, CallEnded, CallError, CallReply, Time},
+    pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, Status, Time},
     workflow::{Note, identity::Marker},
 };
 
 use super::{Process, World};
-use crate::simulation::agent::Agent;
 
 /// How often one process has made calls of one kind about one thing.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +100,10 @@ impl World {
             }
             let shown: Vec<(String, bool)> =
                 page.iter().map(|e| (e.arn.clone(), e.status.is_live())).filter(|(_, live)| *live).collect();
+            let lags = Duration::from_secs_f64(self.plan.list_lag);
+            if self.checks.ours().any(|place| self.now.since(self.book.executions()[place].created) < lags) {
+                self.bites.add("fault: list lags");
+            }
             let stale = self.plan.troubles.stale > 0.0 && self.shows_the_past(&shown);
             if stale {
                 self.bites.add("fault: stale status listed");
@@ -108,15 +114,20 @@ impl World {
             if let (Err(_), Some(count)) = (result, self.checks.calls.counts.get_mut(&entry)) {
                 count.failed += 1;
             }
-            if result.as_ref().is_err_and(|e| e.kind == awf_aws::pipelines::CallErrorKind::NotFound)
+            if result.as_ref().is_err_and(|e| e.kind == CallErrorKind::NotFound)
                 && self.plan.troubles.not_found > 0.0
             {
                 self.bites.add("fault: not found just after its start");
             }
         }
-        if let (Call::DescribeExecution { arn }, Ok(CallReply::Execution(execution))) = (call, result)
-            && !execution.status.is_live()
+        let Call::DescribeExecution { arn } = call else { return };
+        let Ok(CallReply::Execution(execution)) = result else { return };
+        if execution.status == Status::Stopping
+            && let Some(looks) = self.checks.calls.counts.get_mut(&(process, call.operation(), arn.clone()))
         {
+            looks.stopping_since.get_or_insert(self.now);
+        }
+        if !execution.status.is_live() {
             let times = self.checks.calls.ends_seen.entry((process, arn.clone())).or_default();
             *times += 1;
             // Once to know it, once more before each further attempt, and what was under way meanwhile.
@@ -126,7 +137,6 @@ impl World {
                 self.checks.broke(format!("{arn} was described {times} times after its end"));
             }
         }
-        let _ = Agent::default;
     }
 
     /// Whether a list shows something as running that has ended.

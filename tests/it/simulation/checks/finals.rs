@@ -40,12 +40,6 @@ impl World {
             }
         }
         broken.extend(self.unnoted_start());
-        if self.plan.forgets_tokens() && !self.workflows.is_empty() {
-            self.bites.add("fault: token forgotten in time");
-        }
-        if self.plan.list_lag > 0.0 {
-            self.bites.add("fault: list lags");
-        }
         if broken.is_empty() { Ok(()) } else { Err(broken.join("; ")) }
     }
 
@@ -93,7 +87,7 @@ impl World {
                 let unsure = ["left running", "its execution goes on", "timed out"];
                 // An agent that asks again for a node that a stop task ended finds a process that knows nothing of it.
                 let asked_again = end.message.contains("a stop task");
-                let lost = end.arn.is_none() && (self.may_lose_sight(number) || asked_again);
+                let lost = end.arn.is_none() && (self.lists_were_denied(number) || asked_again);
                 accepts(&execution.status) && !lost && !unsure.iter().any(|text| end.message.contains(text))
             }
             (Phase::Failed, None) => {

@@ -4,7 +4,7 @@
 //! that fails, a process or an agent that begins or stands still, a slow answer.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use awf_aws::{
     workflow::Settings,
 };
 
-use super::World;
+use super::{Process, World};
 use crate::simulation::{
     agent::PATCH_EVERY,
     argo::{Node, NodeId, RECONCILE_EVERY},
@@ -28,6 +28,8 @@ const BACKOFF: Duration = Duration::from_secs(15);
 const LISTS_LAG: Duration = Duration::from_secs(60);
 /// For so long a Kubernetes that does not answer is waited for, at the beginning and before a start.
 const PATIENCE: Duration = Duration::from_secs(135);
+/// For so long a start is repeated under its token, and what a refused token may have started is looked for, where no list shows it.
+const SEARCH_IN_VAIN: Duration = Duration::from_secs(310);
 /// A start whose outcome is unknown is repeated and looked for again after this at the most.
 const SEARCH: Duration = Duration::from_secs(60);
 
@@ -37,6 +39,10 @@ pub struct Progress {
     full_at: Option<Time>,
     /// When a workflow last had anything that runs.
     ran_at: HashMap<usize, Time>,
+    /// Nodes of which a start had an unknown outcome.
+    uncertain: HashSet<(usize, NodeId)>,
+    /// When the process that serves a node was first asked for it.
+    asked: HashMap<(Process, NodeId), Time>,
 }
 
 impl World {
@@ -44,6 +50,22 @@ impl World {
     pub(super) fn account_was_full(&mut self) {
         self.checks.progress.full_at = Some(self.now);
         self.bites.add("fault: account full");
+    }
+
+    /// A start's outcome is not known: it is repeated, and then looked for.
+    pub(super) fn is_uncertain(&mut self, number: usize, node: NodeId) {
+        self.checks.progress.uncertain.insert((number, node));
+    }
+
+    /// A process stood still with calls on their way.
+    pub fn all_uncertain(&mut self, number: usize) {
+        (0..self.workflows[number].nodes.len()).for_each(|node| self.is_uncertain(number, node));
+    }
+
+    /// A request arrives at a process.
+    pub fn is_asked(&mut self, process: Process, node: NodeId) {
+        let now = self.now;
+        self.checks.progress.asked.entry((process, node)).or_insert(now);
     }
 
     /// Looks at every node of a workflow, each time the controller does.
@@ -64,7 +86,10 @@ impl World {
         if self.book.executions().iter().filter(|e| live(&e.status) && !e.deleted).count() >= self.plan.quota {
             self.checks.progress.full_at = Some(self.now);
         }
-        if self.started_by(number).any(|(_, e)| live(&e.status) && !e.deleted) {
+        // What a node is attached to counts as well.
+        let attached = self.workflows[number].nodes.iter().any(|n| n.plan.work == Work::Attach);
+        let theirs = self.book.executions().iter().any(|e| e.arn == self.elsewhere && live(&e.status));
+        if (attached && theirs) || self.started_by(number).any(|(_, e)| live(&e.status) && !e.deleted) {
             self.checks.progress.ran_at.insert(number, self.now);
         }
         for node in 0..self.workflows[number].nodes.len() {
@@ -82,10 +107,16 @@ impl World {
         }
         let asked = node.first_asked?;
         let calm = [asked, workflow.disturbed_at].into_iter().max().unwrap_or(asked);
-        let patience = match self.kubernetes(number) {
+        let mut patience = match self.kubernetes(number) {
             Kubernetes::Slow | Kubernetes::Fails => PATIENCE,
             Kubernetes::Off | Kubernetes::Works | Kubernetes::Forbids => Duration::ZERO,
         };
+        if self.may_lose_sight(number) {
+            patience += SEARCH_IN_VAIN;
+        }
+        if self.checks.progress.uncertain.contains(&(number, place)) {
+            patience += 2 * SEARCH_IN_VAIN;
+        }
         match node.plan.work {
             Work::Execute => self.is_late_execution(number, node.clone(), place, calm, patience),
             // A stop or a check of parameters waits for nothing but AWS, the longest for a stop to end.
@@ -134,7 +165,10 @@ impl World {
         let executions = self.executions_of(&node.key);
         let stop_wait = Settings::default().stop_wait;
         // The node's own time is up, or the workflow's: what runs is stopped, and that may take as long as it may.
-        let asked = node.first_asked.unwrap_or(now);
+        // What came before this process it cannot know: nothing in AWS says since when a node waits.
+        let by = self.workflows[number].pods.iter().enumerate();
+        let by = by.filter_map(|(pod, p)| self.checks.progress.asked.get(&(((number, pod), p.plugins), place)));
+        let asked = by.max().copied().unwrap_or(now);
         let timed_out = node.plan.timeout.is_some_and(|timeout| now >= asked.plus(timeout).minus(MINUTE));
         let stopped = self.is_stopped_by_task(number, &node.plan.name, true);
         let ending = timed_out || stopped || self.is_over(number);
@@ -152,7 +186,13 @@ impl World {
             self.bites.add("check: ends are told soon");
             return self.late(&node, what, self.has_room_since(number, &node, place, since)?, bound);
         }
+        if stopped {
+            // Whether it waited when the stop task came cannot be told here.
+            return None;
+        }
         if ending {
+            let up = node.plan.timeout.map_or(calm, |timeout| asked.plus(timeout).max(calm));
+            let calm = if self.is_over(number) { calm } else { up };
             let bound = stop_wait + LISTS_LAG + self.told_within() + patience;
             return self.late(&node, "a node that waits does not end", calm, bound);
         }

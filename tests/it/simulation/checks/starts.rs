@@ -141,9 +141,11 @@ impl World {
         process: Process,
         call: &Call,
         result: &Result<CallReply, CallError>,
+        new: bool,
     ) {
         let Some((number, node)) = self.node_of_start(call) else { return };
         match result {
+            Err(error) if error.kind == CallErrorKind::OutcomeUnknown => self.is_uncertain(number, node),
             Err(error) if error.kind == CallErrorKind::QuotaExceeded => {
                 // The process hears of it within a quarter of a second.
                 let heard = self.now.plus(SECOND);
@@ -154,6 +156,8 @@ impl World {
                 self.checks.refused.remove(&(process, node));
                 if result.is_err() {
                     self.bites.add("fault: token refused");
+                } else if !new {
+                    self.bites.add("fault: a token came again");
                 } else if self.was_denied_before(number, node) {
                     self.bites.add("fault: a start denied once, then taken");
                 }
