@@ -186,8 +186,10 @@ impl World {
             self.bites.add("check: ends are told soon");
             return self.late(&node, what, self.has_room_since(number, &node, place, since)?, bound);
         }
-        if stopped {
-            // Whether it waited when the stop task came cannot be told here.
+        let told = self.kubernetes(number) == Kubernetes::Works;
+        if stopped || (self.is_over(number) && !told) {
+            // Whether it waited when the stop task came cannot be told here, nor can the plugin tell that the workflow is
+            // over where nobody says so.
             return None;
         }
         if ending {
@@ -198,7 +200,10 @@ impl World {
         }
         let since = self.has_room_since(number, &node, place, calm)?;
         self.bites.add("check: starts soon when there is room");
-        self.late(&node, "a node does not start", since, 3 * BACKOFF + 15 * SECOND + patience)
+        let denied = self.last_denied(number, place).is_some();
+        // A denial that lasts is its end, and not its start.
+        let bound = if denied { self.told_within() + BACKOFF } else { 3 * BACKOFF + 15 * SECOND };
+        self.late(&node, "a node does not start", since, bound + patience)
     }
 
     fn node_of_execution(&self, arn: &str) -> Option<(usize, NodeId)> {
