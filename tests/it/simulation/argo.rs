@@ -47,6 +47,11 @@ pub struct Workflow {
 }
 
 impl Workflow {
+    /// Whether the controller knows that it is over, or has its deadline behind it.
+    pub fn is_ending(&self) -> bool {
+        self.past_deadline || [self.stopped_at, self.gone_at, self.completed_at].iter().any(Option::is_some)
+    }
+
     /// Ended for good, its pods too.
     pub fn is_gone(&self) -> bool {
         self.completed_at.is_some() && self.retry_at.is_none() && self.pods.iter().all(|pod| pod.ended)

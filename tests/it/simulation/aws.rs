@@ -34,7 +34,7 @@ impl World {
             Some(error) => (CallEnded { result: Err(error), server_time: None }, Duration::ZERO),
             None => self.book_answers(client, &operation),
         };
-        self.check_call(process, client, &operation, &ended.result, known, knew_over);
+        self.check_call(process, &operation, &ended.result, known, knew_over);
         self.tell(|_| format!("{pod:?} {} -> {}", spell(&operation), spell_result(&ended)));
         let slow = self.plan.troubles.slow;
         let late = if self.strikes(slow) { self.ms(1000, 30_000) } else { Duration::ZERO };

@@ -81,6 +81,8 @@ pub struct Checks {
     ends: HashMap<(usize, NodeId), Ended>,
     /// Nodes in the order in which a process first sent their starts.
     sent: HashMap<Process, Vec<NodeId>>,
+    /// Tokens of the starts that a process has sent and AWS has not met, with pipeline and client.
+    under_way: HashMap<Process, HashMap<String, (String, ClientKey)>>,
     /// Nodes whose start a process was refused for want of capacity, and by when it knew.
     refused: HashMap<(Process, NodeId), Time>,
 }
@@ -149,7 +151,6 @@ impl World {
     pub fn check_call(
         &mut self,
         process: Process,
-        client: &ClientKey,
         call: &Call,
         result: &Result<CallReply, CallError>,
         known: usize,
@@ -157,7 +158,7 @@ impl World {
     ) {
         let new = self.book.executions().len() > known;
         if new {
-            self.check_started(process, client, knew_over);
+            self.check_started(process, knew_over);
         }
         self.note_denials(process, call, result);
         self.note_listed(process, call, result);

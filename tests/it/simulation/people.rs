@@ -30,7 +30,7 @@ impl World {
     /// Starts what some nodes attach to: another workflow's execution.
     pub fn start_elsewhere(&mut self) -> String {
         let theirs = Task { workflow: WorkflowId { uid: "elsewhere".into(), ..task("", 0).workflow }, ..task("", 0) };
-        let marker = Marker::of(&theirs, &Key::of_execution(&theirs), None, "-");
+        let marker = Marker::of(&theirs, &Key::of_execution(&theirs), None, "-", None);
         let (text, now) = (marker.describe(None), self.now);
         self.undisturbed(|w| w.start_strange(ELSEWHERE, "e".repeat(64), text, now)).expect("nothing is deleted yet")
     }
@@ -91,7 +91,7 @@ impl World {
         let node = &self.plan.workflows[0].nodes[0].name;
         let mut theirs = task(node, 0);
         theirs.workflow.uid = format!("strange-{number}");
-        let marker = Marker::of(&theirs, &Key::of_execution(&theirs), None, "-");
+        let marker = Marker::of(&theirs, &Key::of_execution(&theirs), None, "-", None);
         if number.is_multiple_of(3) { marker.describe(None) } else { "by hand".to_owned() }
     }
 

@@ -291,7 +291,7 @@ impl World {
             Command::Call { call, client, operation } => {
                 let knew_over = plugin.knows_over;
                 if matches!(operation, Call::StartExecution(_)) {
-                    self.check_start_sent(id, &operation);
+                    self.check_start_sent(id, &client, &operation);
                 }
                 self.check_sent((id, generation), &operation);
                 // Most calls are quick, some hang in the network and have their effect late.

@@ -53,8 +53,8 @@ impl World {
         let end = node.ended.as_ref().filter(|end| end.phase == Phase::Failed && !end.message.contains("workflow"))?;
         let arn = end.arn.as_ref()?;
         let execution = self.book.executions().iter().find(|e| e.arn == *arn)?;
-        // Clocks that differ by minutes leave room for as many.
-        let slack = if self.plan.troubles.clocks.apart() { Duration::from_secs(1240) } else { 40 * SECOND };
+        // A clock that jumps leaves room for minutes, others for seconds: the API server says its time.
+        let slack = if self.plan.troubles.clocks.jump.is_some() { Duration::from_secs(1240) } else { 40 * SECOND };
         let old = !execution.status.is_live() && execution.modified < workflow.started_at.minus(slack);
         let revived = self.checks.revived.contains_key(arn);
         (knows && node.run > 0 && old && !revived)

@@ -171,12 +171,18 @@ impl World {
         let asked = by.max().copied().unwrap_or(now);
         let timed_out = node.plan.timeout.is_some_and(|timeout| now >= asked.plus(timeout).minus(MINUTE));
         let stopped = self.is_stopped_by_task(number, &node.plan.name, true);
-        let ending = timed_out || stopped || self.is_over(number);
+        // What its deadline ends is over when the controller has seen it pass.
+        let over = self.is_over(number);
+        if over && !self.workflows[number].is_ending() {
+            return None;
+        }
+        let ending = timed_out || stopped || over;
         if let Some(newest) = executions.iter().max_by_key(|e| (e.status.is_live(), e.created)) {
             if newest.status.is_live() {
                 return None;
             }
-            let since = calm.max(newest.modified);
+            let ends = executions.iter().map(|e| e.modified).max().unwrap_or(calm);
+            let since = calm.max(ends);
             let own = self.node_of_execution(&newest.arn) == Some((number, place));
             let (what, bound) = if own || newest.status == Status::Succeeded || ending {
                 ("an end is not told", self.told_within() + patience + if ending { stop_wait } else { Duration::ZERO })
@@ -187,14 +193,14 @@ impl World {
             return self.late(&node, what, self.has_room_since(number, &node, place, since)?, bound);
         }
         let told = self.kubernetes(number) == Kubernetes::Works;
-        if stopped || (self.is_over(number) && !told) {
+        if stopped || (over && !told) {
             // Whether it waited when the stop task came cannot be told here, nor can the plugin tell that the workflow is
             // over where nobody says so.
             return None;
         }
         if ending {
             let up = node.plan.timeout.map_or(calm, |timeout| asked.plus(timeout).max(calm));
-            let calm = if self.is_over(number) { calm } else { up };
+            let calm = if over { calm } else { up };
             let bound = stop_wait + LISTS_LAG + self.told_within() + patience;
             return self.late(&node, "a node that waits does not end", calm, bound);
         }

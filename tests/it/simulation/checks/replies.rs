@@ -34,13 +34,14 @@ impl World {
         }
         let work = self.workflows[id.0].nodes[node].plan.work;
         // A check that was refused is made again: the pipeline may have been mended.
-        let may_change = matches!(work, Work::Validate(_)) && result.phase != Some(Phase::Succeeded);
+        // What is refused as malformed is no node of ours.
+        let may_change = matches!(work, Work::Validate(_)) || result.message.starts_with("malformed");
         match self.checks.told.get(&(process, node)) {
-            Some(told) if told != reply && !may_change && !matches!(work, Work::Validate(_)) => {
+            Some(told) if told != reply && !may_change => {
                 self.checks.broken.get_or_insert(format!("an end was not repeated: {told:?}, then {reply:?}"));
             }
             Some(_) => {}
-            None if end.is_some() => {
+            None if end.is_some() && !may_change => {
                 self.checks.told.insert((process, node), reply.clone());
             }
             None => {}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use awf_aws::{
-    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Status},
+    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Status},
     simulator::execution::Execution,
     workflow::identity::Marker,
 };
@@ -30,9 +30,9 @@ fn started_or_was(result: &Result<CallReply, CallError>) -> bool {
 
 impl World {
     /// One execution per (uid, key, attempt, run of the workflow); never two live ones of a key.
-    pub(super) fn check_started(&mut self, process: Process, client: &ClientKey, knew_over: bool) {
+    pub(super) fn check_started(&mut self, process: Process, knew_over: bool) {
         let Some(execution) = self.book.executions().last() else { return };
-        let (pipeline, scope) = (execution.pipeline.clone(), execution.scope.clone());
+        let scope = execution.scope.clone();
         let Some(marker) = execution.description.as_deref().and_then(Marker::parse) else {
             self.checks.broke("an execution without a marker");
             return;
@@ -50,7 +50,6 @@ impl World {
         let place = self.checks.started.len();
         self.checks.of_key.entry(marker.key).or_default().push(place);
         self.checks.started.push(Some(Started { marker: marker.clone(), node, run }));
-        self.check_max_running(process, node, &pipeline, client);
         if knew_over && !self.node(node).is_exit_handler() {
             self.checks.broke(format!("started although the workflow was known to be over: {marker:?}"));
         }
@@ -67,9 +66,11 @@ impl World {
         };
         // Without Kubernetes' word an end long before the pod's birth is taken for one of an earlier run.
         let born = self.pod(process.0).born;
+        // What was stopped belongs to the run that stopped it, however long that took.
+        let ended = self.stop_taken(&before.arn).map_or(before.modified, |taken| taken.min(before.modified));
         let lost_epoch = !self.knows_its_run(node.0)
             && !before.status.is_live()
-            && before.modified < born.minus(EPOCH_MARGIN).plus(MINUTE);
+            && ended < born.minus(EPOCH_MARGIN).plus(MINUTE);
         if !self.may_start_twice(node.0) && !lost_epoch && !self.checks.deleted_keys.contains(&marker.key) {
             let text = format!("started twice in run {run}, after {} ({:?}): {marker:?}", before.arn, before.status);
             self.checks.broke(text);
@@ -110,9 +111,13 @@ impl World {
         nodes.iter().any(|node| self.checks.asked_again.contains(node))
     }
 
-    /// Judged in the workflow's first process, which has seen every start.
-    fn check_max_running(&mut self, process: Process, node: (usize, NodeId), pipeline: &str, client: &ClientKey) {
+    /// A start leaves: judged in the workflow's first process, which has seen every start.
+    fn check_max_running(&mut self, process: Process, node: (usize, NodeId), start: &StartExecution, client: &ClientKey) {
         let number = node.0;
+        let pipeline = start.pipeline.rsplit('/').next().unwrap_or(&start.pipeline).to_owned();
+        let under_way = self.checks.under_way.entry(process).or_default();
+        under_way.insert(start.token.clone(), (pipeline.clone(), client.clone()));
+        let under_way = under_way.clone();
         if process != ((number, 0), 1) || !self.is_undisturbed(number) || self.workflows[number].pods.len() > 1 {
             return;
         }
@@ -121,14 +126,15 @@ impl World {
         let live = |(_, e): &(&Started, &Execution)| e.status.is_live() && !e.deleted;
         if let Some(max) = own {
             let here = |(_, e): &(&Started, &Execution)| e.pipeline == pipeline && e.scope.region == client.region;
-            let running = self.started_by(number).filter(live).filter(here).count();
+            let sent = under_way.values().filter(|(p, c)| *p == pipeline && c.region == client.region).count();
+            let running = sent + self.started_by(number).filter(live).filter(here).count();
             self.bites.add("check: at most max_running");
             if running > max {
-                self.checks.broke(format!("{running} executions of {pipeline} run, max_running is {max}"));
+                self.checks.broke(format!("{running} executions of {pipeline} run or start, max_running is {max}"));
             }
         }
         if let Some(max) = all {
-            let running = self.started_by(number).filter(live).count();
+            let running = under_way.len() + self.started_by(number).filter(live).count();
             self.bites.add("check: at most max_running_per_workflow");
             if running > max {
                 self.checks.broke(format!("{running} executions of the workflow run, its max_running is {max}"));
@@ -144,6 +150,9 @@ impl World {
         new: bool,
     ) {
         let Some((number, node)) = self.node_of_start(call) else { return };
+        if let (Call::StartExecution(start), Some(sent)) = (call, self.checks.under_way.get_mut(&process)) {
+            sent.remove(&start.token);
+        }
         match result {
             Err(error) if error.kind == CallErrorKind::OutcomeUnknown => self.is_uncertain(number, node),
             Err(error) if error.kind == CallErrorKind::QuotaExceeded => {
@@ -168,9 +177,12 @@ impl World {
 
     /// First in, first out: whoever found the account full starts before those whose start was sent later. Only told
     /// apart where nothing but the quota holds a start up.
-    pub fn check_start_sent(&mut self, id: PodId, call: &Call) {
-        let Some((_, node)) = self.node_of_start(call) else { return };
+    pub fn check_start_sent(&mut self, id: PodId, client: &ClientKey, call: &Call) {
+        let Some((number, node)) = self.node_of_start(call) else { return };
         let process = self.process(id);
+        if let Call::StartExecution(start) = call {
+            self.check_max_running(process, (number, node), start, client);
+        }
         let sent = self.checks.sent.entry(process).or_default();
         if !sent.contains(&node) {
             sent.push(node);
@@ -178,7 +190,9 @@ impl World {
         let nodes = &self.workflows[id.0].nodes;
         // Once the workflow is over only exit handlers start. Whom max_running held back may have stood before all others.
         let held = nodes[node].plan.max_running.is_some() || self.plan.workflows[id.0].troubles.max_running.is_some();
-        if self.is_over(id.0) || held || !self.is_undisturbed(id.0) {
+        // Each role has a queue of its own.
+        let roles = self.plan.workflows[id.0].troubles.moves.is_some();
+        if self.is_over(id.0) || held || roles || !self.is_undisturbed(id.0) {
             return;
         }
         let refused = |other: &NodeId| self.checks.refused.get(&(process, *other)).copied();

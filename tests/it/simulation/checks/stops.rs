@@ -57,6 +57,11 @@ impl World {
         }
     }
 
+    /// When AWS last took a stop of this execution.
+    pub(super) fn stop_taken(&self, arn: &str) -> Option<Time> {
+        self.checks.stops.0.get(arn).copied()
+    }
+
     /// A stop that AWS has taken stops: an execution that runs on a minute later was asked in vain.
     pub(super) fn check_stops_took(&mut self) {
         if self.checks.stops.0.is_empty() {
