@@ -36,6 +36,7 @@ mod clocks;
 mod definition;
 mod drain;
 mod ending;
+mod held;
 pub mod identity;
 mod listing;
 mod locating;
@@ -61,6 +62,8 @@ mod survey;
 pub mod trouble;
 mod watch;
 
+#[doc(hidden)]
+pub use held::Held;
 pub use definition::{PipelineDigest, rfc3339};
 #[doc(hidden)]
 pub use sabotage::Sabotage;

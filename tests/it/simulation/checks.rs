@@ -51,6 +51,8 @@ pub struct Started {
     pub node: (usize, NodeId),
     /// Which `argo retry` of the workflow it was started in.
     pub run: u32,
+    /// Whose process started it.
+    pub pod: PodId,
 }
 
 #[derive(Default)]
@@ -62,7 +64,7 @@ pub struct Checks {
     of_key: HashMap<Key, Vec<usize>>,
     /// Retried in the console, and when last.
     pub revived: HashMap<String, Time>,
-    pub stopped_by_others: HashSet<String>,
+    pub stopped_by_others: HashMap<String, Time>,
     pub deleted_pipelines: HashSet<String>,
     deleted_keys: HashSet<Key>,
     /// Processes that were denied a listing.

@@ -117,7 +117,7 @@ impl World {
                 let call = Call::StopExecution { arn: arn.clone(), token: format!("{:064}", self.now.0) };
                 let ended = self.undisturbed(|w| door::ask(&mut w.book, &key, &client, &call, w.now)).result;
                 if ended.is_ok() {
-                    self.checks.stopped_by_others.insert(arn.clone());
+                    self.checks.stopped_by_others.insert(arn.clone(), self.now);
                     self.bites.add("fault: stopped in the console");
                 }
             }

@@ -137,7 +137,7 @@ impl Plan {
             lost_reply: rough * 2.0 * r.f64(),
             hang: rough * 0.5 * r.f64(),
             unreachable: rough * r.f64(),
-            conflict: rough * 0.5 * r.f64(),
+            conflict: rough * 4.0 * r.f64(),
             duplicate_request: 0.1 * r.f64(),
             lost_answer: 0.1 * r.f64(),
             death: if r.bool() { 0.0 } else { 0.02 * r.f64() },
@@ -154,7 +154,7 @@ impl Plan {
         };
         let gap_at = some(r, 0.15, 0, 900);
         let calm_after = Duration::from_secs(r.u64(300..2400));
-        let quota = if r.f64() < 0.3 { r.usize(1..4) } else { 20 };
+        let quota = if r.f64() < 0.35 { r.usize(1..4) } else { 20 };
         let (troubles, quota) = Troubles::draw(seed, &mut workflows, calm_after, quota);
         Self {
             seed,
@@ -231,8 +231,10 @@ pub fn node(r: &mut Rng, number: usize) -> NodePlan {
         _ => "Blocked",
     };
     let timeout = Duration::from_secs(r.u64(60..1800));
+    let after = if r.bool() { Duration::ZERO } else { Duration::from_secs(r.u64(1..600)) };
     NodePlan {
-        name: format!("main[{number}].train({number}:a b)"),
+        // What is created at once is one step group, as in a loop.
+        name: format!("main[{}].train({number}:a b)", if after.is_zero() { 0 } else { number }),
         work: Work::Execute,
         pipeline,
         retries: r.u32(0..3),
@@ -242,6 +244,6 @@ pub fn node(r: &mut Rng, number: usize) -> NodePlan {
         max_running: (r.f64() < 0.15).then(|| r.usize(1..3)),
         keyless: false,
         accept: false,
-        after: if r.bool() { Duration::ZERO } else { Duration::from_secs(r.u64(0..600)) },
+        after,
     }
 }

@@ -229,14 +229,21 @@ impl World {
 
     /// SIGTERM: no new starts; what is on its way comes back or not; after the grace the process is gone.
     pub fn end_pod(&mut self, id: PodId) {
+        let now = self.now;
         let pod = self.pod(id);
         if pod.ended {
             return;
         }
+        let stands_still = pod.stalled_until > now;
         match pod.plugin.as_mut() {
-            Some(plugin) if !plugin.draining => {
+            Some(plugin) if !plugin.draining && !stands_still => {
                 plugin.draining = true;
                 self.step(id, Event::Drain);
+                self.after(25 * SECOND, Happening::EndPod(id));
+            }
+            // Whoever stands still hears no signal, and is killed after the grace.
+            Some(plugin) if !plugin.draining => {
+                plugin.draining = true;
                 self.after(25 * SECOND, Happening::EndPod(id));
             }
             _ => {
@@ -248,6 +255,7 @@ impl World {
 
     fn step(&mut self, id: PodId, event: Event) {
         let now = self.pod_now(id);
+        let looks = matches!(event, Event::CallEnded { .. });
         let Some(plugin) = self.pod(id).plugin.as_mut() else { return };
         let commands = plugin.machine.handle(event, now);
         for command in commands {
@@ -257,6 +265,9 @@ impl World {
                 return;
             }
             self.carry_out(id, command);
+        }
+        if let Some(held) = self.pod(id).plugin.as_ref().filter(|_| looks).map(|plugin| plugin.machine.held()) {
+            self.check_held((id, self.workflows[id.0].pods[id.1].plugins), held);
         }
         if self.pod(id).plugin.as_ref().is_some_and(|plugin| plugin.machine.drained()) {
             self.end_pod(id);

@@ -109,13 +109,17 @@ impl Troubles {
         let r = &mut rng;
         let mut troubles = Self { clocks: clocks(r, calm), ..Self::default() };
         let mut quota = quota;
-        if r.f64() < 0.12 {
+        if r.f64() < 0.15 {
             crowd(r, &mut workflows[0]);
             quota = if r.bool() { 100 } else { quota.max(3) };
         }
+        let crowded = workflows[0].nodes.len() > 7;
         for workflow in workflows.iter_mut() {
             add_nodes(r, workflow);
             workflow.troubles = of_workflow(r, calm);
+            if crowded && r.f64() < 0.3 {
+                workflow.troubles.max_running = Some(r.usize(1..5));
+            }
             if workflow.troubles.moves.is_some() {
                 workflow.nodes.iter_mut().for_each(|node| node.retries = node.retries.max(1));
             }
@@ -123,7 +127,7 @@ impl Troubles {
         if r.f64() < 0.3 {
             troubles.refusals = refusals(r, calm, workflows[0].nodes.len());
         }
-        if r.f64() < 0.04 {
+        if r.f64() < 0.05 {
             let unknown = r.bool();
             let before = if unknown { r.usize(100..260) } else { r.usize(0..20) };
             let every = Duration::from_secs(r.u64(60..300));
@@ -171,7 +175,8 @@ fn clocks(r: &mut Rng, calm: Duration) -> Clocks {
 fn crowd(r: &mut Rng, workflow: &mut WorkflowPlan) {
     for number in workflow.nodes.len()..workflow.nodes.len() + r.usize(8..24) {
         let quiet = NodePlan { timeout: None, max_running: None, leave: false, after: Duration::ZERO, ..node(r, number) };
-        workflow.nodes.push(NodePlan { pipeline: if r.bool() { "Quick" } else { "FailsOnce" }, ..quiet });
+        let name = format!("main[0].train({number}:a b)");
+        workflow.nodes.push(NodePlan { name, pipeline: if r.bool() { "Quick" } else { "FailsOnce" }, ..quiet });
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use awf_aws::{
     pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, Status, Time},
-    workflow::{Note, identity::Marker},
+    workflow::{Held, Note, identity::Marker},
 };
 
 use super::{Process, World};
@@ -31,6 +31,7 @@ pub struct Calls {
     senders: HashMap<(String, u32), HashSet<Process>>,
     /// Executions that AWS has named to a process as the answer to a start.
     named: HashSet<(Process, String)>,
+    held_since: HashMap<Process, Time>,
     noted: HashMap<(Process, &'static str, String), usize>,
 }
 
@@ -94,6 +95,10 @@ impl World {
     }
 
     pub(super) fn note_listed(&mut self, process: Process, call: &Call, result: &Result<CallReply, CallError>) {
+        let denied = result.as_ref().is_err_and(|error| error.kind == CallErrorKind::Denied);
+        if denied && matches!(call, Call::ListExecutions { .. }) {
+            self.bites.add("fault: listing denied");
+        }
         if let Ok(CallReply::Executions { page, .. }) = result {
             if page.len() >= 100 {
                 self.bites.add("fault: 100 executions listed");
@@ -161,6 +166,20 @@ impl World {
         // What is retried in the console ends again.
         if (times > 1 && !self.checks.revived.contains_key(arn)) || both {
             self.checks.broke(format!("the {kind} of {arn} was noted {times} times{}", if both { ", and its start" } else { "" }));
+        }
+    }
+
+    /// Of what has ended only the answer is held.
+    pub fn check_held(&mut self, process: Process, held: Held) {
+        self.bites.add("check: nothing is held of what ended");
+        if held == Held::default() {
+            self.checks.calls.held_since.remove(&process);
+            return;
+        }
+        // What is about to be asked for or told may be held meanwhile.
+        let since = *self.checks.calls.held_since.entry(process).or_insert(self.now);
+        if self.now.since(since) > Duration::from_secs(180) {
+            self.checks.broke(format!("{process:?} holds {held:?} of what has ended"));
         }
     }
 

@@ -57,6 +57,10 @@ impl World {
         self.checks.progress.uncertain.insert((number, node));
     }
 
+    pub(super) fn is_any_uncertain(&self, number: usize) -> bool {
+        self.checks.progress.uncertain.iter().any(|(workflow, _)| *workflow == number)
+    }
+
     /// A process stood still with calls on their way.
     pub fn all_uncertain(&mut self, number: usize) {
         (0..self.workflows[number].nodes.len()).for_each(|node| self.is_uncertain(number, node));
@@ -172,7 +176,9 @@ impl World {
         let timed_out = node.plan.timeout.is_some_and(|timeout| now >= asked.plus(timeout).minus(MINUTE));
         let stopped = self.is_stopped_by_task(number, &node.plan.name, true);
         // What its deadline ends is over when the controller has seen it pass.
-        let over = self.is_over(number);
+        // Exit handlers go on unless the workflow is gone.
+        let goes_on = node.is_exit_handler() && self.workflows[number].gone_at.is_none();
+        let over = self.is_over(number) && !goes_on;
         if over && !self.workflows[number].is_ending() {
             return None;
         }

@@ -68,7 +68,7 @@ impl World {
             }
             Work::Attach => self.check_attached_end(&end),
             Work::Validate(valid) => self.check_validation(process, node, valid, &end),
-            Work::StopOne(_) | Work::StopArn(_) | Work::StopAll => self.check_stop_end(id.0, node, &end),
+            Work::StopOne(_) | Work::StopArn(_) | Work::StopAll => self.check_stop_end(id, node, &end),
         }
     }
 
@@ -202,7 +202,8 @@ impl World {
     }
 
     /// A stop succeeds when nothing that it names runs any more.
-    fn check_stop_end(&mut self, workflow: usize, node: NodeId, end: &Ended) {
+    fn check_stop_end(&mut self, id: PodId, node: NodeId, end: &Ended) {
+        let workflow = id.0;
         let stop = &self.workflows[workflow].nodes[node];
         let late = ["not ended within", "not found within"].iter().any(|text| end.message.contains(text));
         if end.phase != Phase::Succeeded {
@@ -227,7 +228,9 @@ impl World {
                 }
                 (None, None) => true,
             };
-            let here = e.scope.account == "100000000002" && e.scope.region == "us-west-2";
+            // What another pod starts beside this one shows in the next listing only.
+            let beside = s.pod != id && !self.workflows[workflow].pods[s.pod.1].ended;
+            let here = !beside && e.scope.account == "100000000002" && e.scope.region == "us-west-2";
             let revived = self.checks.revived.contains_key(&e.arn);
             named && here && e.status.is_live() && e.created < asked && !e.deleted && !revived
         });

@@ -49,7 +49,7 @@ impl World {
         self.check_two_live(process, &marker, node, &scope.region, &scope.account);
         let place = self.checks.started.len();
         self.checks.of_key.entry(marker.key).or_default().push(place);
-        self.checks.started.push(Some(Started { marker: marker.clone(), node, run }));
+        self.checks.started.push(Some(Started { marker: marker.clone(), node, run, pod: process.0 }));
         if knew_over && !self.node(node).is_exit_handler() {
             self.checks.broke(format!("started although the workflow was known to be over: {marker:?}"));
         }
@@ -118,7 +118,10 @@ impl World {
         let under_way = self.checks.under_way.entry(process).or_default();
         under_way.insert(start.token.clone(), (pipeline.clone(), client.clone()));
         let under_way = under_way.clone();
-        if process != ((number, 0), 1) || !self.is_undisturbed(number) || self.workflows[number].pods.len() > 1 {
+        let first = process == ((number, 0), 1) && self.workflows[number].pods.len() == 1;
+        // Each role counts for itself.
+        let roles = self.plan.workflows[number].troubles.moves.is_some();
+        if !first || roles || self.is_any_uncertain(number) || !self.checks.revived.is_empty() {
             return;
         }
         let own = self.node(node).plan.max_running;

@@ -57,9 +57,10 @@ impl World {
         }
     }
 
-    /// When AWS last took a stop of this execution.
+    /// When AWS took a stop of this execution.
     pub(super) fn stop_taken(&self, arn: &str) -> Option<Time> {
-        self.checks.stops.0.get(arn).copied()
+        let others = self.checks.stopped_by_others.get(arn);
+        self.checks.stops.0.get(arn).into_iter().chain(others).min().copied()
     }
 
     /// A stop that AWS has taken stops: an execution that runs on a minute later was asked in vain.
