@@ -62,9 +62,9 @@ mod survey;
 pub mod trouble;
 mod watch;
 
+pub use definition::{PipelineDigest, rfc3339};
 #[doc(hidden)]
 pub use held::Held;
-pub use definition::{PipelineDigest, rfc3339};
 #[doc(hidden)]
 pub use sabotage::Sabotage;
 pub use settings::Settings;

@@ -40,12 +40,7 @@ struct OutputInput {
 }
 
 impl Book {
-    fn find_execution(
-        &self,
-        caller: &Caller,
-        arn: &Option<String>,
-        now: Time,
-    ) -> Result<(usize, &Execution), Refusal> {
+    fn find_execution(&self, caller: &Caller, arn: &Option<String>, now: Time) -> Result<(usize, &Execution), Refusal> {
         let arn = required("pipelineExecutionArn", arn)?;
         length("pipelineExecutionArn", arn, 0, 2048)?;
         let parsed = PipelineArn::parse(arn).filter(|parsed| parsed.execution.is_some());

@@ -152,8 +152,7 @@ fn spell_result(ended: &CallEnded) -> String {
         Ok(CallReply::Execution(execution)) => execution.status.as_str().to_owned(),
         Ok(CallReply::Executions { page, .. }) => {
             let ours = page.iter().filter(|e| e.description.as_ref().is_some_and(|d| d.contains("uid=uid-")));
-            let ours: Vec<_> =
-                ours.map(|e| format!("{} {}", execution_id(&e.arn), e.status.as_str())).collect();
+            let ours: Vec<_> = ours.map(|e| format!("{} {}", execution_id(&e.arn), e.status.as_str())).collect();
             format!("{} executions {}", page.len(), ours.join(", "))
         }
         Ok(_) => "ok".to_owned(),

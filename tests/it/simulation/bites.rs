@@ -21,7 +21,7 @@ pub struct Table {
 }
 
 /// Everything that has to bite.
-pub const EXPECTED: [&str; 63] = [
+pub const EXPECTED: [&str; 64] = [
     "fault: a call denied",
     "fault: a call without credentials",
     "fault: a start denied once, then taken",
@@ -75,6 +75,7 @@ pub const EXPECTED: [&str; 63] = [
     "node: timed out",
     "check: one start per attempt and run",
     "check: never two live",
+    "check: no start after its time where a sibling tells",
     "check: queue in order",
     "check: at most max_running",
     "check: at most max_running_per_workflow",
@@ -112,7 +113,8 @@ impl Table {
     /// A line for each, in percent of the seeds.
     pub fn lines(&self) -> Vec<String> {
         let names: BTreeSet<&str> = EXPECTED.iter().chain(self.counts.keys()).copied().collect();
-        let percent = |what: &str| 100.0 * self.counts.get(what).copied().unwrap_or(0) as f64 / self.seeds.max(1) as f64;
+        let percent =
+            |what: &str| 100.0 * self.counts.get(what).copied().unwrap_or(0) as f64 / self.seeds.max(1) as f64;
         names.into_iter().map(|what| format!("{:>6.2} %  {what}", percent(what))).collect()
     }
 }

@@ -131,7 +131,7 @@ impl Plan {
         let r = &mut rng;
         let mut workflows: Vec<_> = (0..if r.f64() < 0.2 { 2 } else { 1 }).map(|_| workflow(r)).collect();
         let rough = [0.0, 0.02, 0.1][r.usize(0..3)];
-        let odds = Odds {
+        let mut odds = Odds {
             throttle: rough * r.f64(),
             server_error: rough * r.f64(),
             lost_reply: rough * 2.0 * r.f64(),
@@ -156,6 +156,9 @@ impl Plan {
         let calm_after = Duration::from_secs(r.u64(300..2400));
         let quota = if r.f64() < 0.35 { r.usize(1..4) } else { 20 };
         let (troubles, quota) = Troubles::draw(seed, &mut workflows, calm_after, quota);
+        if troubles.squeeze {
+            odds = Odds { death: odds.death / 4.0, lost_answer: odds.lost_answer, ..Odds::default() };
+        }
         Self {
             seed,
             workflows,

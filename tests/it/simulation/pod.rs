@@ -22,6 +22,8 @@ pub struct Pod {
     /// By AWS's clock, and as its node's clock stamped it.
     pub born: Time,
     stamp: Time,
+    /// When its process began.
+    pub process_born: Time,
     /// Its process's clock less AWS's: the node's when the process started.
     pub skew: i64,
     pub agent: Agent,
@@ -35,7 +37,17 @@ pub struct Pod {
 
 impl Pod {
     pub fn new(born: Time, stamp: Time, skew: i64) -> Self {
-        Self { born, stamp, skew, agent: Agent::default(), plugin: None, plugins: 0, ended: false, stalled_until: born }
+        Self {
+            born,
+            stamp,
+            process_born: born,
+            skew,
+            agent: Agent::default(),
+            plugin: None,
+            plugins: 0,
+            ended: false,
+            stalled_until: born,
+        }
     }
 }
 
@@ -60,7 +72,7 @@ impl World {
     }
 
     pub fn start_plugin(&mut self, id: PodId) {
-        let offset = self.node_offset(id.0);
+        let (now, offset) = (self.now, self.node_offset(id.0));
         let kubernetes = self.plan.workflows[id.0].kubernetes != Kubernetes::Off;
         let max_running_per_workflow = self.plan.workflows[id.0].troubles.max_running;
         let settings = Settings {
@@ -76,6 +88,7 @@ impl World {
         }
         pod.plugins += 1;
         pod.skew = offset;
+        pod.process_born = now;
         pod.plugin = Some(Plugin {
             machine: Machine::new(settings),
             alarm: None,

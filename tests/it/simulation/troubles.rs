@@ -100,6 +100,8 @@ pub struct Troubles {
     pub deeds: Vec<(Duration, Deed)>,
     /// Somebody retries in the console what has just failed or was stopped, as often as not.
     pub nosy: bool,
+    /// A step group that waits for a small quota, and nothing else disturbs it but ends of processes.
+    pub squeeze: bool,
 }
 
 impl Troubles {
@@ -113,9 +115,20 @@ impl Troubles {
             crowd(r, &mut workflows[0]);
             quota = if r.bool() { 100 } else { quota.max(3) };
         }
+        troubles.squeeze = r.f64() < 0.12;
+        if troubles.squeeze {
+            squeeze(r, &mut workflows[0]);
+            quota = r.usize(1..3);
+        }
         let crowded = workflows[0].nodes.len() > 7;
         for workflow in workflows.iter_mut() {
-            add_nodes(r, workflow);
+            if !troubles.squeeze {
+                add_nodes(r, workflow);
+            }
+            if troubles.squeeze {
+                workflow.troubles.away = (r.f64() < 0.3).then(|| (seconds(r, 20, 600), seconds(r, 60, 900)));
+                continue;
+            }
             workflow.troubles = of_workflow(r, calm);
             if crowded && r.f64() < 0.3 {
                 workflow.troubles.max_running = Some(r.usize(1..5));
@@ -124,10 +137,10 @@ impl Troubles {
                 workflow.nodes.iter_mut().for_each(|node| node.retries = node.retries.max(1));
             }
         }
-        if r.f64() < 0.3 {
+        if r.f64() < 0.3 && !troubles.squeeze {
             troubles.refusals = refusals(r, calm, workflows[0].nodes.len());
         }
-        if r.f64() < 0.05 {
+        if r.f64() < 0.06 {
             let unknown = r.bool();
             let before = if unknown { r.usize(100..260) } else { r.usize(0..20) };
             let every = Duration::from_secs(r.u64(60..300));
@@ -144,7 +157,7 @@ impl Troubles {
             (Deed::RetryInConsole, 0.05),
             (Deed::StopInConsole, 0.08),
             (Deed::ForgetExecution, 0.05),
-            (Deed::DeletePipeline, 0.05),
+            (Deed::DeletePipeline, 0.08),
         ] {
             while r.f64() < odds {
                 troubles.deeds.push((seconds(r, 10, calm.as_secs()), deed));
@@ -174,10 +187,28 @@ fn clocks(r: &mut Rng, calm: Duration) -> Clocks {
 /// Many nodes at once that all run the same.
 fn crowd(r: &mut Rng, workflow: &mut WorkflowPlan) {
     for number in workflow.nodes.len()..workflow.nodes.len() + r.usize(8..24) {
-        let quiet = NodePlan { timeout: None, max_running: None, leave: false, after: Duration::ZERO, ..node(r, number) };
+        let quiet =
+            NodePlan { timeout: None, max_running: None, leave: false, after: Duration::ZERO, ..node(r, number) };
         let name = format!("main[0].train({number}:a b)");
         workflow.nodes.push(NodePlan { name, pipeline: if r.bool() { "Quick" } else { "FailsOnce" }, ..quiet });
     }
+}
+
+/// Many nodes of one step group, most with a time-out that may pass while they wait.
+fn squeeze(r: &mut Rng, workflow: &mut WorkflowPlan) {
+    workflow.nodes.retain(|node| node.work == Work::Execute);
+    let pipeline = if r.bool() { "Quick" } else { "Slow" };
+    for number in workflow.nodes.len()..workflow.nodes.len() + r.usize(2..7) {
+        workflow.nodes.push(node(r, number));
+    }
+    for (number, node) in workflow.nodes.iter_mut().enumerate() {
+        let timeout = (r.f64() < 0.7).then(|| seconds(r, 60, 900));
+        let name = format!("main[0].train({number}:a b)");
+        *node = NodePlan { name, pipeline, timeout, max_running: None, after: Duration::ZERO, ..node.clone() };
+    }
+    workflow.kubernetes = Kubernetes::Works;
+    workflow.stopped_after = None;
+    workflow.deadline = None;
 }
 
 fn add_nodes(r: &mut Rng, workflow: &mut WorkflowPlan) {
@@ -216,7 +247,7 @@ fn of_workflow(r: &mut Rng, calm: Duration) -> WorkflowTroubles {
     WorkflowTroubles {
         kubernetes_later,
         terminated_after: some(r, 0.06, 5, 900),
-        deleted_after: some(r, 0.04, 5, 900),
+        deleted_after: some(r, 0.06, 5, 900),
         away: some(r, 0.06, 20, 1200).map(|at| (at, seconds(r, 1200, 5400))),
         frozen: some(r, 0.08, 5, calm.as_secs()).map(|at| (at, seconds(r, 60, 1500))),
         max_running: (r.f64() < 0.1).then(|| r.usize(1..4)),
@@ -243,14 +274,14 @@ fn refusals(r: &mut Rng, calm: Duration, nodes: usize) -> Vec<Refusal> {
         let operation = (r.f64() < 0.9).then(|| OPERATIONS[r.usize(0..OPERATIONS.len())]);
         let from = seconds(r, 0, calm.as_secs().min(900));
         let one = Refusal { kind, operation, node: None, from, until: None };
-        match r.u8(0..6) {
+        match r.u8(0..8) {
             // Once, or twice some time apart.
             0..=1 => all.push(one),
             2..=3 => {
                 let later = from + Duration::from_secs(r.u64(20..400));
                 all.extend([one.clone(), Refusal { from: later, ..one }]);
             }
-            4 => all.push(Refusal { until: Some(from + Duration::from_secs(r.u64(10..400))), ..one }),
+            4..=5 => all.push(Refusal { until: Some(from + Duration::from_secs(r.u64(10..600))), ..one }),
             // One node's starts only, for a while or until somebody mends it.
             _ => {
                 let lasts = if r.bool() { 60 * MINUTE } else { Duration::from_secs(r.u64(30..300)) };

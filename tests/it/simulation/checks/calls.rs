@@ -53,7 +53,9 @@ impl World {
     /// A process sends a call.
     pub fn check_sent(&mut self, process: Process, call: &Call) {
         let subject = match call {
-            Call::DescribeExecution { arn } | Call::ListSteps { arn, .. } | Call::StopExecution { arn, .. } => arn.clone(),
+            Call::DescribeExecution { arn } | Call::ListSteps { arn, .. } | Call::StopExecution { arn, .. } => {
+                arn.clone()
+            }
             Call::StartExecution(start) => {
                 let marker = Marker::parse(&start.description);
                 if let Some(marker) = marker {
@@ -119,9 +121,7 @@ impl World {
             if let (Err(_), Some(count)) = (result, self.checks.calls.counts.get_mut(&entry)) {
                 count.failed += 1;
             }
-            if result.as_ref().is_err_and(|e| e.kind == CallErrorKind::NotFound)
-                && self.plan.troubles.not_found > 0.0
-            {
+            if result.as_ref().is_err_and(|e| e.kind == CallErrorKind::NotFound) && self.plan.troubles.not_found > 0.0 {
                 self.bites.add("fault: not found just after its start");
             }
         }
@@ -165,7 +165,10 @@ impl World {
         let both = kind != "end" && self.checks.calls.noted.contains_key(&(process, other, arn.clone()));
         // What is retried in the console ends again.
         if (times > 1 && !self.checks.revived.contains_key(arn)) || both {
-            self.checks.broke(format!("the {kind} of {arn} was noted {times} times{}", if both { ", and its start" } else { "" }));
+            self.checks.broke(format!(
+                "the {kind} of {arn} was noted {times} times{}",
+                if both { ", and its start" } else { "" }
+            ));
         }
     }
 
@@ -187,7 +190,9 @@ impl World {
     pub(super) fn unnoted_start(&self) -> Option<String> {
         let died = self.plan.odds.death > 0.0;
         let noted = |process: &Process, arn: &String| {
-            ["start", "adoption"].iter().any(|kind| self.checks.calls.noted.contains_key(&(*process, *kind, arn.clone())))
+            ["start", "adoption"]
+                .iter()
+                .any(|kind| self.checks.calls.noted.contains_key(&(*process, *kind, arn.clone())))
         };
         let mut named = self.checks.calls.named.iter().filter(|_| !died);
         // One that had ended before is no news.

@@ -49,7 +49,8 @@ impl World {
             return None;
         }
         let workflow = &self.workflows[number];
-        let knows = self.knows_its_run(number) && self.plan.quiet() && self.plan.workflows[number].troubles.frozen.is_none();
+        let knows =
+            self.knows_its_run(number) && self.plan.quiet() && self.plan.workflows[number].troubles.frozen.is_none();
         let end = node.ended.as_ref().filter(|end| end.phase == Phase::Failed && !end.message.contains("workflow"))?;
         let arn = end.arn.as_ref()?;
         let execution = self.book.executions().iter().find(|e| e.arn == *arn)?;
@@ -63,8 +64,8 @@ impl World {
 
     fn ended_wrongly(&self, number: usize, node: &Node) -> Option<String> {
         let end = node.ended.as_ref()?;
-        let deleted = self.checks.deleted_keys.contains(&node.key)
-            || self.checks.deleted_pipelines.contains(node.plan.pipeline);
+        let deleted =
+            self.checks.deleted_keys.contains(&node.key) || self.checks.deleted_pipelines.contains(node.plan.pipeline);
         if self.may_start_twice(number) || node.plan.work != Work::Execute || deleted {
             return None;
         }

@@ -77,9 +77,10 @@ impl World {
         if self.workflows[number].completed_at.is_some() {
             return;
         }
-        let serves = self.workflows[number].pods.iter().any(|pod| {
-            !pod.ended && pod.plugin.is_some() && pod.agent.generation > 0 && pod.stalled_until <= self.now
-        });
+        let serves = self.workflows[number]
+            .pods
+            .iter()
+            .any(|pod| !pod.ended && pod.plugin.is_some() && pod.agent.generation > 0 && pod.stalled_until <= self.now);
         if !serves {
             self.disturbed(number);
             return;
@@ -143,14 +144,18 @@ impl World {
     /// with its steps, asked for by the agent, and written by it.
     fn told_within(&self) -> Duration {
         let stale = self.plan.troubles.stale;
-        let polls = Settings::default().poll_max + if stale > 0.0 { SECOND.mul_f64(2.0 * stale) + SECOND * 30 } else { Duration::ZERO };
+        let polls = Settings::default().poll_max
+            + if stale > 0.0 { SECOND.mul_f64(2.0 * stale) + SECOND * 30 } else { Duration::ZERO };
         polls + BACKOFF + REQUEUE + PATCH_EVERY + RECONCILE_EVERY + 15 * SECOND
     }
 
     fn late(&self, node: &Node, what: &str, since: Time, bound: Duration) -> Option<String> {
         let waited = self.now.since(since);
         (waited > bound).then(|| {
-            format!("{what}: {} attempt {}, {waited:?} after nothing kept it, more than {bound:?}", node.plan.name, node.attempt)
+            format!(
+                "{what}: {} attempt {}, {waited:?} after nothing kept it, more than {bound:?}",
+                node.plan.name, node.attempt
+            )
         })
     }
 

@@ -104,9 +104,7 @@ impl World {
         let known = &self.workflows[workflow];
         let ends = known.stopped_at.is_some() || known.gone_at.is_some() || known.completed_at.is_some();
         let blames = ["workflow is over", "workflow was stopped"].iter().any(|text| end.message.contains(text));
-        if (blames && !ends)
-            || (end.message.contains("activeDeadlineSeconds") && !self.is_past_deadline(workflow))
-        {
+        if (blames && !ends) || (end.message.contains("activeDeadlineSeconds") && !self.is_past_deadline(workflow)) {
             self.checks.broke(format!("{name} ended with its workflow, which goes on: {end:?}"));
         }
     }

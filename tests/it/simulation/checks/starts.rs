@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use awf_aws::{
-    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Status},
+    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Status, Time},
     simulator::execution::Execution,
     workflow::identity::Marker,
 };
@@ -46,12 +46,48 @@ impl World {
             self.bites.add("fault: role, region or account changed");
         }
         self.check_once(process, &marker, node, run);
+        self.check_time_was_up(process, &marker, node);
         self.check_two_live(process, &marker, node, &scope.region, &scope.account);
         let place = self.checks.started.len();
         self.checks.of_key.entry(marker.key).or_default().push(place);
         self.checks.started.push(Some(Started { marker: marker.clone(), node, run, pod: process.0 }));
         if knew_over && !self.node(node).is_exit_handler() {
             self.checks.broke(format!("started although the workflow was known to be over: {marker:?}"));
+        }
+    }
+
+    /// A node whose time was up while it waited is not started by a later process where a sibling's marker says when both
+    /// were asked for: nothing else in AWS does.
+    fn check_time_was_up(&mut self, process: Process, marker: &Marker, node: (usize, NodeId)) {
+        let (number, this) = (node.0, self.node(node).clone());
+        let (Some(timeout), Some(asked), Some((group, _))) = (this.plan.timeout, this.first_asked, marker.asked) else {
+            return;
+        };
+        if marker.attempt > 0 || this.plan.keyless || !self.knows_its_run(number) || self.lists_were_denied(number) {
+            return;
+        }
+        // What this process has started itself, or what is not listed yet, tells it nothing.
+        let began = self.pod(process.0).process_born;
+        let lags = Duration::from_secs_f64(self.plan.list_lag);
+        let told = |(s, e): &(&Started, &Execution)| {
+            s.marker.asked.is_some_and(|(its, _)| its == group)
+                && s.marker.attempt == 0
+                && s.run == this.run
+                && e.pipeline == this.plan.pipeline
+                && !e.deleted
+                && e.created.plus(lags) < began
+        };
+        let when: Vec<Time> =
+            self.started_by(number).filter(told).filter_map(|(s, _)| Some(s.marker.asked?.1)).collect();
+        let (Some(first), Some(last)) = (when.iter().min(), when.iter().max()) else { return };
+        if last.since(*first) > MINUTE || last.since(asked) > MINUTE || asked.since(*first) > MINUTE {
+            return;
+        }
+        self.bites.add("check: no start after its time where a sibling tells");
+        if self.now > asked.plus(timeout).plus(3 * MINUTE) {
+            let text =
+                format!("{} started although its time was long up, and a sibling tells: {marker:?}", this.plan.name);
+            self.checks.broke(text);
         }
     }
 
@@ -68,9 +104,8 @@ impl World {
         let born = self.pod(process.0).born;
         // What was stopped belongs to the run that stopped it, however long that took.
         let ended = self.stop_taken(&before.arn).map_or(before.modified, |taken| taken.min(before.modified));
-        let lost_epoch = !self.knows_its_run(node.0)
-            && !before.status.is_live()
-            && ended < born.minus(EPOCH_MARGIN).plus(MINUTE);
+        let lost_epoch =
+            !self.knows_its_run(node.0) && !before.status.is_live() && ended < born.minus(EPOCH_MARGIN).plus(MINUTE);
         if !self.may_start_twice(node.0) && !lost_epoch && !self.checks.deleted_keys.contains(&marker.key) {
             let text = format!("started twice in run {run}, after {} ({:?}): {marker:?}", before.arn, before.status);
             self.checks.broke(text);
@@ -112,7 +147,13 @@ impl World {
     }
 
     /// A start leaves: judged in the workflow's first process, which has seen every start.
-    fn check_max_running(&mut self, process: Process, node: (usize, NodeId), start: &StartExecution, client: &ClientKey) {
+    fn check_max_running(
+        &mut self,
+        process: Process,
+        node: (usize, NodeId),
+        start: &StartExecution,
+        client: &ClientKey,
+    ) {
         let number = node.0;
         let pipeline = start.pipeline.rsplit('/').next().unwrap_or(&start.pipeline).to_owned();
         let under_way = self.checks.under_way.entry(process).or_default();
@@ -228,7 +269,8 @@ impl World {
             && self.plan.kill_every.is_none()
             && self.plan.odds.death + self.plan.odds.conflict == 0.0;
         let leaves = |s: &Started| self.node(s.node).plan.leave && self.node(s.node).plan.work == Work::Execute;
-        let mut runs = self.started_by(number).filter(|(s, e)| e.status == Status::Executing && !e.deleted && !leaves(s));
+        let mut runs =
+            self.started_by(number).filter(|(s, e)| e.status == Status::Executing && !e.deleted && !leaves(s));
         runs.next().filter(|_| undisturbed).map(|(started, _)| format!("left running: {:?}", started.marker))
     }
 }
