@@ -10,8 +10,8 @@ use awf_aws::{
 use super::{Process, World};
 use crate::simulation::argo::{Ended, NodeId};
 
-/// `--denied-grace`, less the rounding of clocks and the way of a call.
-const GRACE: Duration = Duration::from_secs(110);
+/// `--denied-grace`, less the longest way back of an answer (30 s) and the rounding of clocks.
+const GRACE: Duration = Duration::from_secs(85);
 
 /// Denials in a row.
 #[derive(Clone, Copy, Debug)]
