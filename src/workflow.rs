@@ -37,6 +37,7 @@ mod definition;
 mod drain;
 mod ending;
 mod gauges;
+mod held;
 pub mod identity;
 mod listing;
 mod locating;
@@ -65,6 +66,8 @@ mod watch;
 
 pub use definition::{PipelineDigest, rfc3339};
 pub use gauges::{Ended, Gauges};
+#[doc(hidden)]
+pub use held::Held;
 pub use notes::Note;
 #[doc(hidden)]
 pub use sabotage::Sabotage;

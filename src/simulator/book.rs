@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     arn::{Ids, Scope},
     execution::{Execution, seconds},
-    faults::{Faults, operation, strikes},
+    faults::{Faults, Times, operation, strikes},
     pipeline::Pipeline,
     refusal::Refusal,
     scenario::Scenario,
@@ -152,11 +152,11 @@ impl Book {
             "ListPipelines" => self.list_pipelines(caller, input),
             "DeletePipeline" => self.delete_pipeline(caller, input),
             "StartPipelineExecution" => self.start_execution(caller, input, now),
-            "DescribePipelineExecution" => self.describe_execution(caller, input),
+            "DescribePipelineExecution" => self.describe_execution(caller, input, now),
             "ListPipelineExecutions" => self.list_executions(caller, input, now),
-            "ListPipelineExecutionSteps" => self.list_steps(caller, input),
-            "ListPipelineParametersForExecution" => self.list_parameters(caller, input),
-            "DescribePipelineDefinitionForExecution" => self.describe_definition(caller, input),
+            "ListPipelineExecutionSteps" => self.list_steps(caller, input, now),
+            "ListPipelineParametersForExecution" => self.list_parameters(caller, input, now),
+            "DescribePipelineDefinitionForExecution" => self.describe_definition(caller, input, now),
             "UpdatePipelineExecution" => self.update_execution(caller, input, now),
             "StopPipelineExecution" => self.stop_execution(caller, input, now),
             "RetryPipelineExecution" => self.retry_execution(caller, input, now),
@@ -201,7 +201,11 @@ impl Book {
         if strikes(&mut self.faults.server_error, operation) {
             return Some(self.answer(Err(internal()), Delivery::Sent));
         }
-        if strikes(&mut self.faults.deny, operation) {
+        let version = (operation == "StartPipelineExecution")
+            .then(|| input.get("PipelineVersionId").and_then(Value::as_u64))
+            .flatten();
+        let denied = version.and_then(|version| self.faults.deny_versions.get_mut(&version.to_string()));
+        if denied.is_some_and(Times::take) || strikes(&mut self.faults.deny, operation) {
             let refusal = denial(caller, operation, input);
             return Some(self.answer(Err(refusal), Delivery::Sent));
         }
@@ -220,7 +224,10 @@ impl Book {
 
     fn delivered(&mut self, operation: &str, result: Result<Value, Refusal>) -> Answer {
         let lost = strikes(&mut self.faults.lose_reply, operation);
-        self.answer(result, if lost { Delivery::Lost } else { Delivery::Sent })
+        let slow = strikes(&mut self.faults.slow, operation);
+        let mut answer = self.answer(result, if lost { Delivery::Lost } else { Delivery::Sent });
+        answer.latency_ms += if slow { self.faults.slow_ms } else { 0 };
+        answer
     }
 
     fn answer(&mut self, result: Result<Value, Refusal>, delivery: Delivery) -> Answer {
@@ -235,6 +242,24 @@ impl Book {
     /// All executions ever started, deleted ones included, in order of their start.
     pub fn executions(&self) -> &[Execution] {
         &self.executions
+    }
+
+    /// Makes an execution vanish from the API, running or not. False when there is none under this ARN.
+    pub fn forget(&mut self, arn: &str, now: Time) -> bool {
+        self.settle(now);
+        let Some(index) = self.by_arn.remove(arn) else { return false };
+        if let Some(execution) = self.executions.get_mut(index) {
+            execution.deleted = true;
+            if execution.status.is_live() {
+                let live = self.live.entry(execution.scope.clone()).or_default();
+                *live = live.saturating_sub(1);
+            }
+            if let Some(due) = execution.due.take() {
+                self.agenda.remove(&(due, index));
+            }
+        }
+        self.tokens.retain(|_, used| used.execution != index);
+        true
     }
 
     /// Whether an execution is already in the lists.

@@ -85,8 +85,11 @@ pub struct Execution {
     pub token: String,
     /// How many Start calls were answered with this execution.
     pub starts: u64,
+    /// Of the last stop that was carried out. A retry does not make it new: a stop under it again does nothing.
     pub stop_token: Option<String>,
     pub status: Status,
+    /// The statuses before, each with the time when it ended.
+    past: Vec<(Time, Status)>,
     pub failure_reason: Option<String>,
     pub created: Time,
     pub modified: Time,
@@ -141,6 +144,7 @@ impl Execution {
             starts: 1,
             stop_token: None,
             status: Status::Executing,
+            past: Vec::new(),
             failure_reason: None,
             created: now,
             modified: now,
@@ -196,8 +200,8 @@ impl Execution {
 
     /// Begins to stop. A Lambda step is waited for, a Callback step blocks until it is freed, jobs are stopped.
     pub fn stop(&mut self, faults: &Faults, now: Time) {
-        self.status = Status::Stopping;
         self.reached = self.reached.max(now);
+        self.becomes(Status::Stopping);
         self.modified = self.reached;
         self.stop_until = self.reached.plus(seconds(faults.stop_seconds));
         for i in 0..self.steps.len() {
@@ -217,10 +221,9 @@ impl Execution {
             self.attempts.insert(step.plan, step.attempt);
         }
         self.steps.retain(|s| s.status == StepStatus::Succeeded);
-        self.status = Status::Executing;
-        self.failure_reason = None;
-        self.stop_token = None;
         self.reached = self.reached.max(now);
+        self.becomes(Status::Executing);
+        self.failure_reason = None;
         self.modified = self.reached;
     }
 
@@ -365,8 +368,17 @@ impl Execution {
     }
 
     fn end(&mut self, status: Status) {
-        self.status = status;
+        self.becomes(status);
         self.modified = self.reached;
+    }
+
+    fn becomes(&mut self, status: Status) {
+        self.past.push((self.reached, std::mem::replace(&mut self.status, status)));
+    }
+
+    /// The status that it had at this time; the first one if it was not there yet.
+    pub fn status_at(&self, at: Time) -> &Status {
+        self.past.iter().find(|(until, _)| at < *until).map_or(&self.status, |(_, status)| status)
     }
 
     /// A step as ListPipelineExecutionSteps shows it.

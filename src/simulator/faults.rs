@@ -170,6 +170,12 @@ pub struct Faults {
     pub lose_reply: PerOperation,
     /// AccessDeniedException.
     pub deny: PerOperation,
+    /// AccessDeniedException for starts of this pipeline version (`PipelineVersionId` in the request, as an IAM condition on
+    /// `sagemaker:PipelineVersionId` would).
+    pub deny_versions: BTreeMap<String, Times>,
+    /// The call has its effect at once, and its answer takes `slow_ms` longer.
+    pub slow: PerOperation,
+    pub slow_ms: u64,
     /// ConflictException.
     pub conflict: PerOperation,
     /// Any other error.
@@ -181,6 +187,10 @@ pub struct Faults {
     pub external_ids: BTreeMap<String, String>,
     /// A new execution is absent from lists for so long.
     pub list_lag_seconds: f64,
+    /// Lists of executions show each status as it was so long ago.
+    pub list_stale_seconds: f64,
+    /// A new execution is not found by its ARN for so long.
+    pub not_found_seconds: f64,
     /// Concurrent executions per account and region.
     pub quota: usize,
     pub token_semantics: TokenSemantics,
@@ -200,11 +210,16 @@ impl Default for Faults {
             hang: PerOperation::new(),
             lose_reply: PerOperation::new(),
             deny: PerOperation::new(),
+            deny_versions: BTreeMap::new(),
+            slow: PerOperation::new(),
+            slow_ms: 30_000,
             conflict: PerOperation::new(),
             errors: BTreeMap::new(),
             deny_web_identity: None,
             external_ids: BTreeMap::new(),
             list_lag_seconds: 0.0,
+            list_stale_seconds: 0.0,
+            not_found_seconds: 0.0,
             // SageMaker's default quota.
             quota: 20,
             token_semantics: TokenSemantics::SameArn,
@@ -243,6 +258,7 @@ impl Faults {
             ("lose_reply", &self.lose_reply),
             ("deny", &self.deny),
             ("conflict", &self.conflict),
+            ("slow", &self.slow),
         ];
         for (field, map) in maps {
             known_operations(field, map.keys())?;
@@ -253,8 +269,13 @@ impl Faults {
                 return Err(format!("errors.{name}.status: {} is not between 400 and 599", error.status));
             }
         }
+        if let Some(version) = self.deny_versions.keys().find(|version| version.parse::<u64>().is_err()) {
+            return Err(format!("deny_versions: {version:?} is not the number of a pipeline version"));
+        }
         let mut seconds = vec![
             ("list_lag_seconds".to_owned(), self.list_lag_seconds),
+            ("list_stale_seconds".to_owned(), self.list_stale_seconds),
+            ("not_found_seconds".to_owned(), self.not_found_seconds),
             ("step_seconds".to_owned(), self.step_seconds),
             ("stop_seconds".to_owned(), self.stop_seconds),
         ];
@@ -287,6 +308,8 @@ impl Faults {
             &mut self.lose_reply,
             &mut self.deny,
             &mut self.conflict,
+            &mut self.slow,
+            &mut self.deny_versions,
         ] {
             map.retain(|_, times| !times.never());
         }

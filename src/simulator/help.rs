@@ -29,11 +29,15 @@ FAULTS (in the scenario, and by POST /admin/faults at any time; the values shown
     "hang": {"ListPipelineExecutions": 1}        the connection stays open, is never answered, no effect
     "lose_reply": {"StartPipelineExecution": 1}  the effect happens, then the connection is closed
     "deny": {"StopPipelineExecution": "always"}  AccessDeniedException
+    "deny_versions": {"2": "always"}             AccessDeniedException for starts of this PipelineVersionId
     "conflict": {"StopPipelineExecution": 2}     ConflictException
+    "slow": {"ListPipelineExecutionSteps": 1}    the effect happens, the answer comes "slow_ms" (30000) later
     "errors": {"*": {"code": "ExpiredTokenException", "message": "...", "status": 400, "times": "always"}}
     "deny_web_identity": "access_denied"         or no_provider, wrong_audience, expired_token, unreachable; null: allow
     "external_ids": {"arn:aws:iam::111122223333:role/r": "id"}   what AssumeRole of this role must bring
     "list_lag_seconds": 0                        how long a new execution is absent from lists
+    "list_stale_seconds": 0                      lists of executions show each status as it was so long ago
+    "not_found_seconds": 0                       a new execution is not found by its ARN for so long
     "quota": 20                                  concurrent executions per account and region
     "token_semantics": "same_arn"                what a repeated ClientRequestToken gets: same_arn, conflict,
                                                  mismatch_error, {"forgotten_after_seconds": 60}
@@ -50,5 +54,7 @@ ADMIN CALLS
   curl -s localhost:4599/admin/faults            the faults in force
   curl -s localhost:4599/admin/faults -d '{"throttle": {"StartPipelineExecution": 5}, "step_seconds": 10}'
                                                  a JSON merge patch: what is not named stays, null restores the default
+  curl -s localhost:4599/admin/forget -d '{"arn": "arn:aws:sagemaker:...:pipeline/p/execution/e"}'
+                                                 the execution vanishes from the API, running or not
   curl -s -X POST localhost:4599/admin/reset     back to the scenario
 "#;

@@ -53,6 +53,7 @@ pub fn serve(listener: TcpListener, book: SharedBook, clock: Clock) -> std::io::
             .route("/admin/book", web::get().to(show_book))
             .route("/admin/faults", web::get().to(show_faults))
             .route("/admin/faults", web::post().to(set_faults))
+            .route("/admin/forget", web::post().to(forget))
             .route("/admin/reset", web::post().to(reset))
             .default_service(web::to(lost))
     };
@@ -240,6 +241,19 @@ async fn set_faults(body: web::Bytes, state: web::Data<State>) -> HttpResponse {
     }
 }
 
+async fn forget(body: web::Bytes, state: web::Data<State>) -> HttpResponse {
+    let wanted: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let Some(arn) = wanted.get("arn").and_then(Value::as_str) else {
+        return bad("the body must be {\"arn\": \"<ARN of an execution>\"}");
+    };
+    let now = (state.clock)();
+    if locked(&state.book).forget(arn, now) {
+        HttpResponse::Ok().json(json!({}))
+    } else {
+        bad(&format!("there is no execution {arn}"))
+    }
+}
+
 async fn reset(state: web::Data<State>) -> HttpResponse {
     let now = (state.clock)();
     match locked(&state.book).reset(now) {
@@ -255,6 +269,6 @@ fn bad(reason: &str) -> HttpResponse {
 async fn lost(request: HttpRequest) -> HttpResponse {
     HttpResponse::NotFound().json(json!({
         "error": format!("nothing answers {} {}", request.method(), request.path()),
-        "help": "AWS calls go to POST /; GET /admin/book, GET and POST /admin/faults, POST /admin/reset",
+        "help": "AWS calls go to POST /; GET /admin/book, GET and POST /admin/faults, POST /admin/forget and /admin/reset",
     }))
 }

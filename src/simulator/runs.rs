@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{
     arn::PipelineArn,
     book::{Book, Caller},
-    execution::{Execution, clipped, timestamp},
+    execution::{Execution, clipped, seconds, timestamp},
     paging::PageInput,
     pipeline::Parallelism,
     refusal::{Refusal, dashed_name, description, length, read, required, token},
@@ -40,7 +40,7 @@ struct OutputInput {
 }
 
 impl Book {
-    fn find_execution(&self, caller: &Caller, arn: &Option<String>) -> Result<(usize, &Execution), Refusal> {
+    fn find_execution(&self, caller: &Caller, arn: &Option<String>, now: Time) -> Result<(usize, &Execution), Refusal> {
         let arn = required("pipelineExecutionArn", arn)?;
         length("pipelineExecutionArn", arn, 0, 2048)?;
         let parsed = PipelineArn::parse(arn).filter(|parsed| parsed.execution.is_some());
@@ -51,12 +51,13 @@ impl Book {
         };
         let found = self.by_arn.get(arn).filter(|_| parsed.scope.region == caller.region);
         let found = found.and_then(|i| Some((*i, self.executions.get(*i)?)));
+        let found = found.filter(|(_, e)| e.created.plus(seconds(self.faults.not_found_seconds)) <= now);
         found.ok_or_else(|| Refusal::not_found(format!("Pipeline execution '{arn}' does not exist.")))
     }
 
-    pub(super) fn describe_execution(&self, caller: &Caller, input: &Value) -> Result<Value, Refusal> {
+    pub(super) fn describe_execution(&self, caller: &Caller, input: &Value, now: Time) -> Result<Value, Refusal> {
         let input: ExecutionInput = read(input)?;
-        let (_, e) = self.find_execution(caller, &input.pipeline_execution_arn)?;
+        let (_, e) = self.find_execution(caller, &input.pipeline_execution_arn, now)?;
         let mut shown = Map::new();
         shown.insert("PipelineArn".into(), e.pipeline_arn.as_str().into());
         shown.insert("PipelineExecutionArn".into(), e.arn.as_str().into());
@@ -92,7 +93,8 @@ impl Book {
         let listed =
             |i: &usize| self.executions.get(*i).is_some_and(|e| self.is_listed(e, now) && page.spans(e.created));
         let wanted = self.pipeline(&key)?.executions.iter().copied().filter(listed);
-        let show = |i: usize| self.executions.get(i).map(summary).unwrap_or_default();
+        let shown_at = now.minus(seconds(self.faults.list_stale_seconds));
+        let show = |i: usize| self.executions.get(i).map(|e| summary(e, shown_at)).unwrap_or_default();
         let member = "PipelineExecutionSummaries";
         if by_arn {
             let arn = |i: usize| self.executions.get(i).map(|e| e.arn.clone()).unwrap_or_default();
@@ -103,20 +105,20 @@ impl Book {
         }
     }
 
-    pub(super) fn list_steps(&self, caller: &Caller, input: &Value) -> Result<Value, Refusal> {
+    pub(super) fn list_steps(&self, caller: &Caller, input: &Value, now: Time) -> Result<Value, Refusal> {
         let page: PageInput = read(input)?;
         let target: ExecutionInput = read(input)?;
-        let (_, execution) = self.find_execution(caller, &target.pipeline_execution_arn)?;
+        let (_, execution) = self.find_execution(caller, &target.pipeline_execution_arn, now)?;
         // A step's place in the definition names it for good; runs are replaced by a retry.
         let keyed = execution.steps.iter().enumerate().map(|(run, s)| ((s.started, s.plan), run));
         let items = keyed.map(|((at, plan), run)| (format!("{:020} {plan:05}", at.0), run)).collect();
         page.page("PipelineExecutionSteps", items, |run| execution.step_json(run))
     }
 
-    pub(super) fn list_parameters(&self, caller: &Caller, input: &Value) -> Result<Value, Refusal> {
+    pub(super) fn list_parameters(&self, caller: &Caller, input: &Value, now: Time) -> Result<Value, Refusal> {
         let page: PageInput = PageInput { sort_order: Some("Ascending".into()), ..read(input)? };
         let target: ExecutionInput = read(input)?;
-        let (_, execution) = self.find_execution(caller, &target.pipeline_execution_arn)?;
+        let (_, execution) = self.find_execution(caller, &target.pipeline_execution_arn, now)?;
         let all = effective_parameters(execution);
         let items = (0..all.len()).map(|i| (i, i)).collect();
         page.page("PipelineParameters", items, |i| {
@@ -124,9 +126,9 @@ impl Book {
         })
     }
 
-    pub(super) fn describe_definition(&self, caller: &Caller, input: &Value) -> Result<Value, Refusal> {
+    pub(super) fn describe_definition(&self, caller: &Caller, input: &Value, now: Time) -> Result<Value, Refusal> {
         let input: ExecutionInput = read(input)?;
-        let (_, execution) = self.find_execution(caller, &input.pipeline_execution_arn)?;
+        let (_, execution) = self.find_execution(caller, &input.pipeline_execution_arn, now)?;
         let pipeline = self.pipeline(&(execution.scope.clone(), execution.pipeline.clone()))?;
         let (_, version) = self.version(pipeline, i64::try_from(execution.version).ok())?;
         Ok(json!({"PipelineDefinition": version.text, "CreationTime": timestamp(pipeline.created)}))
@@ -141,7 +143,7 @@ impl Book {
             description("pipelineExecutionDescription", text)?;
         }
         let parallelism = Parallelism::checked(input.parallelism_configuration.as_ref())?;
-        let (index, _) = self.find_execution(caller, &input.pipeline_execution_arn)?;
+        let (index, _) = self.find_execution(caller, &input.pipeline_execution_arn, now)?;
         if let Some(e) = self.executions.get_mut(index) {
             if let Some(name) = input.pipeline_execution_display_name {
                 e.display_name = name;
@@ -157,7 +159,7 @@ impl Book {
     pub(super) fn stop_execution(&mut self, caller: &Caller, input: &Value, now: Time) -> Result<Value, Refusal> {
         let input: ExecutionInput = read(input)?;
         let token = token(&input.client_request_token)?.to_owned();
-        let (index, found) = self.find_execution(caller, &input.pipeline_execution_arn)?;
+        let (index, found) = self.find_execution(caller, &input.pipeline_execution_arn, now)?;
         if found.stop_token.as_ref() == Some(&token) {
             return Ok(json!({"PipelineExecutionArn": found.arn}));
         }
@@ -176,7 +178,7 @@ impl Book {
         let input: ExecutionInput = read(input)?;
         token(&input.client_request_token)?;
         let parallelism = Parallelism::checked(input.parallelism_configuration.as_ref())?;
-        let (index, found) = self.find_execution(caller, &input.pipeline_execution_arn)?;
+        let (index, found) = self.find_execution(caller, &input.pipeline_execution_arn, now)?;
         if !matches!(found.status, Status::Failed | Status::Stopped) {
             return Err(Refusal::validation("Only pipelines with 'Failed' or 'Stopped' status can be retried"));
         }
@@ -225,16 +227,18 @@ impl Book {
     }
 }
 
-fn summary(e: &Execution) -> Value {
+/// A line of the list, with the status of that time.
+fn summary(e: &Execution, at: Time) -> Value {
+    let status = e.status_at(at);
     let mut shown = Map::new();
     shown.insert("PipelineExecutionArn".into(), e.arn.as_str().into());
     shown.insert("StartTime".into(), timestamp(e.created));
-    shown.insert("PipelineExecutionStatus".into(), e.status.as_str().into());
+    shown.insert("PipelineExecutionStatus".into(), status.as_str().into());
     shown.insert("PipelineExecutionDisplayName".into(), e.display_name.as_str().into());
     if let Some(text) = &e.description {
         shown.insert("PipelineExecutionDescription".into(), text.as_str().into());
     }
-    if let Some(reason) = &e.failure_reason {
+    if let Some(reason) = e.failure_reason.as_ref().filter(|_| *status == e.status) {
         shown.insert("PipelineExecutionFailureReason".into(), reason.as_str().into());
     }
     shown.into()

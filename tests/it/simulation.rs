@@ -5,13 +5,20 @@
 //! cargo test --test it simulation                          300 seeds
 //! AWF_AWS_TEST_SEEDS=20000 cargo test --release --test it simulation        (or 5000..20000)
 //! AWF_AWS_TEST_SEED=4711 cargo test --test it simulation   tells the story of one seed
+//! AWF_AWS_TEST_ALL=1 ...                                   goes on after a failure and names every seed that fails
 //! ```
 
+mod agent;
 mod argo;
+mod aws;
+mod bites;
 mod checks;
+mod clocks;
+mod people;
 mod plan;
 mod pod;
 mod templates;
+mod troubles;
 mod world;
 
 use std::{
@@ -27,6 +34,7 @@ use std::{
 
 use awf_aws::workflow::Sabotage;
 
+use bites::Table;
 use plan::Plan;
 use world::World;
 
@@ -47,26 +55,36 @@ fn seeds() -> Range<u64> {
     number(variable, first)..number(variable, end)
 }
 
-/// What goes wrong first among these seeds.
-fn first_failure(seeds: Range<u64>, sabotage: Option<Sabotage>) -> Option<(u64, String)> {
+/// Plays these seeds: what goes wrong first, and what had something to bite.
+fn play(seeds: Range<u64>, sabotage: Option<Sabotage>) -> (Option<(u64, String)>, Table) {
     let next = AtomicU64::new(seeds.start);
     let failures = Mutex::new(Vec::new());
+    let table = Mutex::new(Table::default());
     let work = || {
+        let mut own = Table::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds.end {
-                return;
+                break;
             }
-            if let Err(broken) = World::new(Plan::of(seed), sabotage, false).run() {
-                // Nobody begins another seed.
-                next.store(seeds.end, Ordering::Relaxed);
+            let mut world = World::new(Plan::of(seed), sabotage, false);
+            if let Err(broken) = world.run() {
+                if env::var_os("AWF_AWS_TEST_ALL").is_some() {
+                    eprintln!("seed {seed}: {broken}");
+                } else {
+                    // Nobody begins another seed.
+                    next.store(seeds.end, Ordering::Relaxed);
+                }
                 failures.lock().expect("no seed panics").push((seed, broken));
             }
+            own.add(&world.bites);
         }
+        table.lock().expect("no seed panics").join(&own);
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
-    failures.into_inner().expect("no seed panics").into_iter().min()
+    let first = failures.into_inner().expect("no seed panics").into_iter().min();
+    (first, table.into_inner().expect("no seed panics"))
 }
 
 #[test]
@@ -82,9 +100,13 @@ fn one_execution_per_node_whatever_crashes() {
         result.unwrap();
         return;
     }
-    if let Some((seed, broken)) = first_failure(seeds(), None) {
+    let (failure, table) = play(seeds(), None);
+    table.lines().iter().for_each(|line| eprintln!("{line}"));
+    if let Some((seed, broken)) = failure {
         panic!("{broken}\nto replay: AWF_AWS_TEST_SEED={seed} cargo test --test it simulation::one -- --nocapture");
     }
+    let toothless = table.toothless();
+    assert!(toothless.is_empty(), "this bites in too few seeds: {toothless:?}");
 }
 
 #[test]
@@ -103,7 +125,7 @@ fn every_deliberate_break_is_caught() {
         return; // Release builds cannot be broken.
     }
     for sabotage in Sabotage::ALL {
-        match first_failure(0..SEEDS_TO_CATCH, Some(sabotage)) {
+        match play(0..SEEDS_TO_CATCH, Some(sabotage)).0 {
             Some((seed, broken)) => eprintln!("{sabotage:?}: seed {seed}: {broken}"),
             None => panic!("{sabotage:?} is not noticed within {SEEDS_TO_CATCH} seeds"),
         }

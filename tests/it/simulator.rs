@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 mod executions;
 mod service;
+mod worse;
 
 const ACCOUNT: &str = "100000000002";
 const REGION: &str = "eu-west-1";

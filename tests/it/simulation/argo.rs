@@ -1,18 +1,15 @@
-//! Argo as far as a plugin notices it: the controller that renders nodes, retries and stops, and the agent that asks.
+//! Argo's controller as far as a plugin notices it: it renders nodes, retries and stops them, and has pods run.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::time::Duration;
 
 use awf_aws::{
     pipelines::Time,
-    protocol::{ExecuteTemplateReply, Phase, parse_go_duration},
-    workflow::WorkflowState,
+    protocol::Phase,
+    workflow::{WorkflowState, identity::Key},
 };
 
 use super::{
-    plan::{NodePlan, SECOND},
+    plan::{Kubernetes, NodePlan, SECOND, Work},
     pod::{Pod, PodId},
     templates::exit_handler,
     world::{Happening, World},
@@ -21,30 +18,40 @@ use super::{
 /// A node of the workflow, by number: every attempt is a node of its own.
 pub type NodeId = usize;
 
-/// Argo's ARGO_AGENT_TASK_WORKERS.
-const WORKERS: usize = 16;
-/// How often the agent writes its results, and the controller looks.
-const PATCH_EVERY: Duration = Duration::from_secs(10);
-const RECONCILE_EVERY: Duration = Duration::from_secs(7);
+/// How often the controller looks.
+pub const RECONCILE_EVERY: Duration = Duration::from_secs(7);
 /// The pod of a completed workflow lives on for a moment.
 const POD_LINGERS: Duration = Duration::from_secs(5);
 
 pub struct Workflow {
     pub uid: String,
-    pub created: Time,
-    /// `status.startedAt`: `argo retry` resets it.
+    /// As Kubernetes' clock stamped it.
+    pub created_stamp: Time,
+    /// When this run began, by AWS's clock and as Kubernetes stamped `status.startedAt`; `argo retry` resets it.
     pub started_at: Time,
+    pub started_stamp: Time,
     pub run: u32,
     pub nodes: Vec<Node>,
     pub pods: Vec<Pod>,
     pub stopped_at: Option<Time>,
+    /// Terminated or deleted: not even exit handlers go on.
+    pub gone_at: Option<Time>,
+    /// The controller knows that its deadline has passed.
+    past_deadline: bool,
     /// All its nodes have ended.
     pub completed_at: Option<Time>,
     /// When the user says `argo retry`.
     retry_at: Option<Time>,
+    /// When something last went wrong or changed that may keep its nodes waiting for a moment.
+    pub disturbed_at: Time,
 }
 
 impl Workflow {
+    /// Whether the controller knows that it is over, or has its deadline behind it.
+    pub fn is_ending(&self) -> bool {
+        self.past_deadline || [self.stopped_at, self.gone_at, self.completed_at].iter().any(Option::is_some)
+    }
+
     /// Ended for good, its pods too.
     pub fn is_gone(&self) -> bool {
         self.completed_at.is_some() && self.retry_at.is_none() && self.pods.iter().all(|pod| pod.ended)
@@ -55,18 +62,36 @@ impl Workflow {
 #[derive(Clone, Debug)]
 pub struct Node {
     pub plan: NodePlan,
+    /// Under which the plugin knows it.
+    pub key: Key,
+    /// The execution that a `stop` names.
+    pub target: Option<String>,
     pub run: u32,
     pub attempt: u32,
     pub ended: Option<Ended>,
     /// The controller ended it itself (a stopped workflow): nobody waits for its end any more.
     pub unwanted: bool,
-    /// When a plugin was first asked for it.
+    /// When it was created, and a plugin was first asked for it.
+    pub created: Time,
     pub first_asked: Option<Time>,
+    /// When the controller took its end over.
+    pub ended_at: Option<Time>,
 }
 
 impl Node {
-    fn new(plan: NodePlan, run: u32, attempt: u32) -> Self {
-        Self { plan, run, attempt, ended: None, unwanted: false, first_asked: None }
+    fn new(plan: NodePlan, key: Key, (run, attempt): (u32, u32), created: Time) -> Self {
+        Self {
+            plan,
+            key,
+            target: None,
+            run,
+            attempt,
+            ended: None,
+            unwanted: false,
+            created,
+            first_asked: None,
+            ended_at: None,
+        }
     }
 
     pub fn is_exit_handler(&self) -> bool {
@@ -81,45 +106,25 @@ pub struct Ended {
     pub arn: Option<String>,
 }
 
-/// The agent of a pod; what it knows dies with it.
-#[derive(Default)]
-pub struct Agent {
-    pub generation: u32,
-    tasks: BTreeMap<NodeId, AgentTask>,
-    busy: usize,
-    waiting: VecDeque<NodeId>,
-    last_exchange: u64,
-}
-
-#[derive(Default)]
-struct AgentTask {
-    exchange: Option<u64>,
-    tries: u32,
-    ended: Option<Ended>,
-    patched: bool,
-}
-
-impl Agent {
-    /// What is under way.
-    pub fn exchanges(&self) -> Vec<(u64, NodeId)> {
-        self.tasks.iter().filter_map(|(node, task)| Some((task.exchange?, *node))).collect()
-    }
-}
-
 impl World {
     pub fn submit(&mut self, number: usize) {
         let plan = self.plan.workflows[number].clone();
-        let created = self.now.plus(Duration::from_secs(1));
+        let created = self.now;
+        let stamp = Time(self.kubernetes_now().0 / 1000 * 1000);
         self.workflows.push(Workflow {
             uid: format!("uid-{number}"),
-            created,
+            created_stamp: stamp,
             started_at: created,
+            started_stamp: stamp,
             run: 0,
             nodes: Vec::new(),
             pods: Vec::new(),
             stopped_at: None,
+            gone_at: None,
+            past_deadline: false,
             completed_at: None,
             retry_at: None,
+            disturbed_at: created,
         });
         self.new_pod(number);
         self.after(SECOND, Happening::Reconcile(number));
@@ -129,12 +134,31 @@ impl World {
         if let Some(after) = plan.second_pod_after {
             self.after(after, Happening::SecondPod(number));
         }
+        if let Some(after) = plan.troubles.terminated_after {
+            self.after(after, Happening::Terminate(number));
+        }
+        if let Some(after) = plan.troubles.deleted_after {
+            self.after(after, Happening::Delete(number));
+        }
+        if let Some((after, _)) = plan.troubles.away {
+            self.after(after, Happening::Drained(number));
+        }
+        if let Some((after, _)) = plan.troubles.frozen {
+            self.after(after, Happening::Freeze(number));
+        }
+        for (after, _) in plan.troubles.kubernetes_later {
+            self.after(after, Happening::KubernetesChanges(number));
+        }
     }
 
     fn new_pod(&mut self, number: usize) -> PodId {
         let id = (number, self.workflows[number].pods.len());
-        let born = self.now;
-        self.workflows[number].pods.push(Pod::new(born));
+        let stamp = Time(self.now.0 + self.node_offset(number));
+        let (born, offset) = (self.now, self.node_offset(number));
+        self.workflows[number].pods.push(Pod::new(born, stamp, offset));
+        if self.workflows[number].pods.iter().filter(|pod| !pod.ended).count() > 1 {
+            self.bites.add("fault: two pods at once");
+        }
         let wait = self.ms(100, 3000);
         self.after(wait, Happening::StartPlugin(id));
         self.after(wait, Happening::RestartAgent(id));
@@ -155,6 +179,9 @@ impl World {
             return;
         }
         let first = self.workflows[number].pods.len() - 1;
+        if self.workflows[number].pods[first].ended {
+            return;
+        }
         self.tell(|_| format!("second pod of workflow {number}"));
         self.new_pod(number);
         let wait = self.ms(10_000, 300_000);
@@ -168,29 +195,94 @@ impl World {
             return;
         }
         workflow.stopped_at = Some(now);
+        workflow.disturbed_at = now;
+        self.bites.add("fault: workflow stopped");
         for node in workflow.nodes.iter_mut().filter(|n| n.ended.is_none() && !n.is_exit_handler()) {
             node.unwanted = true;
         }
         self.tell(|_| format!("workflow {number} is stopped"));
     }
 
+    /// `argo terminate`, or `kubectl delete`: then the pods go too.
+    pub fn end_workflow(&mut self, number: usize, deleted: bool) {
+        let now = self.now;
+        let workflow = &mut self.workflows[number];
+        if workflow.completed_at.is_some() || workflow.gone_at.is_some() {
+            return;
+        }
+        workflow.gone_at = Some(now);
+        workflow.nodes.iter_mut().filter(|n| n.ended.is_none()).for_each(|node| node.unwanted = true);
+        self.bites.add(if deleted { "fault: workflow deleted" } else { "fault: workflow terminated" });
+        self.tell(|_| format!("workflow {number} is {}", if deleted { "deleted" } else { "terminated" }));
+        if deleted {
+            let workflow = &mut self.workflows[number];
+            workflow.completed_at = Some(now);
+            for pod in 0..workflow.pods.len() {
+                let wait = self.ms(100, 20_000);
+                self.after(wait, Happening::EndPod((number, pod)));
+            }
+        }
+    }
+
+    /// The pod's node is drained, and no other has room for it.
+    pub fn drained(&mut self, number: usize) {
+        let Some((_, away)) = self.plan.workflows[number].troubles.away else { return };
+        let open = |pod: &Pod| !pod.ended;
+        if self.workflows[number].completed_at.is_some() || !self.workflows[number].pods.iter().any(open) {
+            return;
+        }
+        self.bites.add("fault: pod away");
+        self.tell(|_| format!("the pods of workflow {number} are drained"));
+        for pod in 0..self.workflows[number].pods.len() {
+            self.after(Duration::ZERO, Happening::EndPod((number, pod)));
+        }
+        self.after(away, Happening::PodReturns(number));
+    }
+
+    pub fn pod_returns(&mut self, number: usize) {
+        let workflow = &self.workflows[number];
+        if workflow.completed_at.is_none() && workflow.pods.iter().all(|pod| pod.ended) {
+            self.new_pod(number);
+        }
+    }
+
     /// What Kubernetes knows of the workflow.
     pub fn workflow_state(&self, number: usize) -> WorkflowState {
         let workflow = &self.workflows[number];
-        if workflow.completed_at.is_some() {
+        if workflow.completed_at.is_some() || workflow.gone_at.is_some() {
             return WorkflowState::Gone;
         }
         if workflow.stopped_at.is_some() {
             return WorkflowState::Over;
         }
-        let deadline = self.plan.workflows[number].deadline.map(|d| workflow.started_at.plus(d));
-        WorkflowState::Alive { started_at: Some(workflow.started_at), deadline, server_time: None }
+        let deadline = self.plan.workflows[number].deadline.map(|d| workflow.started_stamp.plus(d));
+        let server_time = Some(Time(self.kubernetes_now().0 / 1000 * 1000));
+        WorkflowState::Alive { started_at: Some(workflow.started_stamp), deadline, server_time }
     }
 
-    /// Whether the workflow's own deadline has passed.
-    pub fn is_past_deadline(&self, number: usize, now: Time) -> bool {
+    /// How Kubernetes answers to this workflow's plugin now.
+    pub fn kubernetes(&self, number: usize) -> Kubernetes {
+        let plan = &self.plan.workflows[number];
+        if plan.kubernetes == Kubernetes::Off {
+            return Kubernetes::Off;
+        }
+        let passed = |(at, _): &&(Duration, Kubernetes)| self.now >= Self::START.plus(*at);
+        plan.troubles.kubernetes_later.iter().rfind(passed).map_or(plan.kubernetes, |(_, kind)| *kind)
+    }
+
+    /// Whether the controller takes the deadline for passed.
+    fn deadline_passed(&self, number: usize) -> bool {
         let deadline = self.plan.workflows[number].deadline;
-        deadline.is_some_and(|d| now >= self.workflows[number].started_at.plus(d))
+        deadline.is_some_and(|d| self.kubernetes_now() >= self.workflows[number].started_stamp.plus(d))
+    }
+
+    /// Something may keep a workflow's nodes waiting for a moment.
+    pub fn disturbed(&mut self, number: usize) {
+        self.workflows[number].disturbed_at = self.now;
+    }
+
+    pub fn disturb_all(&mut self) {
+        (0..self.workflows.len()).for_each(|number| self.disturbed(number));
     }
 
     /// Creates the nodes that are due, retries failed ones, ends the workflow, and begins it anew on `argo retry`.
@@ -200,16 +292,23 @@ impl World {
             return;
         }
         self.after(RECONCILE_EVERY, Happening::Reconcile(number));
+        self.check_progress(number);
         if self.workflows[number].retry_at.is_some_and(|at| at <= now) {
             self.argo_retry(number);
         }
         if self.workflows[number].completed_at.is_some() {
             return;
         }
-        let over = self.workflows[number].stopped_at.is_some() || self.is_past_deadline(number, now);
+        if self.deadline_passed(number) && !self.workflows[number].past_deadline {
+            self.bites.add("fault: deadline passed");
+            self.workflows[number].past_deadline = true;
+            self.disturbed(number);
+        }
+        let gone = self.workflows[number].gone_at.is_some();
+        let over = gone || self.workflows[number].stopped_at.is_some() || self.deadline_passed(number);
         let plan = self.plan.workflows[number].clone();
         let workflow = &mut self.workflows[number];
-        let mut new = Vec::new();
+        let mut new: Vec<(NodePlan, u32)> = Vec::new();
         let mut unfinished = false;
         for node_plan in plan.nodes {
             let attempts = workflow.nodes.iter().filter(|n| n.plan.name == node_plan.name);
@@ -220,20 +319,20 @@ impl World {
                 None => {
                     unfinished |= !over;
                     if due && !over {
-                        new.push(Node::new(node_plan, workflow.run, 0));
+                        new.push((node_plan, 0));
                     }
                 }
                 Some(node) if node.run < workflow.run && !succeeded(node) => {
                     unfinished |= !over;
                     if !over {
-                        new.push(Node::new(node_plan, workflow.run, 0));
+                        new.push((node_plan, 0));
                     }
                 }
                 Some(node) => match &node.ended {
                     None => unfinished |= !node.unwanted,
                     Some(ended) if ended.phase == Phase::Failed && node.attempt < node_plan.retries && !over => {
                         unfinished = true;
-                        new.push(Node::new(node_plan, workflow.run, node.attempt + 1));
+                        new.push((node_plan, node.attempt + 1));
                     }
                     Some(_) => {}
                 },
@@ -242,15 +341,24 @@ impl World {
         let exit = workflow.nodes.iter().find(|n| n.is_exit_handler() && n.run == workflow.run);
         match exit {
             None => {
-                if let Some(work) = plan.exit_handler.filter(|_| !unfinished) {
+                if let Some(work) = plan.exit_handler.filter(|_| !unfinished && !gone) {
                     unfinished = true;
-                    new.push(Node::new(exit_handler(workflow.run, work), workflow.run, 0));
+                    new.push((exit_handler(workflow.run, work), 0));
                 }
             }
-            Some(node) => unfinished |= node.ended.is_none(),
+            Some(node) => unfinished |= node.ended.is_none() && !node.unwanted,
         }
-        let first = workflow.nodes.len();
-        workflow.nodes.extend(new);
+        let (first, run) = (workflow.nodes.len(), workflow.run);
+        for (plan, attempt) in new {
+            let key = self.key_of(number, &plan);
+            let mut node = Node::new(plan, key, (run, attempt), now);
+            if let Work::StopArn(target) = node.plan.work {
+                node.target = Some(self.stopped_arn(number, target));
+            }
+            self.names.entry(key).or_default().push((number, self.workflows[number].nodes.len()));
+            self.meets_node(&node);
+            self.workflows[number].nodes.push(node);
+        }
         for node in first..self.workflows[number].nodes.len() {
             for pod in 0..self.workflows[number].pods.len() {
                 self.hand_out((number, pod), node);
@@ -266,7 +374,7 @@ impl World {
         let workflow = &mut self.workflows[number];
         workflow.completed_at = Some(now);
         let failed = workflow.nodes.iter().any(|n| n.run == workflow.run && !succeeded(n));
-        if workflow.run == 0 && failed {
+        if workflow.run == 0 && failed && workflow.gone_at.is_none() {
             workflow.retry_at = self.plan.workflows[number].retried_after.map(|wait| now.plus(wait));
         }
         for pod in 0..workflow.pods.len() {
@@ -277,159 +385,28 @@ impl World {
 
     fn argo_retry(&mut self, number: usize) {
         let now = self.now;
+        let stamp = Time(self.kubernetes_now().0 / 1000 * 1000);
         let workflow = &mut self.workflows[number];
         workflow.retry_at = None;
         if workflow.pods.iter().any(|pod| !pod.ended) {
             return;
         }
+        if workflow.gone_at.is_some() {
+            return;
+        }
         workflow.run += 1;
         workflow.started_at = now;
+        workflow.started_stamp = stamp;
+        workflow.disturbed_at = now;
         workflow.completed_at = None;
         workflow.stopped_at = None;
+        workflow.past_deadline = false;
+        self.bites.add("fault: argo retry");
         self.tell(|_| format!("argo retry of workflow {number}"));
         self.new_pod(number);
-    }
-
-    /// The agent learns of a node from the TaskSet.
-    fn hand_out(&mut self, id: PodId, node: NodeId) {
-        if self.pod(id).ended || self.pod(id).agent.generation == 0 {
-            return;
-        }
-        let generation = self.pod(id).agent.generation;
-        self.pod(id).agent.tasks.entry(node).or_default();
-        let wait = self.ms(1, 2000);
-        self.after(wait, Happening::Ask(id, generation, node));
-    }
-
-    /// A new agent knows nothing and asks for everything again.
-    pub fn restart_agent(&mut self, id: PodId) {
-        if self.pod(id).ended {
-            return;
-        }
-        let generation = self.pod(id).agent.generation + 1;
-        self.pod(id).agent = Agent { generation, ..Agent::default() };
-        self.tell(|_| format!("{id:?} agent starts"));
-        let run = self.workflows[id.0].run;
-        let again = self.rng.bool();
-        let wanted: Vec<NodeId> = (0..self.workflows[id.0].nodes.len())
-            .filter(|n| {
-                let node = &self.workflows[id.0].nodes[*n];
-                node.run == run && (again || node.ended.is_none())
-            })
-            .collect();
-        for node in wanted {
-            self.hand_out(id, node);
-        }
-        self.after(PATCH_EVERY, Happening::Patch(id, generation));
-        if let Some(mean) = self.plan.agent_restart_every.filter(|_| !self.is_calm()) {
-            let wait = self.wait_about(mean);
-            self.after(wait, Happening::RestartAgent(id));
-        }
-    }
-
-    pub fn ask(&mut self, id: PodId, generation: u32, node: NodeId) {
-        let pod = self.pod(id);
-        if pod.ended || pod.agent.generation != generation {
-            return;
-        }
-        let agent = &mut pod.agent;
-        let Some(known) = agent.tasks.get_mut(&node).filter(|t| t.exchange.is_none() && t.ended.is_none()) else {
-            return;
-        };
-        if agent.busy >= WORKERS {
-            agent.waiting.push_back(node);
-            return;
-        }
-        agent.busy += 1;
-        agent.last_exchange += 1;
-        let exchange = agent.last_exchange;
-        known.exchange = Some(exchange);
-        let now = self.now;
-        let asked = &mut self.workflows[id.0].nodes[node];
-        asked.first_asked.get_or_insert(now);
-        let task = self.render(id.0, node);
-        let wait = self.ms(1, 50);
-        if self.strikes(self.plan.odds.duplicate_request) {
-            let late = wait + self.ms(0, 3000);
-            self.after(late, Happening::Request { pod: id, exchange: 0, node, task: task.clone() });
-        }
-        self.after(wait, Happening::Request { pod: id, exchange, node, task });
-        // The agent's HTTP client gives up after 30 s.
-        self.after(30 * SECOND, Happening::Reply { pod: id, agent: generation, exchange, node, reply: None });
-    }
-
-    pub fn reply(
-        &mut self,
-        id: PodId,
-        generation: u32,
-        exchange: u64,
-        node: NodeId,
-        reply: Option<ExecuteTemplateReply>,
-    ) {
-        let agent = &mut self.pod(id).agent;
-        if agent.generation != generation {
-            return;
-        }
-        let Some(known) = agent.tasks.get_mut(&node).filter(|t| t.exchange == Some(exchange)) else { return };
-        known.exchange = None;
-        agent.busy -= 1;
-        let next = agent.waiting.pop_front();
-        let wait = match reply {
-            None => {
-                known.tries += 1;
-                Some(SECOND * (1 << known.tries.min(4)))
-            }
-            Some(reply) => {
-                known.tries = 0;
-                known.ended = ended(&reply);
-                reply.requeue.as_deref().and_then(parse_go_duration)
-            }
-        };
-        if let Some(next) = next {
-            self.after(Duration::ZERO, Happening::Ask(id, generation, next));
-        }
-        if let Some(wait) = wait {
-            self.after(wait, Happening::Ask(id, generation, node));
-        }
-    }
-
-    /// The agent writes what ended; the controller takes it over.
-    pub fn patch(&mut self, id: PodId, generation: u32) {
-        let pod = self.pod(id);
-        if pod.ended || pod.agent.generation != generation {
-            return;
-        }
-        let fresh: Vec<(NodeId, Ended)> = (pod.agent.tasks.iter_mut())
-            .filter(|(_, task)| !task.patched && task.ended.is_some())
-            .filter_map(|(node, task)| {
-                task.patched = true;
-                Some((*node, task.ended.clone()?))
-            })
-            .collect();
-        for (node, ended) in fresh {
-            let known = &mut self.workflows[id.0].nodes[node];
-            // What the controller has ended itself stays ended.
-            if known.ended.is_none() && !known.unwanted {
-                known.ended = Some(ended.clone());
-                self.tell(|w| {
-                    let node = &w.workflows[id.0].nodes[node];
-                    format!("node {} attempt {} ended {ended:?}", node.plan.name, node.attempt)
-                });
-            }
-        }
-        self.after(PATCH_EVERY, Happening::Patch(id, generation));
     }
 }
 
 fn succeeded(node: &Node) -> bool {
     node.ended.as_ref().is_some_and(|ended| ended.phase == Phase::Succeeded)
-}
-
-/// The end that a reply tells of.
-pub fn ended(reply: &ExecuteTemplateReply) -> Option<Ended> {
-    let node = reply.node.as_ref()?;
-    let phase = node.phase.filter(|phase| phase.is_terminal())?;
-    let parameters = node.outputs.iter().flat_map(|outputs| &outputs.parameters);
-    let arn = parameters.into_iter().find(|p| p.name == "execution-arn").map(|p| p.value.clone());
-    Some(Ended { phase, message: node.message.clone(), arn })
 }

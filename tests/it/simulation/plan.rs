@@ -5,6 +5,8 @@ use std::time::Duration;
 use awf_aws::simulator::faults::TokenSemantics;
 use fastrand::Rng;
 
+use super::troubles::{Troubles, WorkflowTroubles};
+
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 
@@ -28,8 +30,12 @@ pub enum Work {
     Execute,
     /// `execute` with the `execution_arn` of what another workflow started.
     Attach,
+    /// `validate`, with parameters that the pipeline declares or not.
+    Validate(bool),
     /// `stop` with the `execution_key` of the workflow's n-th node.
     StopOne(usize),
+    /// `stop` with the `execution_arn` of the workflow's n-th node, or of what another workflow started.
+    StopArn(usize),
     /// `stop` of everything.
     StopAll,
 }
@@ -45,6 +51,10 @@ pub struct NodePlan {
     pub timeout: Option<Duration>,
     pub leave: bool,
     pub max_running: Option<usize>,
+    /// Its template sets no `execution_key`.
+    pub keyless: bool,
+    /// `accept_completed_with_failures`.
+    pub accept: bool,
     /// When the controller creates it, after the workflow's start.
     pub after: Duration,
 }
@@ -65,6 +75,7 @@ pub struct WorkflowPlan {
     /// The node dies silently: another pod runs beside the first for a while.
     pub second_pod_after: Option<Duration>,
     pub clock_skew_ms: i64,
+    pub troubles: WorkflowTroubles,
 }
 
 /// How often what goes wrong, until it is calm.
@@ -102,10 +113,11 @@ pub struct Plan {
     pub agent_restart_every: Option<Duration>,
     pub stall_every: Option<Duration>,
     pub credentials_gap: Option<(Duration, Duration)>,
+    pub troubles: Troubles,
 }
 
 /// Pipelines of the simulated account: name, and how it runs.
-pub const PIPELINES: [&str; 5] = ["Quick", "Slow", "FailsOnce", "FailsAlways", "Blocked"];
+pub const PIPELINES: [&str; 6] = ["Quick", "Slow", "FailsOnce", "FailsAlways", "Blocked", "Partly"];
 
 /// The node that attaches to it.
 pub const ATTACHED: &str = "main.attached";
@@ -117,15 +129,15 @@ impl Plan {
     pub fn of(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let r = &mut rng;
-        let workflows = (0..if r.f64() < 0.2 { 2 } else { 1 }).map(|_| workflow(r)).collect();
+        let mut workflows: Vec<_> = (0..if r.f64() < 0.2 { 2 } else { 1 }).map(|_| workflow(r)).collect();
         let rough = [0.0, 0.02, 0.1][r.usize(0..3)];
-        let odds = Odds {
+        let mut odds = Odds {
             throttle: rough * r.f64(),
             server_error: rough * r.f64(),
             lost_reply: rough * 2.0 * r.f64(),
             hang: rough * 0.5 * r.f64(),
             unreachable: rough * r.f64(),
-            conflict: rough * 0.5 * r.f64(),
+            conflict: rough * 4.0 * r.f64(),
             duplicate_request: 0.1 * r.f64(),
             lost_answer: 0.1 * r.f64(),
             death: if r.bool() { 0.0 } else { 0.02 * r.f64() },
@@ -141,20 +153,27 @@ impl Plan {
             (r.f64() < chance).then(|| Duration::from_secs(r.u64(from..to)))
         };
         let gap_at = some(r, 0.15, 0, 900);
+        let calm_after = Duration::from_secs(r.u64(300..2400));
+        let quota = if r.f64() < 0.35 { r.usize(1..4) } else { 20 };
+        let (troubles, quota) = Troubles::draw(seed, &mut workflows, calm_after, quota);
+        if troubles.squeeze {
+            odds = Odds { death: odds.death / 4.0, lost_answer: odds.lost_answer, ..Odds::default() };
+        }
         Self {
             seed,
             workflows,
             odds,
-            calm_after: Duration::from_secs(r.u64(300..2400)),
+            calm_after,
             token_semantics,
             list_lag: if r.bool() { 0.0 } else { r.f64() * 40.0 },
             list_denied: r.f64() < 0.08,
-            quota: if r.f64() < 0.3 { r.usize(1..4) } else { 20 },
+            quota,
             rerendered: r.f64() < 0.2,
             kill_every: some(r, 0.5, 20, 600),
             agent_restart_every: some(r, 0.4, 30, 900),
             stall_every: some(r, 0.2, 60, 900),
             credentials_gap: gap_at.map(|at| (at, at + Duration::from_secs(r.u64(10..90)))),
+            troubles,
         }
     }
 
@@ -163,18 +182,14 @@ impl Plan {
         self.stall_every.is_none()
     }
 
-    /// Where no promise can be kept, as the README says: a token that AWS no longer recognises, and no list to look into.
-    pub fn may_start_twice(&self) -> bool {
-        self.list_denied && matches!(self.token_semantics, TokenSemantics::ForgottenAfterSeconds(_))
+    /// AWS does not recognise a token for ever.
+    pub fn forgets_tokens(&self) -> bool {
+        matches!(self.token_semantics, TokenSemantics::ForgottenAfterSeconds(_))
     }
 
-    // Where no list may be read, a live execution of an earlier attempt is not known either after a restart: the check
-    // of two live executions of a node looks at `list_denied` itself.
-
-    /// Where an execution that runs may not be found again: AWS refuses the token instead of naming the execution, and
-    /// there is no list to look into.
-    pub fn may_lose_sight(&self) -> bool {
-        self.list_denied && matches!(self.token_semantics, TokenSemantics::Conflict | TokenSemantics::MismatchError)
+    /// AWS refuses a token that was used instead of naming its execution.
+    pub fn refuses_tokens(&self) -> bool {
+        matches!(self.token_semantics, TokenSemantics::Conflict | TokenSemantics::MismatchError)
     }
 }
 
@@ -206,10 +221,11 @@ fn workflow(r: &mut Rng) -> WorkflowPlan {
         deadline: some(r, 0.1, 60, 1200),
         second_pod_after: some(r, 0.25, 1, 900),
         clock_skew_ms: r.i64(-8000..8000),
+        troubles: WorkflowTroubles::default(),
     }
 }
 
-fn node(r: &mut Rng, number: usize) -> NodePlan {
+pub fn node(r: &mut Rng, number: usize) -> NodePlan {
     let pipeline = match r.u8(0..10) {
         0..=3 => "Quick",
         4..=5 => "Slow",
@@ -218,8 +234,10 @@ fn node(r: &mut Rng, number: usize) -> NodePlan {
         _ => "Blocked",
     };
     let timeout = Duration::from_secs(r.u64(60..1800));
+    let after = if r.bool() { Duration::ZERO } else { Duration::from_secs(r.u64(1..600)) };
     NodePlan {
-        name: format!("main[{number}].train({number}:a b)"),
+        // What is created at once is one step group, as in a loop.
+        name: format!("main[{}].train({number}:a b)", if after.is_zero() { 0 } else { number }),
         work: Work::Execute,
         pipeline,
         retries: r.u32(0..3),
@@ -227,6 +245,8 @@ fn node(r: &mut Rng, number: usize) -> NodePlan {
         timeout: (pipeline == "Blocked" || r.f64() < 0.2).then_some(timeout),
         leave: r.f64() < 0.1,
         max_running: (r.f64() < 0.15).then(|| r.usize(1..3)),
-        after: if r.bool() { Duration::ZERO } else { Duration::from_secs(r.u64(0..600)) },
+        keyless: false,
+        accept: false,
+        after,
     }
 }

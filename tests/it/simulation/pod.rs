@@ -4,13 +4,14 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use awf_aws::{
     input::Task,
-    pipelines::{Call, CallEnded, Time},
+    pipelines::{Call, CallEnded, CallError, CallErrorKind, Time},
     workflow::{CallId, Command, Event, Machine, RequestId, Settings, WorkflowState},
 };
 
 use super::{
-    argo::{Agent, NodeId},
-    plan::{Kubernetes, MINUTE, SECOND},
+    agent::Agent,
+    argo::NodeId,
+    plan::{Kubernetes, MINUTE, SECOND, Work},
     world::{Happening, World},
 };
 
@@ -18,19 +19,35 @@ use super::{
 pub type PodId = (usize, usize);
 
 pub struct Pod {
+    /// By AWS's clock, and as its node's clock stamped it.
     pub born: Time,
+    stamp: Time,
+    /// When its process began.
+    pub process_born: Time,
+    /// Its process's clock less AWS's: the node's when the process started.
+    pub skew: i64,
     pub agent: Agent,
     pub plugin: Option<Plugin>,
     /// Counts the plugin's processes: what was meant for an earlier one is lost.
     pub plugins: u32,
     pub ended: bool,
     /// The process gets no CPU until then.
-    stalled_until: Time,
+    pub stalled_until: Time,
 }
 
 impl Pod {
-    pub fn new(born: Time) -> Self {
-        Self { born, agent: Agent::default(), plugin: None, plugins: 0, ended: false, stalled_until: born }
+    pub fn new(born: Time, stamp: Time, skew: i64) -> Self {
+        Self {
+            born,
+            stamp,
+            process_born: born,
+            skew,
+            agent: Agent::default(),
+            plugin: None,
+            plugins: 0,
+            ended: false,
+            stalled_until: born,
+        }
     }
 }
 
@@ -49,21 +66,19 @@ impl World {
         &mut self.workflows[workflow].pods[pod]
     }
 
-    fn skew(&self, (workflow, _): PodId) -> i64 {
-        self.plan.workflows[workflow].clock_skew_ms
-    }
-
     /// The pod's own clock.
     fn pod_now(&self, id: PodId) -> Time {
         Time(self.now.0 + self.skew(id))
     }
 
     pub fn start_plugin(&mut self, id: PodId) {
-        let born = self.pod(id).born;
+        let (now, offset) = (self.now, self.node_offset(id.0));
         let kubernetes = self.plan.workflows[id.0].kubernetes != Kubernetes::Off;
+        let max_running_per_workflow = self.plan.workflows[id.0].troubles.max_running;
         let settings = Settings {
-            pod_born: Time(born.0 + self.skew(id)),
+            pod_born: self.pod(id).stamp,
             kubernetes,
+            max_running_per_workflow,
             sabotage: self.sabotage,
             ..Settings::default()
         };
@@ -72,6 +87,8 @@ impl World {
             return;
         }
         pod.plugins += 1;
+        pod.skew = offset;
+        pod.process_born = now;
         pod.plugin = Some(Plugin {
             machine: Machine::new(settings),
             alarm: None,
@@ -80,6 +97,14 @@ impl World {
             knows_over: false,
             draining: false,
         });
+        self.disturbed(id.0);
+        let clocks = self.plan.troubles.clocks;
+        if clocks.apart() {
+            self.bites.add("fault: clocks apart");
+        }
+        if clocks.jump.is_some_and(|(at, _)| self.now >= Self::START.plus(at)) {
+            self.bites.add("fault: clock jumped");
+        }
         self.tell(|_| format!("{id:?} plugin starts"));
     }
 
@@ -94,6 +119,7 @@ impl World {
         for (exchange, node) in waiting {
             self.after(Duration::from_millis(1), Happening::Reply { pod: id, agent, exchange, node, reply: None });
         }
+        self.disturbed(id.0);
         self.tell(|_| format!("{id:?} plugin dies"));
         if !ended {
             let wait = self.ms(100, 6000);
@@ -105,6 +131,7 @@ impl World {
         if self.is_calm() || self.pod(id).ended {
             return;
         }
+        self.bites.add("fault: killed");
         self.kill_plugin(id);
         if let Some(mean) = self.plan.kill_every {
             let wait = self.wait_about(mean);
@@ -118,11 +145,33 @@ impl World {
             return;
         }
         let until = self.now.plus(self.ms(500, 55_000));
-        self.pod(id).stalled_until = until;
+        self.stand_still(id, until);
+        self.bites.add("fault: stalled");
         self.tell(|_| format!("{id:?} stalls"));
         if let Some(mean) = self.plan.stall_every {
             let wait = self.wait_about(mean) + MINUTE;
             self.after(wait, Happening::Stall(id));
+        }
+    }
+
+    fn stand_still(&mut self, id: PodId, until: Time) {
+        let pod = self.pod(id);
+        pod.stalled_until = pod.stalled_until.max(until);
+        let until = pod.stalled_until;
+        let workflow = &mut self.workflows[id.0];
+        workflow.disturbed_at = workflow.disturbed_at.max(until);
+    }
+
+    /// SIGSTOP to every process of the workflow, SIGCONT much later: what happened meanwhile comes all at once.
+    pub fn freeze(&mut self, workflow: usize) {
+        let Some((_, lasts)) = self.plan.workflows[workflow].troubles.frozen else { return };
+        let until = self.now.plus(lasts);
+        for pod in 0..self.workflows[workflow].pods.len() {
+            if self.pod((workflow, pod)).plugin.is_some() {
+                self.stand_still((workflow, pod), until);
+                self.bites.add("fault: frozen");
+                self.tell(|_| format!("{:?} is frozen for {lasts:?}", (workflow, pod)));
+            }
         }
     }
 
@@ -139,6 +188,8 @@ impl World {
         plugin.last_request += 1;
         let request = RequestId(plugin.last_request);
         plugin.parked.insert(request, (exchange, node));
+        let process = (id, self.pod(id).plugins);
+        self.is_asked(process, node);
         self.step(id, Event::Requested { request, task });
     }
 
@@ -159,10 +210,18 @@ impl World {
         self.step(id, Event::Tick);
     }
 
-    pub fn call_came_back(&mut self, id: PodId, plugin: u32, call: CallId, ended: CallEnded) {
+    pub fn call_came_back(&mut self, id: PodId, plugin: u32, call: CallId, mut ended: CallEnded, sent: Time) {
         if let Some(until) = self.stalled(id) {
-            self.at(until, Happening::FromAws { pod: id, plugin, call, ended });
+            // Whoever stood still finds the answer or its own time-out first.
+            if until.since(sent) > 10 * SECOND && self.rng.bool() {
+                let message = "no answer within 10 s".to_owned();
+                let error = CallError { kind: CallErrorKind::OutcomeUnknown, code: None, message, request_id: None };
+                self.all_uncertain(id.0);
+                ended = CallEnded { result: Err(error), server_time: None };
+            }
+            self.at(until, Happening::FromAws { pod: id, plugin, call, ended, sent: until });
         } else if self.pod(id).plugins == plugin && self.pod(id).plugin.is_some() {
+            self.check_heard((id, plugin), &ended);
             self.step(id, Event::CallEnded { call, ended });
         }
     }
@@ -183,14 +242,21 @@ impl World {
 
     /// SIGTERM: no new starts; what is on its way comes back or not; after the grace the process is gone.
     pub fn end_pod(&mut self, id: PodId) {
+        let now = self.now;
         let pod = self.pod(id);
         if pod.ended {
             return;
         }
+        let stands_still = pod.stalled_until > now;
         match pod.plugin.as_mut() {
-            Some(plugin) if !plugin.draining => {
+            Some(plugin) if !plugin.draining && !stands_still => {
                 plugin.draining = true;
                 self.step(id, Event::Drain);
+                self.after(25 * SECOND, Happening::EndPod(id));
+            }
+            // Whoever stands still hears no signal, and is killed after the grace.
+            Some(plugin) if !plugin.draining => {
+                plugin.draining = true;
                 self.after(25 * SECOND, Happening::EndPod(id));
             }
             _ => {
@@ -202,14 +268,19 @@ impl World {
 
     fn step(&mut self, id: PodId, event: Event) {
         let now = self.pod_now(id);
+        let looks = matches!(event, Event::CallEnded { .. });
         let Some(plugin) = self.pod(id).plugin.as_mut() else { return };
         let commands = plugin.machine.handle(event, now);
         for command in commands {
             if self.strikes(self.plan.odds.death) {
+                self.bites.add("fault: killed between two commands");
                 self.kill_plugin(id);
                 return;
             }
             self.carry_out(id, command);
+        }
+        if let Some(held) = self.pod(id).plugin.as_ref().filter(|_| looks).map(|plugin| plugin.machine.held()) {
+            self.check_held((id, self.workflows[id.0].pods[id.1].plugins), held);
         }
         if self.pod(id).plugin.as_ref().is_some_and(|plugin| plugin.machine.drained()) {
             self.end_pod(id);
@@ -227,8 +298,16 @@ impl World {
                     return;
                 };
                 self.check_reply(id, node, &reply);
+                self.tell(|w| {
+                    let node = &w.workflows[id.0].nodes[node];
+                    let told = reply.node.as_ref().map(|n| (n.phase, n.message.chars().take(100).collect::<String>()));
+                    format!("{id:?} tells {} {}: {told:?}, {:?}", node.plan.name, node.attempt, reply.requeue)
+                });
                 let agent = self.pod(id).agent.generation;
                 let lost = self.strikes(self.plan.odds.lost_answer);
+                if lost {
+                    self.bites.add("fault: answer lost");
+                }
                 let wait = self.ms(1, 20);
                 let reply = (!lost).then_some(reply);
                 self.after(wait, Happening::Reply { pod: id, agent, exchange, node, reply });
@@ -236,8 +315,9 @@ impl World {
             Command::Call { call, client, operation, .. } => {
                 let knew_over = plugin.knows_over;
                 if matches!(operation, Call::StartExecution(_)) {
-                    self.check_start_sent(id, &operation);
+                    self.check_start_sent(id, &client, &operation);
                 }
+                self.check_sent((id, generation), &operation);
                 // Most calls are quick, some hang in the network and have their effect late.
                 let wait = if self.strikes(0.02) { self.ms(200, 12_000) } else { self.ms(5, 100) };
                 self.after(wait, Happening::ToAws { pod: id, plugin: generation, call, client, operation, knew_over });
@@ -247,13 +327,17 @@ impl World {
                 self.at(Time(at.0 - skew), Happening::Alarm(id, generation, at));
             }
             Command::AskKubernetes => self.ask_kubernetes(id, generation),
-            Command::Note(_) => {}
+            Command::Note(note) => self.check_note((id, generation), &note),
         }
     }
 
     fn ask_kubernetes(&mut self, id: PodId, plugin: u32) {
         let state = self.workflow_state(id.0);
-        let (state, wait) = match self.plan.workflows[id.0].kubernetes {
+        let kind = self.kubernetes(id.0);
+        if kind != Kubernetes::Works {
+            self.disturbed(id.0);
+        }
+        let (state, wait) = match kind {
             Kubernetes::Off => return,
             Kubernetes::Works => (state, self.ms(5, 300)),
             Kubernetes::Slow if self.rng.bool() => (state, self.ms(300, 20_000)),

@@ -2,14 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use awf_aws::input::{Action, OnStop, Task, WorkflowId};
+use awf_aws::{
+    input::{Action, OnStop, Task, WorkflowId},
+    workflow::identity::Key,
+};
 
 use super::{
     argo::NodeId,
     plan::{NodePlan, Work},
+    troubles::Moves,
     world::World,
 };
 use crate::machine::{stop, task, with};
+
+/// Where a node goes when its region or account changes.
+pub const OTHER_REGION: &str = "eu-west-1";
+pub const OTHER_ACCOUNT: &str = "200000000003";
 
 impl World {
     /// The node's template, rendered as it is now.
@@ -22,18 +30,58 @@ impl World {
                 e.attach = Some(self.elsewhere.clone());
                 e.timeout = node.plan.timeout;
             }),
-            Work::StopOne(_) | Work::StopAll => stop(self.stopped_by(number, &node.plan), None),
+            Work::Validate(valid) => {
+                let name = if valid { "Now" } else { "Nobody" };
+                let mut rendered = task("", node.attempt);
+                rendered.action =
+                    Action::Validate { parameters: vec![(name.to_owned(), "1".to_owned())], version: None };
+                rendered
+            }
+            Work::StopOne(_) | Work::StopArn(_) | Work::StopAll => {
+                stop(self.stopped_by(number, &node.plan), node.target.clone())
+            }
         };
         if let Action::Stop { timeout, .. } = &mut rendered.action {
             *timeout = node.plan.timeout;
+        }
+        if !matches!(rendered.action, Action::Execute(_)) {
             rendered.fallback_key = node.plan.name.clone();
             rendered.attempt = node.attempt;
         }
+        rendered = self.named(rendered, &node.plan);
+        if node.attempt > 0 && node.plan.work == Work::Execute {
+            match self.plan.workflows[number].troubles.moves {
+                Some(Moves::Role) => rendered.client.role_arn = Some("arn:aws:iam::100000000002:role/other".to_owned()),
+                Some(Moves::Region) => rendered.client.region = OTHER_REGION.to_owned(),
+                Some(Moves::Account) => {
+                    rendered.client.role_arn = Some(format!("arn:aws:iam::{OTHER_ACCOUNT}:role/other"));
+                    rendered.account_id = OTHER_ACCOUNT.to_owned();
+                }
+                None => {}
+            }
+        }
         rendered.workflow =
             WorkflowId { uid: workflow.uid.clone(), name: format!("wf-{number}"), namespace: "argo".to_owned() };
-        rendered.workflow_created = Some(workflow.created);
+        let unknown = self.plan.workflows[number].troubles.created_unknown;
+        rendered.workflow_created = (!unknown).then_some(workflow.created_stamp);
         rendered.pipeline_name = node.plan.pipeline.to_owned();
         Arc::new(rendered)
+    }
+
+    /// A node's task under the name that the plugin knows it by.
+    fn named(&self, mut task: Task, plan: &NodePlan) -> Task {
+        if plan.keyless {
+            task.execution_key = None;
+            task.fallback_key = format!("fallback of {}", plan.name);
+        }
+        task
+    }
+
+    /// The key of a node's executions.
+    pub fn key_of(&self, number: usize, plan: &NodePlan) -> Key {
+        let mut named = self.named(task(&plan.name, 0), plan);
+        named.workflow.uid = self.workflows[number].uid.clone();
+        Key::of_execution(&named)
     }
 
     fn execute(&self, plan: &NodePlan, attempt: u32) -> Task {
@@ -41,6 +89,7 @@ impl World {
             e.timeout = plan.timeout;
             e.on_stop = plan.leave.then_some(OnStop::Leave);
             e.max_running = plan.max_running;
+            e.accept_completed_with_failures = plan.accept;
             if self.plan.rerendered {
                 e.args_digest = format!("{:012x}", self.now.0 / 60_000);
                 e.parameters = vec![("Now".to_owned(), e.args_digest.clone())];
@@ -55,6 +104,12 @@ impl World {
             _ => None,
         }
     }
+
+    /// The execution that a `stop` names by its ARN: the newest of that node, else somebody else's.
+    pub fn stopped_arn(&self, number: usize, target: usize) -> String {
+        let key = self.key_of(number, &self.plan.workflows[number].nodes[target]);
+        self.executions_of(&key).last().map_or(self.elsewhere.clone(), |execution| execution.arn.clone())
+    }
 }
 
 /// The node of the workflow's exit handler.
@@ -67,6 +122,8 @@ pub fn exit_handler(run: u32, work: Work) -> NodePlan {
         timeout: None,
         leave: false,
         max_running: None,
+        keyless: false,
+        accept: false,
         after: Duration::ZERO,
     }
 }

@@ -1,38 +1,40 @@
 //! The simulated world: one agenda of happenings under one clock. No sockets, no threads, no real time; everything
 //! random comes from the seed.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use awf_aws::{
-    input::{Task, WorkflowId},
-    pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Time},
+    input::Task,
+    pipelines::{Call, CallEnded, ClientKey, Time},
     protocol::ExecuteTemplateReply,
     simulator::{
         book::Book,
-        door,
-        faults::{Faults, Times},
+        faults::Faults,
         scenario::{Scenario, ScenarioPipeline},
     },
-    workflow::{
-        CallId, Sabotage, WorkflowState,
-        identity::{Key, Marker, execution_id},
-    },
+    workflow::{CallId, Sabotage, WorkflowState, identity::Key},
 };
 use fastrand::Rng;
 use serde_json::json;
 
 use super::{
     argo::{NodeId, Workflow},
-    checks::{Checks, Process},
-    plan::{ELSEWHERE, PIPELINES, Plan},
+    bites::Bites,
+    checks::Checks,
+    plan::{Kubernetes, PIPELINES, Plan, SECOND},
     pod::PodId,
+    templates::{OTHER_ACCOUNT, OTHER_REGION},
+    troubles::Deed,
 };
-use crate::machine::task;
 
-/// When every simulation begins.
-const START: Time = Time(1_795_000_000_000);
 /// By then everything must have ended.
 const HORIZON: Duration = Duration::from_secs(24 * 3600);
+/// The book begins earlier: other people have used the account before.
+const BOOK_BEGINS: Duration = Duration::from_secs(7200);
 /// More happenings than this and something spins.
 const TOO_MANY: usize = 400_000;
 
@@ -41,7 +43,18 @@ pub enum Happening {
     /// The controller looks at a workflow.
     Reconcile(usize),
     Stop(usize),
+    Terminate(usize),
+    Delete(usize),
     SecondPod(usize),
+    /// The pods are drained; another one comes.
+    Drained(usize),
+    PodReturns(usize),
+    /// SIGSTOP.
+    Freeze(usize),
+    KubernetesChanges(usize),
+    Strangers,
+    Deed(Deed),
+    Nosy,
     EndPod(PodId),
     /// The agent's timer of a task.
     Ask(PodId, u32, NodeId),
@@ -80,6 +93,7 @@ pub enum Happening {
         plugin: u32,
         call: CallId,
         ended: CallEnded,
+        sent: Time,
     },
     Kubernetes(PodId, u32, WorkflowState),
 }
@@ -94,6 +108,11 @@ pub struct World {
     /// What somebody else started before everything else.
     pub elsewhere: String,
     pub sabotage: Option<Sabotage>,
+    /// The nodes under each key, in the order of their creation.
+    pub names: HashMap<Key, Vec<(usize, NodeId)>>,
+    /// Refusals of the next call only that have struck.
+    pub spent: HashSet<usize>,
+    pub bites: Bites,
     /// What happened, for whoever replays a seed.
     pub story: Option<Vec<String>>,
     agenda: BTreeMap<(Time, u64), Happening>,
@@ -101,79 +120,73 @@ pub struct World {
 }
 
 impl World {
+    /// When every simulation begins.
+    pub const START: Time = Time(1_795_000_000_000);
+
     pub fn new(plan: Plan, sabotage: Option<Sabotage>, tell: bool) -> Self {
         let steps = |kind: &str| {
             json!({"Version": "2020-12-01", "Parameters": [{"Name": "Now", "Type": "String", "DefaultValue": "-"}],
             "Steps": [{"Name": "First", "Type": "Processing"}, work(kind)]})
         };
-        let pipelines = PIPELINES.map(|name| ScenarioPipeline {
-            name: name.to_owned(),
-            region: "us-west-2".to_owned(),
-            account: None,
-            definition: steps(name),
-            description: None,
-            role_arn: None,
+        let places = [("us-west-2", None), (OTHER_REGION, None), ("us-west-2", Some(OTHER_ACCOUNT))];
+        let pipelines = places.map(|(region, account)| {
+            PIPELINES.map(|name| ScenarioPipeline {
+                name: name.to_owned(),
+                region: region.to_owned(),
+                account: account.map(str::to_owned),
+                definition: steps(name),
+                description: None,
+                role_arn: None,
+            })
         });
         let faults = json!({
             "quota": plan.quota, "list_lag_seconds": plan.list_lag, "token_semantics": plan.token_semantics,
+            "list_stale_seconds": plan.troubles.stale, "not_found_seconds": plan.troubles.not_found,
             "steps": {
                 "Quick/First": {"seconds": 5.0}, "Quick/Work": {"seconds": 20.0},
                 "Slow/First": {"seconds": 300.0}, "Slow/Work": {"seconds": 900.0},
                 "FailsOnce/First": {"seconds": 10.0}, "FailsOnce/Work": {"seconds": 30.0, "fail": 1},
                 "FailsAlways/First": {"seconds": 10.0}, "FailsAlways/Work": {"seconds": 10.0, "fail": "always"},
                 "Blocked/First": {"seconds": 10.0}, "Blocked/Work": {"seconds": 3600.0},
+                "Partly/First": {"seconds": 5.0, "fail": "always", "handled": true}, "Partly/Work": {"seconds": 15.0},
             },
             "deny": if plan.list_denied { json!({"ListPipelineExecutions": "always"}) } else { json!({}) },
         });
         let scenario = Scenario {
             seed: plan.seed,
-            pipelines: pipelines.to_vec(),
+            access_keys: BTreeMap::from([(format!("AKIA{OTHER_ACCOUNT}"), OTHER_ACCOUNT.to_owned())]),
+            pipelines: pipelines.concat(),
             faults: Faults::default().merged(&faults).unwrap(),
             ..Scenario::default()
         };
         let mut world = Self {
             rng: Rng::with_seed(plan.seed ^ 0x5eed),
-            now: START,
-            book: Book::new(scenario, START).unwrap(),
+            now: Self::START,
+            book: Book::new(scenario, Self::START.minus(BOOK_BEGINS)).unwrap(),
             workflows: Vec::new(),
             checks: Checks::default(),
             elsewhere: String::new(),
             sabotage,
+            names: HashMap::new(),
+            spent: HashSet::new(),
+            bites: Bites::default(),
             story: tell.then(Vec::new),
             agenda: BTreeMap::new(),
             sequence: 0,
             plan,
         };
+        world.start_strangers();
         world.elsewhere = world.start_elsewhere();
         for number in 0..world.plan.workflows.len() {
             world.submit(number);
         }
-        world
-    }
-
-    /// Starts what some nodes attach to: another workflow's execution.
-    fn start_elsewhere(&mut self) -> String {
-        let theirs = Task { workflow: WorkflowId { uid: "elsewhere".into(), ..task("", 0).workflow }, ..task("", 0) };
-        let marker = Marker::of(&theirs, &Key::of_execution(&theirs), None, "-", None);
-        let start = StartExecution {
-            pipeline: ELSEWHERE.to_owned(),
-            token: "e".repeat(64),
-            display_name: "elsewhere".to_owned(),
-            description: marker.describe(None),
-            parameters: Vec::new(),
-            version: None,
-            max_parallel_steps: None,
-            selective: None,
-        };
-        let faults = std::mem::take(&mut self.book.faults);
-        let started =
-            door::ask(&mut self.book, "AKIASOMEBODY", &theirs.client, &Call::StartExecution(Box::new(start)), self.now);
-        self.book.faults = faults;
-        self.checks.knows(marker);
-        match started.result {
-            Ok(CallReply::Started { arn }) => arn,
-            other => panic!("the simulator starts nothing: {other:?}"),
+        for (after, deed) in world.plan.troubles.deeds.clone() {
+            world.after(after, Happening::Deed(deed));
         }
+        if world.plan.troubles.nosy {
+            world.after(20 * SECOND, Happening::Nosy);
+        }
+        world
     }
 
     /// Plays until everything has ended. The error says which promise was broken.
@@ -184,7 +197,7 @@ impl World {
             if happenings > TOO_MANY {
                 return Err(format!("something spins: {TOO_MANY} happenings by {}", self.clock()));
             }
-            if at > START.plus(HORIZON) {
+            if at > Self::START.plus(HORIZON) {
                 break;
             }
             self.now = self.now.max(at);
@@ -204,7 +217,21 @@ impl World {
         match happening {
             Happening::Reconcile(workflow) => self.reconcile(workflow),
             Happening::Stop(workflow) => self.stop_workflow(workflow),
+            Happening::Terminate(workflow) => self.end_workflow(workflow, false),
+            Happening::Delete(workflow) => self.end_workflow(workflow, true),
             Happening::SecondPod(workflow) => self.second_pod(workflow),
+            Happening::Drained(workflow) => self.drained(workflow),
+            Happening::PodReturns(workflow) => self.pod_returns(workflow),
+            Happening::Freeze(workflow) => self.freeze(workflow),
+            Happening::KubernetesChanges(workflow) => {
+                if self.kubernetes(workflow) != Kubernetes::Off {
+                    self.bites.add("fault: Kubernetes changes its answers");
+                }
+                self.disturbed(workflow);
+            }
+            Happening::Strangers => self.strangers(),
+            Happening::Deed(deed) => self.deed(deed),
+            Happening::Nosy => self.nosy(),
             Happening::EndPod(pod) => self.end_pod(pod),
             Happening::Ask(pod, agent, node) => self.ask(pod, agent, node),
             Happening::Request { pod, exchange, node, task } => self.request(pod, exchange, node, task),
@@ -218,7 +245,9 @@ impl World {
             Happening::ToAws { pod, plugin, call, client, operation, knew_over } => {
                 self.call_aws(pod, plugin, call, &client, operation, knew_over);
             }
-            Happening::FromAws { pod, plugin, call, ended } => self.call_came_back(pod, plugin, call, ended),
+            Happening::FromAws { pod, plugin, call, ended, sent } => {
+                self.call_came_back(pod, plugin, call, ended, sent);
+            }
             Happening::Kubernetes(pod, plugin, state) => self.kubernetes_answers(pod, plugin, state),
         }
     }
@@ -243,7 +272,7 @@ impl World {
     }
 
     pub fn is_calm(&self) -> bool {
-        self.now >= START.plus(self.plan.calm_after)
+        self.now >= Self::START.plus(self.plan.calm_after)
     }
 
     /// An exponentially distributed wait.
@@ -259,63 +288,8 @@ impl World {
     }
 
     fn clock(&self) -> String {
-        let ms = self.now.0 - START.0;
+        let ms = self.now.0 - Self::START.0;
         format!("{:>6}.{:03}", ms / 1000, ms % 1000)
-    }
-
-    /// A call arrives at AWS and has its effect; its answer leaves.
-    fn call_aws(
-        &mut self,
-        pod: PodId,
-        plugin: u32,
-        call: CallId,
-        client: &ClientKey,
-        operation: Call,
-        knew_over: bool,
-    ) {
-        let ended = self.aws_answers((pod, plugin), client, &operation, knew_over);
-        self.tell(|_| format!("{pod:?} {} -> {}", spell(&operation), spell_result(&ended.0)));
-        let wait = ended.1 + self.ms(5, 200);
-        self.after(wait, Happening::FromAws { pod, plugin, call, ended: ended.0 });
-    }
-
-    fn aws_answers(
-        &mut self,
-        process: Process,
-        client: &ClientKey,
-        operation: &Call,
-        knew_over: bool,
-    ) -> (CallEnded, Duration) {
-        let refused = |kind, message: &str| {
-            let error = CallError { kind, code: None, message: message.to_owned(), request_id: None };
-            (CallEnded { result: Err(error), server_time: None }, Duration::ZERO)
-        };
-        let odds = self.plan.odds;
-        if self.strikes(odds.unreachable) {
-            return refused(CallErrorKind::Unreachable, "no route to host");
-        }
-        let gap = self.plan.credentials_gap.map(|(from, to)| (START.plus(from), START.plus(to)));
-        if gap.is_some_and(|(from, to)| from <= self.now && self.now < to) {
-            return refused(CallErrorKind::Credentials, "the web identity token expired");
-        }
-        let name = operation.operation();
-        let strikes =
-            [odds.throttle, odds.server_error, odds.lost_reply, odds.hang, odds.conflict].map(|o| self.strikes(o));
-        let Faults { throttle, server_error, lose_reply, hang, conflict, .. } = &mut self.book.faults;
-        for (fault, strikes) in [throttle, server_error, lose_reply, hang, conflict].into_iter().zip(strikes) {
-            fault.clear();
-            if strikes {
-                fault.insert(name.to_owned(), Times::Next(1));
-            }
-        }
-        // On a start a conflict would say that the execution exists.
-        if name != "StopPipelineExecution" {
-            self.book.faults.conflict.clear();
-        }
-        let known = self.book.executions().len();
-        let outcome = door::ask(&mut self.book, "AKIAPLUGIN", client, operation, self.now);
-        self.check_call(process, operation, &outcome.result, known, knew_over);
-        (CallEnded { result: outcome.result, server_time: outcome.answered.then_some(self.now) }, outcome.after)
     }
 }
 
@@ -324,25 +298,5 @@ fn work(pipeline: &str) -> serde_json::Value {
         json!({"Name": "Work", "Type": "Callback", "DependsOn": ["First"], "SqsQueueUrl": "https://sqs.us-west-2.amazonaws.com/100000000002/q"})
     } else {
         json!({"Name": "Work", "Type": "Training", "DependsOn": ["First"]})
-    }
-}
-
-fn spell(call: &Call) -> String {
-    match call {
-        Call::StartExecution(start) => format!("Start {} token {}", start.pipeline, &start.token[..8]),
-        Call::DescribeExecution { arn } | Call::ListSteps { arn, .. } | Call::StopExecution { arn, .. } => {
-            format!("{} {}", call.operation(), execution_id(arn))
-        }
-        _ => call.operation().to_owned(),
-    }
-}
-
-fn spell_result(ended: &CallEnded) -> String {
-    match &ended.result {
-        Ok(CallReply::Started { arn }) => execution_id(arn).to_owned(),
-        Ok(CallReply::Execution(execution)) => execution.status.as_str().to_owned(),
-        Ok(CallReply::Executions { page, .. }) => format!("{} executions", page.len()),
-        Ok(_) => "ok".to_owned(),
-        Err(error) => format!("{}: {}", error.kind.as_str(), error.message),
     }
 }

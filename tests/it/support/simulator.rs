@@ -137,6 +137,14 @@ impl Simulator {
         assert_eq!(status, 200, "{reply}");
     }
 
+    /// Has an execution vanish from the API; the answer's status.
+    pub async fn forget(&self, arn: &str) -> u16 {
+        let request = client(PATIENCE)
+            .post(format!("{}/admin/forget", self.endpoint))
+            .insert_header(("Content-Type", "application/json"));
+        post(request, json!({"arn": arn}).to_string().as_bytes()).await.0
+    }
+
     /// SageMaker's word for where an execution is.
     pub async fn status(&self, arn: &str) -> String {
         let executions = self.executions().await;

@@ -1,0 +1,241 @@
+//! What nodes are told: Argo's rules, ends that repeat, and ends that say what the book says.
+
+use awf_aws::{
+    pipelines::Status,
+    protocol::{ExecuteTemplateReply, Phase},
+    simulator::execution::Execution,
+};
+
+use super::World;
+use crate::simulation::{
+    agent::ended,
+    argo::{Ended, NodeId},
+    plan::{SECOND, Work},
+    pod::PodId,
+};
+
+impl World {
+    /// Every reply keeps Argo's rules, ends repeat, and say what the book says.
+    pub fn check_reply(&mut self, id: PodId, node: NodeId, reply: &ExecuteTemplateReply) {
+        let process = self.process(id);
+        let Some(result) = &reply.node else {
+            self.checks.broke("our task was answered as not ours");
+            return;
+        };
+        let end = ended(reply);
+        if reply.requeue.is_some() == end.is_some() {
+            self.checks.broke(format!("requeue and phase contradict each other: {reply:?}"));
+        }
+        if result.phase.is_some() && result.message.is_empty() {
+            self.checks.broke(format!("a phase without a message: {reply:?}"));
+        }
+        if result.message.len() > 250 {
+            self.checks.broke(format!("a message of {} bytes: {reply:?}", result.message.len()));
+        }
+        let work = self.workflows[id.0].nodes[node].plan.work;
+        // A check that was refused is made again: the pipeline may have been mended.
+        // What is refused as malformed is no node of ours.
+        let may_change = matches!(work, Work::Validate(_)) || result.message.starts_with("malformed");
+        match self.checks.told.get(&(process, node)) {
+            Some(told) if told != reply && !may_change => {
+                self.checks.broken.get_or_insert(format!("an end was not repeated: {told:?}, then {reply:?}"));
+            }
+            Some(_) => {}
+            None if end.is_some() && !may_change => {
+                self.checks.told.insert((process, node), reply.clone());
+            }
+            None => {}
+        }
+        if result.phase == Some(Phase::Pending) && work == Work::Execute {
+            self.check_pending(id, node, result.message.clone());
+        }
+        let Some(end) = end else {
+            // In the same process the end would have been repeated.
+            if self.checks.traceless.get(&(id.0, node)).is_some_and(|teller| *teller != process) {
+                self.checks.asked_again.insert((id.0, node));
+            }
+            return;
+        };
+        self.check_blame(id.0, node, &end);
+        match work {
+            Work::Execute => {
+                if end.arn.is_none() {
+                    self.checks.traceless.entry((id.0, node)).or_insert(process);
+                }
+                self.check_denial(process, node, &end);
+                self.check_end(id.0, node, &end);
+                self.check_steps(&end, reply);
+            }
+            Work::Attach => self.check_attached_end(&end),
+            Work::Validate(valid) => self.check_validation(process, node, valid, &end),
+            Work::StopOne(_) | Work::StopArn(_) | Work::StopAll => self.check_stop_end(id, node, &end),
+        }
+    }
+
+    /// Pending is only said of a node that is proven not started.
+    fn check_pending(&mut self, id: PodId, node: NodeId, message: String) {
+        let (name, key) = (&self.workflows[id.0].nodes[node].plan.name, self.workflows[id.0].nodes[node].key);
+        // What a process does not know of shows in the second listing after its start, and what another pod starts
+        // meanwhile in the listings that precede later starts.
+        let pods = self.workflows[id.0].pods.len() > 1;
+        let process_began = self.now.minus(if pods { 400 * SECOND } else { 120 * SECOND });
+        let before = process_began.minus(SECOND.mul_f64(self.plan.troubles.stale));
+        let blind = |e: &&Execution| {
+            e.deleted || self.checks.revived.contains_key(&e.arn) || e.created >= before || !e.status.is_live()
+        };
+        let live = !self.executions_of(&key).iter().all(blind);
+        let text = format!("Pending ({message}) is said of {name}, which runs");
+        if live && !self.lists_were_denied(id.0) && !self.moved(id.0, node) {
+            self.checks.broke(text);
+        }
+    }
+
+    /// Whether the region or the account of a node has changed: under a key that is a mistake, and what runs elsewhere is
+    /// not seen.
+    pub(super) fn moved(&self, workflow: usize, node: NodeId) -> bool {
+        use crate::simulation::troubles::Moves;
+        let moves = self.plan.workflows[workflow].troubles.moves;
+        matches!(moves, Some(Moves::Region | Moves::Account)) && self.workflows[workflow].nodes[node].attempt > 0
+    }
+
+    /// A node that ends with its workflow does so for a reason.
+    fn check_blame(&mut self, workflow: usize, node: NodeId, end: &Ended) {
+        let name = &self.workflows[workflow].nodes[node].plan.name;
+        let known = &self.workflows[workflow];
+        let ends = known.stopped_at.is_some() || known.gone_at.is_some() || known.completed_at.is_some();
+        let blames = ["workflow is over", "workflow was stopped"].iter().any(|text| end.message.contains(text));
+        if (blames && !ends) || (end.message.contains("activeDeadlineSeconds") && !self.is_past_deadline(workflow)) {
+            self.checks.broke(format!("{name} ended with its workflow, which goes on: {end:?}"));
+        }
+    }
+
+    /// An end is what SageMaker's book says.
+    fn check_end(&mut self, workflow: usize, node: NodeId, end: &Ended) {
+        let plan = self.workflows[workflow].nodes[node].plan.clone();
+        let name = &plan.name;
+        if let Some(arn) = &end.arn {
+            let executions = self.executions_of(&self.workflows[workflow].nodes[node].key);
+            let Some(execution) = executions.iter().find(|e| e.arn == *arn) else {
+                self.checks.broke(format!("{name} was told of another node's execution: {end:?}"));
+                return;
+            };
+            let status = execution.status.clone();
+            let accepted = status == Status::Succeeded || (status == Status::CompletedWithFailures && plan.accept);
+            // Somebody may have changed it after the look that its node was told of.
+            let changed = execution.deleted || self.checks.revived.contains_key(arn);
+            let broken = match end.phase {
+                Phase::Succeeded => !accepted,
+                // One that is to be left may end after the look that precedes its node's end.
+                Phase::Failed => accepted && !end.message.contains("left running"),
+                _ => !end.message.contains("deleted"),
+            };
+            if status == Status::CompletedWithFailures {
+                self.bites.add("node: completed with failures");
+            }
+            if broken && !changed {
+                self.checks.broke(format!("{name} ended {end:?}, the book says {status:?}"));
+            }
+        } else if end.phase == Phase::Succeeded {
+            self.checks.broke(format!("{name} succeeded without an execution"));
+        }
+        let denied = self.lists_were_denied(workflow);
+        let changed = end.arn.as_ref().is_some_and(|arn| self.checks.revived.contains_key(arn));
+        let deleted = self.checks.deleted_keys.contains(&self.workflows[workflow].nodes[node].key);
+        let before = self.checks.ends.entry((workflow, node)).or_insert_with(|| end.clone());
+        let leaves = [&*before, end].iter().any(|end| end.message.contains("left running"));
+        let lost = denied || leaves || changed || deleted;
+        if before.phase != end.phase && before.arn == end.arn && end.arn.is_some() && !lost {
+            let text = format!("{name} ended as {before:?} and as {end:?}");
+            self.checks.broken.get_or_insert(text);
+        }
+    }
+
+    /// The steps that an end shows are those of the end: none of them still runs.
+    fn check_steps(&mut self, end: &Ended, reply: &ExecuteTemplateReply) {
+        let Some(arn) = &end.arn else { return };
+        let result = reply.node.as_ref().and_then(|node| node.outputs.as_ref()?.result.as_deref());
+        let Some(result) = result.filter(|_| end.phase != Phase::Error) else { return };
+        let running = ["Executing", "Starting", "Stopping"].iter().any(|word| {
+            let steps = result.split_once("\"steps\"").map_or("", |(_, steps)| steps);
+            steps.contains(word)
+        });
+        self.bites.add("check: steps of an end are the end's");
+        let found = self.book.executions().iter().find(|e| e.arn == *arn);
+        let steps = found.map_or(0, |e| e.steps.len());
+        let told = format!("Succeeded: {steps} steps");
+        let wrong = end.message.starts_with("Succeeded: ") && !end.message.starts_with(&told);
+        if (running || wrong) && !self.checks.revived.contains_key(arn) && found.is_some_and(|e| !e.status.is_live()) {
+            let text = format!("an end shows steps from before it: {} {result}", end.message);
+            self.checks.broke(text);
+        }
+    }
+
+    /// What a node is attached to lives on or not, whatever becomes of the node.
+    fn check_attached_end(&mut self, end: &Ended) {
+        let Some(theirs) = self.book.executions().iter().find(|e| e.arn == self.elsewhere) else { return };
+        let right = match end.phase {
+            Phase::Succeeded => theirs.status == Status::Succeeded,
+            Phase::Failed => theirs.status == Status::Stopped || end.message.contains("left running"),
+            _ => theirs.deleted,
+        };
+        if !right {
+            let text = format!("attached to what is {:?}, a node ended {end:?}", theirs.status);
+            self.checks.broke(text);
+        }
+    }
+
+    /// A check fails for what is wrong with the pipeline or the parameters, or for a denial that lasts.
+    fn check_validation(&mut self, process: super::Process, node: NodeId, valid: bool, end: &Ended) {
+        let plan = &self.workflows[process.0.0].nodes[node].plan;
+        let deleted = self.checks.deleted_pipelines.contains(plan.pipeline);
+        let denied = self.check_lasting(process, None);
+        let right = match end.phase {
+            Phase::Succeeded => valid,
+            Phase::Error => !valid || deleted || denied,
+            _ => false,
+        };
+        if !right {
+            self.checks.broke(format!("a check of {} parameters ended {end:?}", if valid { "good" } else { "bad" }));
+        }
+    }
+
+    /// A stop succeeds when nothing that it names runs any more.
+    fn check_stop_end(&mut self, id: PodId, node: NodeId, end: &Ended) {
+        let workflow = id.0;
+        let stop = &self.workflows[workflow].nodes[node];
+        let late = ["not ended within", "not found within"].iter().any(|text| end.message.contains(text));
+        if end.phase != Phase::Succeeded {
+            let denied = end.phase == Phase::Error && self.check_lasting_of_any(workflow);
+            if !(denied || end.phase == Phase::Failed && late) {
+                self.checks.broke(format!("a stop ended {end:?}"));
+            }
+            return;
+        }
+        // What was started just before may not be listed yet; what another pod starts meanwhile is not known.
+        let lists_lag = 60 * SECOND;
+        let Some(asked) = stop.first_asked.map(|asked| asked.minus(lists_lag)) else { return };
+        let name = self.stopped_by(workflow, &stop.plan);
+        let target = stop.target.as_deref();
+        let alive = self.started_by(workflow).find(|(s, e)| {
+            let named = match (target, name) {
+                (Some(arn), _) => e.arn == arn,
+                // Of what is named, only what is known under the given key.
+                (None, Some(name)) => {
+                    let node = self.node(s.node);
+                    node.plan.name == name && !node.plan.keyless && !self.moved(workflow, s.node.1)
+                }
+                (None, None) => true,
+            };
+            // What another pod starts beside this one shows in the next listing only.
+            let beside = s.pod != id && !self.workflows[workflow].pods[s.pod.1].ended;
+            let here = !beside && e.scope.account == "100000000002" && e.scope.region == "us-west-2";
+            let revived = self.checks.revived.contains_key(&e.arn);
+            named && here && e.status.is_live() && e.created < asked && !e.deleted && !revived
+        });
+        let gap = end.message.contains("only pipelines that nodes have named");
+        if let Some((started, _)) = alive.filter(|_| !self.lists_were_denied(workflow) && !gap) {
+            let text = format!("a stop ended {end:?}, and this runs: {:?}", started.marker);
+            self.checks.broke(text);
+        }
+    }
+}
