@@ -137,7 +137,7 @@ fn read_task(body: web::BytesMut) -> Result<Result<Option<Task>, InputError>, Re
     let args: ExecuteTemplateArgs<'_> = serde_json::from_slice(&body).map_err(|error| refusal(&body, &error))?;
     let task = input::read_task(&args);
     if let Err(error) = &task {
-        tracing::warn!(workflow.name = args.workflow.metadata.name, %error, "refused a task");
+        tracing::warn!(workflow.name = args.workflow.metadata.name, error.message = %error, "refused a task");
     }
     Ok(task)
 }

@@ -1,10 +1,14 @@
 //! Views of the machine's state, for metrics and logs: what is true now, however it came to be so.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::pipelines::{Execution, Status, Time};
 
-use super::{Command, Machine, Note, identity::Key, node::EndStage};
+use super::{
+    Command, Machine, Note,
+    identity::{self, Key},
+    node::EndStage,
+};
 
 /// How things stand in a workflow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,11 +60,11 @@ impl Machine {
 
     /// Which node an execution belongs to: its key, and the attempt it was started for.
     pub fn node_of(&self, arn: &str) -> Option<(Key, u32)> {
-        self.executions.get(arn).map(|tracked| (tracked.key, tracked.attempt))
+        self.executions.get(&identity::arn_key(arn)).map(|tracked| (tracked.key, tracked.attempt))
     }
 
     /// Notes an end when it is confirmed, before its steps are dropped.
-    pub(super) fn tell_explained(&mut self, arn: &str) {
+    pub(super) fn tell_explained(&mut self, arn: &Arc<str>) {
         let Some(tracked) = self.executions.get(arn).filter(|tracked| tracked.end == EndStage::Known) else { return };
         let Execution { status, created, modified, .. } = &tracked.execution;
         let ended = Ended {
@@ -69,6 +73,18 @@ impl Machine {
             at: modified.map(|end| self.aws_clock.ours(end)),
             steps: tracked.steps.iter().flatten().map(|step| (step.kind.clone(), step.status.clone())).collect(),
         };
-        self.out.push(Command::Note(Note::ExecutionExplained { arn: arn.to_owned(), ended }));
+        self.out.push(Command::Note(Note::ExecutionExplained { arn: self.spelled(arn), ended }));
+    }
+
+    /// Notes that a running execution is being stopped, or runs again.
+    pub(super) fn tell_changed(&mut self, arn: &Arc<str>) {
+        let Some(tracked) = self.executions.get(arn) else { return };
+        let status = tracked.execution.status.clone();
+        self.out.push(Command::Note(Note::ExecutionChanged { arn: self.spelled(arn), status }));
+    }
+
+    /// Notes that an execution was deleted while it ran.
+    pub(super) fn tell_gone(&mut self, arn: &Arc<str>) {
+        self.out.push(Command::Note(Note::ExecutionGone { arn: self.spelled(arn) }));
     }
 }

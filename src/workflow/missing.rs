@@ -4,12 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use crate::pipelines::{CallError, Time};
 
-use super::{Command, Machine, Note, node::Missing, pipeline::Listing, polling::LAG, report};
+use super::{Machine, node::Missing, pipeline::Listing, polling::LAG, report};
 
 /// "Not found" is believed after so many answers over so long, and absence from the complete list.
 const MISSING_ANSWERS: u32 = 3;
 const MISSING_FOR: Duration = Duration::from_secs(120);
-
 impl Missing {
     fn is_long(&self, now: Time) -> bool {
         self.answers >= MISSING_ANSWERS && now.since(self.since) >= MISSING_FOR
@@ -63,8 +62,8 @@ impl Machine {
     fn is_gone(&mut self, arn: &Arc<str>) {
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         tracked.gone = tracked.missing.take().map(|missing| missing.text);
-        self.out.push(Command::Note(Note::ExecutionGone { arn: tracked.execution.arn.clone() }));
         let number = tracked.pipeline;
+        self.tell_gone(arn);
         self.take_from_due(number, arn);
         if let Some(p) = self.pipelines.get_mut(number) {
             p.leaves(arn);

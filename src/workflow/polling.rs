@@ -248,12 +248,9 @@ impl Machine {
         }
         let same = tracked.execution.status == execution.status;
         tracked.execution.arn = execution.arn;
+        let turned = !same && live;
         if rank(&execution.status) > rank(&tracked.execution.status) {
             tracked.progressed_at = now;
-        }
-        if !same && live {
-            let note = Note::ExecutionChanged { arn: tracked.execution.arn.clone(), status: execution.status.clone() };
-            self.out.push(Command::Note(note));
         }
         tracked.execution.status = execution.status;
         tracked.witnessed |= live && tracked.execution.status != Status::Stopping;
@@ -286,6 +283,9 @@ impl Machine {
         let number = tracked.pipeline;
         if let Some(who) = stranger {
             self.warn(format!("{arn} carries this workflow's marker, but {who} started it, not this plugin"));
+        }
+        if turned {
+            self.tell_changed(arn);
         }
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let foreign = tracked.foreign;

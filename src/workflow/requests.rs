@@ -393,6 +393,7 @@ impl Machine {
             }
         });
         self.queue.leave(key, number);
+        let spelled = arn.map(|arn| self.spelled(arn));
         let stranger = arn.and_then(|arn| self.executions.get(arn)).and_then(Tracked::warning);
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
         if matches!(attempt.stage, Stage::Ended(_)) {
@@ -406,8 +407,7 @@ impl Machine {
             None => text.to_owned(),
         };
         attempt.task = None;
-        let arn = arn.map(ToString::to_string);
-        let note = Note::NodeEnded { key, attempt: number, phase, message: text.clone(), arn };
+        let note = Note::NodeEnded { key, attempt: number, phase, message: text.clone(), arn: spelled };
         self.out.push(Command::Note(note));
         attempt.stage = Stage::Ended(Box::new(ExecuteTemplateReply::end(phase, report::message(&text), outputs)));
         self.open_nodes = self.open_nodes.saturating_sub(1);
