@@ -7,7 +7,8 @@ use crate::pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Tim
 
 use super::{
     Machine, Priority, Purpose, Sabotage, Timer, backoff,
-    node::{Stage, Trouble},
+    identity::Key,
+    node::{Stage, StopScope, Trouble},
     pipeline::{Listing, Page, Pipeline},
     run::CLOCKS_APART,
     trouble::{Place, Reaction, reaction},
@@ -101,11 +102,16 @@ impl Machine {
         self.list_anew(pipeline);
     }
 
-    /// The same for all pipelines of a client that were listed.
-    pub(super) fn refresh_all_of(&mut self, client: &ClientKey) {
+    /// Another pod may have started, since the last listing, what a `stop` node names: it is stopped when it shows.
+    pub(super) fn list_for_stop(&mut self, key: Key) {
+        let Some(stop) = self.stops.get(&key) else { return };
+        let (own, everything) = (stop.pipeline, stop.names == StopScope::Everything);
+        if matches!(stop.names, StopScope::Execution(_)) {
+            return;
+        }
         for number in 0..self.pipelines.len() {
             let aged = |p: &Pipeline| matches!(p.listing, Listing::Complete) && p.listed_at < self.now;
-            if self.pipelines.get(number).is_some_and(|p| p.client == *client && aged(p)) {
+            if (everything || number == own) && self.pipelines.get(number).is_some_and(aged) {
                 self.refresh(number);
             }
         }

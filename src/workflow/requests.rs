@@ -125,8 +125,7 @@ impl Machine {
                 // What was looked for an earlier stop may have changed.
                 self.surveys.retain(|client, survey| *client != task.client || !survey.is_done());
                 self.stops.insert(key, stop);
-                // Another pod may have started something since the last listing: it is stopped when it shows.
-                self.refresh_all_of(&task.client);
+                self.list_for_stop(key);
             }
             _ => return None,
         }
