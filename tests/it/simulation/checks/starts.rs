@@ -224,6 +224,10 @@ impl World {
     pub fn check_start_sent(&mut self, id: PodId, client: &ClientKey, call: &Call) {
         let Some((number, node)) = self.node_of_start(call) else { return };
         let process = self.process(id);
+        let wanted = self.render(number, node).client.clone();
+        if wanted != *client {
+            self.checks.broke(format!("a start leaves through {client:?}, its node asks for {wanted:?}"));
+        }
         if let Call::StartExecution(start) = call {
             self.check_max_running(process, (number, node), start, client);
         }
