@@ -151,8 +151,9 @@ impl Panel {
         let stacked = self.look != Look::Lines;
         let mut drawing = json!({
             "drawStyle": if bars { "bars" } else { "line" },
-            "fillOpacity": if bars { 80 } else if stacked { 30 } else { 8 },
-            "lineWidth": 1,
+            "fillOpacity": if bars { 80 } else if stacked { 60 } else { 8 },
+            // The line of an area that is nothing would be drawn in its colour on top of the others.
+            "lineWidth": u8::from(bars || !stacked),
             "showPoints": "never",
             "spanNulls": false,
             "stacking": {"group": "A", "mode": if stacked { "normal" } else { "none" }},

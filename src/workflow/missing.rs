@@ -9,6 +9,7 @@ use super::{Machine, node::Missing, pipeline::Listing, polling::LAG, report};
 /// "Not found" is believed after so many answers over so long, and absence from the complete list.
 const MISSING_ANSWERS: u32 = 3;
 const MISSING_FOR: Duration = Duration::from_secs(120);
+
 impl Missing {
     fn is_long(&self, now: Time) -> bool {
         self.answers >= MISSING_ANSWERS && now.since(self.since) >= MISSING_FOR

@@ -73,6 +73,8 @@ async fn every_query_of_every_panel_and_variable_returns_data_and_a_sidecar_show
 
 /// What the simulator did is what the totals say, although the plugin was killed in between.
 async fn totals_are_exact(prometheus: &Server) {
+    let warnings = prometheus.query(r#"awf_aws_log_messages_total{level="warn"}"#).await;
+    assert!(warnings.first().is_some_and(|(_, lines)| *lines > 0.0), "the log's lines are counted: {warnings:?}");
     let total = |metric: &str| format!("sum(last_over_time({metric}[5m]))");
     for (metric, wanted) in [
         (r#"awf_aws_executions_finished_total{status="Succeeded"}"#, 5.0),
