@@ -24,6 +24,10 @@ pub fn judge(plan: &Plan, argo: &Argo<'_>, book: &Value) -> Result<Figures, Stri
     let ended = argo.ended.borrow();
     let starts = |node: &Node| matches!(node.kind, Kind::Execute { .. } | Kind::Endless);
     let attempts = ended.keys().filter(|(number, _)| starts(&plan.nodes[*number])).count();
+    // No trouble of a round lasts as long as the grace.
+    if let Some(((number, attempt), status)) = ended.iter().find(|(_, status)| status.phase == Phase::Error) {
+        return Err(format!("attempt {attempt} of {} ended with {status:?}", plan.nodes[*number].name));
+    }
     one_execution_an_attempt(&executions, attempts)?;
     nothing_else_is_stopped(argo, &executions)?;
 

@@ -159,11 +159,12 @@ pub struct Denial {
     pub killed: bool,
 }
 
-const DENIED: [&[&str]; 4] = [
-    &["StartPipelineExecution"],
+const DENIED_STARTS: [&[&str]; 2] =
+    [&["StartPipelineExecution"], &["StartPipelineExecution", "DescribePipelineExecution", "ListPipelineExecutions"]];
+const DENIED: [&[&str]; 3] = [
     &["DescribePipelineExecution"],
-    &["ListPipelineExecutions"],
-    &["StartPipelineExecution", "DescribePipelineExecution", "ListPipelineExecutions", "GetCallerIdentity"],
+    &["ListPipelineExecutions", "DescribePipelineExecution"],
+    &["DescribePipelineExecution", "ListPipelineExecutions", "StopPipelineExecution", "GetCallerIdentity"],
 ];
 /// What a stop of everything calls.
 const DENIED_AT_THE_END: [&[&str]; 3] = [
@@ -198,14 +199,17 @@ impl Plan {
             Trouble::Kill(Kill::LostStarts { replies: dice.from(1, 6), later: dice.below(600) }),
             Trouble::Kill(Kill::LostReplies { replies: dice.from(1, 3), later: dice.below(300) }),
             Trouble::Kill(Kill::Drain { later: dice.below(400) }),
-            pause(seed % 10 == 7, dice),
-            Trouble::Deny(denial(&DENIED, dice)),
             Trouble::Deny(denial(&DENIED, dice)),
         ];
         dice.shuffle(&mut troubles);
         // Not every round has the time for all of them.
-        troubles.truncate(dice.from(5, 3) as usize);
-        let late = if dice.below(2) == 0 { Trouble::Kill(Kill::Nothing) } else { pause(false, dice) };
+        troubles.truncate(dice.from(3, 3) as usize);
+        let at = dice.below(troubles.len() as u64 + 1) as usize;
+        troubles.insert(at, pause(seed % 10 == 7, !seed.is_multiple_of(3), dice));
+        // Long enough for a second try of the first node, early enough to meet some that wait.
+        let starts = Denial { lasts: dice.from(1300, 1000), ..denial(&DENIED_STARTS, dice) };
+        troubles.insert(dice.below(2) as usize, Trouble::Deny(starts));
+        let late = if dice.below(2) == 0 { Trouble::Kill(Kill::Nothing) } else { pause(false, false, dice) };
         Self {
             scenario,
             nodes: nodes(),
@@ -277,9 +281,10 @@ fn nodes() -> Vec<Node> {
     nodes
 }
 
-fn pause(long: bool, dice: &mut Dice) -> Trouble {
+/// `two_pods`: another one takes over, and the paused one comes back beside it.
+fn pause(long: bool, two_pods: bool, dice: &mut Dice) -> Trouble {
     let lasts = if long { dice.from(8000, 12_000) } else { dice.from(1000, 2000) };
-    Trouble::Pause { lasts, both: (dice.below(2) == 0).then(|| dice.from(500, 1500)) }
+    Trouble::Pause { lasts, both: two_pods.then(|| dice.from(500, 1500)) }
 }
 
 fn denial(operations: &[&'static [&'static str]], dice: &mut Dice) -> Denial {

@@ -1,6 +1,6 @@
 //! What goes wrong, carried out on the real plugin and the simulated AWS.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -22,8 +22,16 @@ pub struct Done {
     pub kills: u64,
     pub pauses: u64,
     pub takeovers: u64,
-    pub denied: u64,
+    /// Operation to how many calls of it.
+    pub denied: BTreeMap<&'static str, u64>,
     pub wrong: Vec<String>,
+}
+
+impl Done {
+    /// How many calls of an operation were denied.
+    pub fn denied(&self, operation: &str) -> u64 {
+        self.denied.get(operation).copied().unwrap_or_default()
+    }
 }
 
 /// The plugin and its surroundings.
@@ -134,11 +142,10 @@ impl World<'_> {
         pass(denial.lasts).await;
         let faults = self.simulator.book().await["faults"].take();
         self.simulator.faults(fault(denial, false)).await;
-        let met = |operation: &&str| {
+        for &operation in denial.operations {
             let left = if denial.expired { &faults["errors"][operation]["times"] } else { &faults["deny"][operation] };
-            MANY - left.as_u64().unwrap_or(MANY)
-        };
-        self.done.denied += denial.operations.iter().map(met).sum::<u64>();
+            *self.done.denied.entry(operation).or_default() += MANY - left.as_u64().unwrap_or(MANY);
+        }
     }
 }
 
