@@ -71,27 +71,15 @@ pub struct Node {
     pub ended: Option<Ended>,
     /// The controller ended it itself (a stopped workflow): nobody waits for its end any more.
     pub unwanted: bool,
-    /// When it was created, and a plugin was first asked for it.
-    pub created: Time,
+    /// When a plugin was first asked for it.
     pub first_asked: Option<Time>,
     /// When the controller took its end over.
     pub ended_at: Option<Time>,
 }
 
 impl Node {
-    fn new(plan: NodePlan, key: Key, (run, attempt): (u32, u32), created: Time) -> Self {
-        Self {
-            plan,
-            key,
-            target: None,
-            run,
-            attempt,
-            ended: None,
-            unwanted: false,
-            created,
-            first_asked: None,
-            ended_at: None,
-        }
+    fn new(plan: NodePlan, key: Key, (run, attempt): (u32, u32)) -> Self {
+        Self { plan, key, target: None, run, attempt, ended: None, unwanted: false, first_asked: None, ended_at: None }
     }
 
     pub fn is_exit_handler(&self) -> bool {
@@ -351,7 +339,7 @@ impl World {
         let (first, run) = (workflow.nodes.len(), workflow.run);
         for (plan, attempt) in new {
             let key = self.key_of(number, &plan);
-            let mut node = Node::new(plan, key, (run, attempt), now);
+            let mut node = Node::new(plan, key, (run, attempt));
             if let Work::StopArn(target) = node.plan.work {
                 node.target = Some(self.stopped_arn(number, target));
             }

@@ -11,7 +11,7 @@ use awf_aws::{
 use super::{
     agent::Agent,
     argo::NodeId,
-    plan::{Kubernetes, MINUTE, SECOND, Work},
+    plan::{Kubernetes, MINUTE, SECOND},
     world::{Happening, World},
 };
 
