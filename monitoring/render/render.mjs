@@ -47,7 +47,7 @@ for (const file of readdirSync(folder).sort()) {
   </script><script type="module">${script}</script>`);
   const height = Math.max(...dashboard.panels.map(({ gridPos }) => gridPos.y + gridPos.h)) * 36 + 80;
   execFileSync('chromium', [
-    '--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars', '--allow-file-access-from-files', '--lang=en-US',
+    '--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars', '--allow-file-access-from-files', '--lang=en-US', '--force-device-scale-factor=0.9',
     '--virtual-time-budget=20000', `--window-size=1608,${height}`, `--screenshot=${join(output, `${name}.png`)}`, `file://${page}`,
   ], { stdio: ['ignore', 'ignore', 'ignore'] });
   console.log(join(output, `${name}.png`));

@@ -211,6 +211,7 @@ async fn an_execution_that_is_gone_is_not_active() {
     plugin.service.delete("started00000");
     sleep(Duration::from_secs(600)).await;
     assert_eq!(plugin.active().await, (0.0, 0.0));
+    assert!(plugin.series("awf_aws_executions_finished_total{status=\"Unknown\"}").await == 1.0);
 }
 
 #[actix::test]

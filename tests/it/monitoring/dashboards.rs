@@ -41,6 +41,15 @@ fn the_committed_dashboards_are_what_the_program_writes() {
 }
 
 #[test]
+fn every_dashboard_has_a_picture_that_is_not_too_large() {
+    for dashboard in dashboards() {
+        let name = dashboard.file.replace("awf-aws-", "").replace(".json", ".png");
+        let picture = fs::metadata(shipped("screenshots").join(&name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!((10_000..300_000).contains(&picture.len()), "{name} has {} bytes", picture.len());
+    }
+}
+
+#[test]
 fn panels_have_a_title_a_sentence_a_known_unit_and_their_own_place() {
     for dashboard in dashboards() {
         let (mut ids, mut taken, mut titles) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
