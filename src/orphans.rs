@@ -256,9 +256,7 @@ impl Search<'_> {
         let outcome = if found.status == Status::Stopping {
             Outcome::Stopping
         } else if self.config.stop {
-            // A run in another minute is another stop: what was stopped before may have been revived.
-            let series = u32::try_from(self.now.0 / 60_000).unwrap_or(u32::MAX);
-            let call = Call::StopExecution { arn: found.arn.clone(), token: stop_token(&found.arn, series) };
+            let call = Call::StopExecution { arn: found.arn.clone(), token: stop_token(&found.arn, self.now, 0) };
             match self.call(client, call).await {
                 Ok(_) => Outcome::Stopping,
                 // "Only pipelines with 'Executing' status can be stopped."

@@ -122,6 +122,7 @@ impl Machine {
     /// Sends a wanted stop when its time has come.
     pub(super) fn send_stop(&mut self, arn: &Arc<str>) {
         let now = self.now;
+        let first_event = self.first_event.unwrap_or(now);
         let token_for_ever = self.sabotaged(Sabotage::StopTokenForEver);
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let live = tracked.execution.status.is_live();
@@ -138,9 +139,9 @@ impl Machine {
             tracked.stop_series += 1;
         }
         let pipeline = tracked.pipeline;
-        let series = if token_for_ever { 0 } else { tracked.stop_series };
+        let (began, series) = if token_for_ever { (Time(0), 0) } else { (first_event, tracked.stop_series) };
         let spelled = tracked.execution.arn.clone();
-        let token = stop_token(&spelled, series);
+        let token = stop_token(&spelled, began, series);
         let call = Call::StopExecution { arn: spelled, token };
         self.call_for(Priority::Stop, pipeline, call, Purpose::Stop(arn.clone()));
         if first {

@@ -90,13 +90,11 @@ pub fn start_token(task: &Task, key: &Key, predecessor: Option<&str>) -> String 
     ]))
 }
 
-/// The ClientRequestToken of a stop: one execution is stopped once in a `series`. A console retry revives a stopped
+/// The ClientRequestToken of a stop: the same for each repeat of one in a process. A console retry revives a stopped
 /// execution under its ARN; were the token the same for ever, AWS could take the next stop for a repeat of the first.
-pub fn stop_token(arn: &str, series: u32) -> String {
-    match series {
-        0 => hex(&digest(&["stop", arn])),
-        _ => hex(&digest(&["stop", arn, &series.to_string()])),
-    }
+/// That of two processes' stops one is refused does no harm: only what executes can be stopped.
+pub fn stop_token(arn: &str, process_began: Time, series: u32) -> String {
+    hex(&digest(&["stop", arn, &process_began.0.to_string(), &series.to_string()]))
 }
 
 /// The display name of a start whose user gave none: `<workflow, sanitised, 40 at most>-<12 hex>-<attempt>`.

@@ -310,6 +310,7 @@ impl Machine {
             execution,
             started_at: None,
             seen: Some(self.now),
+            doubted: false,
             progressed_at: self.now,
             due: None,
             describing: false,

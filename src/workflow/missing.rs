@@ -62,6 +62,7 @@ impl Machine {
 
     fn is_gone(&mut self, arn: &Arc<str>) {
         let Some(tracked) = self.executions.get_mut(arn) else { return };
+        tracked.doubted = false;
         tracked.gone = tracked.missing.take().map(|missing| missing.text);
         let number = tracked.pipeline;
         self.tell_gone(arn);

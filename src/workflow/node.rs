@@ -331,6 +331,8 @@ pub struct Tracked {
     pub started_at: Option<Time>,
     /// When a describe or a list last showed it, since Start returned it.
     pub seen: Option<Time>,
+    /// A list shows it live although it has ended: until a describe tells, nothing of its key starts.
+    pub doubted: bool,
     /// When it was first seen as far on its way as it is: an answer asked for before that is of an earlier moment.
     pub progressed_at: Time,
     /// When it is looked at next, while it lives.

@@ -246,6 +246,7 @@ impl Machine {
             self.distrust(arn);
             return;
         }
+        tracked.doubted = false;
         let same = tracked.execution.status == execution.status;
         tracked.execution.arn = execution.arn;
         let turned = !same && live;
@@ -303,7 +304,6 @@ impl Machine {
             }
             if was_live {
                 self.ended_in_aws(arn, number, now);
-                self.drop_running_steps(arn);
             }
             match (described, self.executions.get(arn).map(|t| t.end)) {
                 (true, Some(EndStage::Seen)) => self.list_end_steps(arn),
@@ -319,18 +319,23 @@ impl Machine {
         } else {
             self.followers_look(arn);
         }
+        if !live {
+            self.drop_steps(arn);
+        }
     }
 
     /// Lists lag: what one shows of an earlier moment undoes nothing. Only a describe tells of a revival, and for that it
     /// is asked once lists have had the time to show the end.
     fn distrust(&mut self, arn: &Arc<str>) {
         let server_now = self.server_now();
+        let believes = self.sabotaged(Sabotage::StartsInDoubt);
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let ended = tracked.execution.modified.is_some_and(|end| server_now.since(end) < LISTS_LAG);
         if tracked.execution.status.is_live() {
             self.look_later(arn);
         } else if !ended && tracked.end != EndStage::Seen {
             tracked.end = EndStage::Seen;
+            tracked.doubted = !believes;
             self.describe(arn);
         }
     }

@@ -58,11 +58,13 @@ pub enum Sabotage {
     BelievesStaleLists,
     /// What siblings' markers say of a node that ended while it waited does not count.
     ForgetsSiblings,
+    /// What a list says against a known end is asked after, and not waited for.
+    StartsInDoubt,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::TokenWithoutAttempt,
         Self::TokenWithoutPredecessor,
         Self::TokenOfTheMoment,
@@ -86,6 +88,7 @@ impl Sabotage {
         Self::CreatedToTheSecond,
         Self::BelievesStaleLists,
         Self::ForgetsSiblings,
+        Self::StartsInDoubt,
     ];
 }
 

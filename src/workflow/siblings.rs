@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use crate::pipelines::Time;
+use crate::{input::Task, pipelines::Time};
 
 use super::{
     HashMap, Machine, Sabotage,
@@ -18,6 +18,9 @@ use super::{
 /// Nodes that were handed out together were asked for within this time: an agent has 16 workers, and each request takes
 /// up to a second.
 const TOGETHER: Duration = Duration::from_secs(60);
+
+/// A process that began so soon after its workflow was created is the first: a pod takes 10 to 40 s to be there.
+const FIRST_PROCESS: Duration = Duration::from_secs(90);
 
 /// The nodes that Argo hands out together with one, by a hash of what their names have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,6 +89,21 @@ impl Machine {
         if self.run().is_some_and(|run| run.has_started(known)) {
             self.siblings.asked(group, at);
         }
+    }
+
+    /// What a marker says of when its node was first asked for, by AWS's clock: nothing where an earlier process may have
+    /// been asked for it before this one was, at `asked`.
+    pub(super) fn first_asked(&self, task: &Task, group: Option<Group>, asked: Time) -> Option<(Group, Time)> {
+        let group = group?;
+        if let Some(at) = self.siblings.all_asked(group).filter(|_| task.attempt == 0) {
+            return Some((group, at));
+        }
+        let first_event = self.first_event.unwrap_or(self.now);
+        // An agent asks for all it has within a minute; and the workflow's own first process came before no other.
+        let new = asked.since(first_event) > TOGETHER;
+        let began = self.aws_clock.theirs(first_event);
+        let first_process = task.workflow_created.is_some_and(|created| began.since(created) < FIRST_PROCESS);
+        (new || first_process).then(|| (group, self.aws_clock.theirs(asked)))
     }
 
     /// Since when, by our clock, a node has waited that this process was first asked for at `asked`. Only a first attempt

@@ -117,7 +117,8 @@ impl Machine {
             .attempts
             .iter()
             .any(|(n, a)| *n != number && matches!(a.stage, Stage::Starting(_) | Stage::Searching { .. }));
-        let unseen = family.executions.iter().any(|arn| self.executions.get(arn).is_some_and(|t| t.seen.is_none()));
+        let in_doubt = |arn| self.executions.get(arn).is_some_and(|t: &Tracked| t.seen.is_none() || t.doubted);
+        let unseen = family.executions.iter().any(in_doubt);
         if let Some(arn) = self.followed(key, number).filter(|_| unseen) {
             self.follow(key, number, &arn);
             return;
@@ -159,6 +160,12 @@ impl Machine {
                 self.end_attempt(key, number, Phase::Failed, &format!("superseded by attempt {by}"), None);
             }
         }
+    }
+
+    /// Whether a list contradicts what is known of an execution of this key: it may have been revived.
+    fn is_doubted(&self, key: &Key) -> bool {
+        let executions = self.families.get(key).into_iter().flat_map(|f| &f.executions);
+        executions.filter_map(|arn| self.executions.get(arn)).any(|t| t.doubted)
     }
 
     /// An execution as the table looks at it.
@@ -339,6 +346,7 @@ impl Machine {
                     let limits = waiter.max_running.into_iter().chain(limit.filter(|_| of_pipeline));
                     denied
                         || p.cannot_be_listed()
+                        || self.is_doubted(&waiter.key)
                         || limits.min().is_some_and(|max| running_of(pipelines, waiter.pipeline) >= max)
                 })
             };
@@ -380,7 +388,7 @@ impl Machine {
         let Action::Execute(execute) = &task.action else { return };
         let token = self.start_token(&task, &key, predecessor.as_deref());
         let mut marker = Marker::of(&task, &key, predecessor.as_deref(), &execute.args_digest, self.run.stamp());
-        marker.asked = group.map(|group| (group, self.aws_clock.theirs(asked)));
+        marker.asked = self.first_asked(&task, group, asked);
         let args = StartExecution {
             pipeline: spelling,
             token,

@@ -98,24 +98,17 @@ impl Machine {
         self.drop_steps(arn);
     }
 
-    /// Forgets what was listed while it ran, when nobody waits for its end.
-    pub(super) fn drop_running_steps(&mut self, arn: &Arc<str>) {
-        if self.is_followed(arn) || self.sabotaged(Sabotage::KeepsSteps) {
-            return;
-        }
-        if let Some(tracked) = self.executions.get_mut(arn) {
-            (tracked.steps, tracked.steps_page) = (None, None);
-        }
-    }
-
     /// Forgets the steps of an ended execution when nobody waits for them any more.
     pub(super) fn drop_steps(&mut self, arn: &Arc<str>) {
         if self.is_followed(arn) || self.sabotaged(Sabotage::KeepsSteps) {
             return;
         }
-        if let Some(tracked) = self.executions.get_mut(arn).filter(|t| t.end == EndStage::Known) {
-            tracked.steps = None;
-            tracked.end = EndStage::Told;
+        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        match tracked.end {
+            EndStage::Known => (tracked.steps, tracked.end) = (None, EndStage::Told),
+            // What was listed while it ran.
+            EndStage::Seen => (tracked.steps, tracked.steps_page) = (None, None),
+            EndStage::Live | EndStage::Listing | EndStage::Told => {}
         }
     }
 }

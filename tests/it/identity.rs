@@ -144,9 +144,11 @@ fn nodes_that_argo_hands_out_together_are_a_group() {
 
 #[test]
 fn a_stop_after_a_revival_has_another_token_and_a_repeat_the_same() {
-    assert_eq!(stop_token("arn:a", 0), stop_token("arn:a", 0));
-    assert_ne!(stop_token("arn:a", 0), stop_token("arn:a", 1));
-    assert_ne!(stop_token("arn:a", 1), stop_token("arn:b", 1));
+    let token = |arn, process, series| stop_token(arn, Time(process), series);
+    assert_eq!(token("arn:a", 1, 0), token("arn:a", 1, 0));
+    assert_ne!(token("arn:a", 1, 0), token("arn:a", 1, 1));
+    assert_ne!(token("arn:a", 1, 0), token("arn:a", 2, 0), "an earlier process may have stopped it before the revival");
+    assert_ne!(token("arn:a", 1, 0), token("arn:b", 1, 0));
 }
 
 #[test]
