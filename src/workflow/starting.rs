@@ -445,14 +445,12 @@ impl Machine {
 
     /// Sends an uncertain start again, or gives the token up and looks for what it may have started.
     fn repeat_start(&mut self, key: Key, number: u32) {
-        let Some(Stage::Starting(flight)) =
-            self.families.get(&key).and_then(|f| f.attempts.get(&number)).map(|a| &a.stage)
-        else {
-            return;
-        };
-        let exit_handler = self.is_exit_handler(key, number);
+        let Some(attempt) = self.attempt(key, number) else { return };
+        let Stage::Starting(flight) = &attempt.stage else { return };
+        let (first_sent, exit_handler) = (flight.first_sent, attempt.rules.exit_handler);
         let over = self.closed.as_ref().is_some_and(|closed| !(closed.except_exit_handlers && exit_handler));
-        if !over && self.now < flight.first_sent.plus(REPEAT_FOR) {
+        let over = over || self.timed_out_waiting(key, number).is_some();
+        if !over && self.now < first_sent.plus(REPEAT_FOR) {
             self.send_start(key, number);
         } else {
             // A repeat would start what a lost request did not.
@@ -476,11 +474,6 @@ impl Machine {
     /// Takes back a start that never left; one that was sent before stays uncertain and is found by its marker.
     pub(super) fn unsend_start(&mut self, key: Key, number: u32) {
         self.landed(key, number);
-    }
-
-    fn is_exit_handler(&self, key: Key, number: u32) -> bool {
-        let attempt = self.families.get(&key).and_then(|f| f.attempts.get(&number));
-        attempt.is_some_and(|a| a.rules.exit_handler)
     }
 }
 
