@@ -137,9 +137,11 @@ impl Machine {
         }
     }
 
-    /// Until then, what an earlier process started last may be absent from lists.
+    /// Until then, what an earlier process started last may be absent from lists. And what another pod's process has
+    /// started meanwhile must show before the workflow's end is a node's.
     pub(super) fn lags_until(&self) -> Time {
-        self.first_event.unwrap_or(self.now).plus(LISTS_LAG)
+        let since = self.closed.as_ref().map_or(Time(i64::MIN), |closed| closed.since);
+        self.first_event.unwrap_or(self.now).plus(LISTS_LAG).max(since)
     }
 
     /// Whether everything would be listed that an earlier process has started. If not, it is listed again in time.
