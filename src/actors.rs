@@ -14,9 +14,10 @@
 //! | `Execute` | handle → runner | through the channel inside it, when the machine says so |
 //! | `GetRunner` | handle → supervisor | the runner's address; nothing while it backs off or drains |
 //! | `Ping` | handle → supervisor | at once |
+//! | `PublishGauges` | handle → runners, before a scrape is answered | at once |
 //! | `Drain` | handle → supervisor → runners | when the machines are drained: what still runs |
 //! | `RunnerExited` | exit guard → supervisor | none: the one message that is sent without one |
-//! | `CallCameBack`, `WorkflowSeen`, `WakeUp`, `DrainDue`, `CountActive` | runner → itself | none |
+//! | `CallCameBack`, `WorkflowSeen`, `WakeUp`, `DrainDue` | runner → itself | none |
 //!
 //! | what dies | who notices | what happens |
 //! |---|---|---|

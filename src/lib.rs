@@ -48,6 +48,8 @@
 //! | `input` | `pipelines`, `protocol` |
 //! | `pipelines`, `protocol` | nothing |
 //!
+//! [`metrics::catalogue`] has every metric as data; [`monitoring`] makes the dashboards of it.
+//!
 //! The other modules have their rows in that test. `actix` stays in `actors`, `actix_web` in `http`, `simulator`
 //! and `app`, `aws_*` in `backend`, `kube` in `kubernetes`, `awc` in `demo`, `std::env` in `config`. `workflow`, `input`,
 //! `protocol` and `pipelines` are pure: no clock, no files or sockets, no `async`. No source file is longer than 500 lines.

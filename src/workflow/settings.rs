@@ -19,10 +19,10 @@ pub struct Settings {
     pub max_nodes: usize,
     /// When this run of the workflow began as far as the pod can tell: the token file's age, or the process's.
     pub pod_born: Time,
-    /// Whether [`Command::AskKubernetes`] is answered at all.
+    /// Whether [`super::Command::AskKubernetes`] is answered at all.
     pub kubernetes: bool,
     pub workflow_check_interval: Duration,
-    /// So long after [`Event::Drain`] the process ends at the latest.
+    /// So long after [`super::Event::Drain`] the process ends at the latest.
     pub shutdown_grace: Duration,
     /// Breaks the machine on purpose, in debug builds only.
     #[doc(hidden)]
