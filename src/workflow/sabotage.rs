@@ -58,13 +58,11 @@ pub enum Sabotage {
     BelievesStaleLists,
     /// What siblings' markers say of a node that ended while it waited does not count.
     ForgetsSiblings,
-    /// What a list says against a known end is asked after, and not waited for.
-    StartsInDoubt,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 23] = [
         Self::TokenWithoutAttempt,
         Self::TokenWithoutPredecessor,
         Self::TokenOfTheMoment,
@@ -88,7 +86,6 @@ impl Sabotage {
         Self::CreatedToTheSecond,
         Self::BelievesStaleLists,
         Self::ForgetsSiblings,
-        Self::StartsInDoubt,
     ];
 }
 

@@ -332,3 +332,28 @@ fn an_answer_that_was_long_on_its_way_undoes_no_end() {
     assert_eq!(phase(&w.ask(&task("n0", 0))), Some(Phase::Succeeded));
     assert_eq!(finished(&w), 1, "its end is noted once");
 }
+
+#[test]
+fn a_retry_waits_until_it_is_known_whether_a_list_shows_its_earlier_execution_revived() {
+    const START: &str = "StartPipelineExecution";
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.end(0, Status::Failed);
+    w.pass(2 * MINUTE);
+    w.fail(START, &[CallErrorKind::QuotaExceeded; 5000]);
+    w.ask(&task("a", 1));
+    // Somebody retries it in the console while the next attempt waits for capacity; a list shows that first.
+    w.end(0, Status::Executing);
+    w.silent = vec!["DescribePipelineExecution"];
+    w.pass(6 * MINUTE);
+    assert_eq!(w.unanswered.len(), 1, "it is asked after");
+    w.failures.clear();
+    w.pass(MINUTE);
+    assert_eq!(w.executions.len(), 1, "nothing starts beside what may run");
+    w.silent.clear();
+    w.answer_open(0);
+    w.pass(10 * SECOND);
+    w.ask(&task("a", 1));
+    assert_eq!(output(&w.ask(&task("a", 1)), "execution-arn"), Some(w.executions[0].arn.clone()));
+    assert_eq!(w.executions.len(), 1);
+}
