@@ -174,7 +174,6 @@ fn log_lines_are_as_documented(log: &str) {
         "following a workflow",
         "started an execution",
         "adopted an execution",
-        "an execution changed",
         "an execution ended",
         "asked an execution to stop",
         "unable to start",
