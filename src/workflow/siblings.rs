@@ -20,6 +20,10 @@ use super::{
 /// up to a second.
 const TOGETHER: Duration = Duration::from_secs(60);
 
+/// Within this time of its beginning a process has been asked for all that an earlier one was: the longest requeue is 72 s,
+/// and an agent that met a closed port comes back later.
+const ASKED_AGAIN: Duration = Duration::from_secs(150);
+
 /// A process that began so soon after its workflow was created is the first: a pod takes 10 to 40 s to be there.
 const FIRST_PROCESS: Duration = Duration::from_secs(90);
 
@@ -111,9 +115,9 @@ impl Machine {
         (new || first_process).then(|| (group, self.aws_clock.theirs(asked)))
     }
 
-    /// Whether nobody before this process can have been asked for a node: an agent asks for all it has within a minute.
-    fn is_new(&self, asked: Time) -> bool {
-        self.first_event.is_some_and(|first| asked.since(first) > TOGETHER)
+    /// Whether nobody before this process can have been asked for a node: an agent asks again within a requeue.
+    pub(super) fn is_new(&self, asked: Time) -> bool {
+        self.first_event.is_some_and(|first| asked.since(first) > ASKED_AGAIN)
     }
 
     /// Since when, by our clock, a node has waited that this process was first asked for at `asked`. Only a first attempt

@@ -258,7 +258,7 @@ impl Machine {
             return;
         }
         if let Some(text) = self.timed_out_waiting(key, number) {
-            self.end_attempt(key, number, Phase::Failed, &text, None);
+            self.end_in_time(key, number, &text);
             return;
         }
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
