@@ -301,10 +301,6 @@ impl Machine {
     fn drop_queued(&mut self, wanted: Key) {
         let waiting: Vec<(Key, u32)> =
             self.queue.waiters().filter(|w| w.key == wanted).map(|w| (w.key, w.attempt)).collect();
-        let locating = self.families.get(&wanted).into_iter().flat_map(|f| &f.attempts);
-        let locating =
-            locating.filter(|(_, a)| matches!(a.stage, Stage::Locating)).map(|(number, _)| (wanted, *number));
-        let waiting: Vec<(Key, u32)> = waiting.into_iter().chain(locating).collect();
         for (key, number) in waiting {
             self.end_attempt(key, number, Phase::Failed, "a stop task stopped it before it could start", None);
         }
