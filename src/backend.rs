@@ -9,6 +9,7 @@ mod counted;
 pub mod credentials;
 pub mod errors;
 pub mod sagemaker;
+pub mod token;
 pub mod wire;
 
 /// Something that can carry out [`Call`]s.

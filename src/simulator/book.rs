@@ -9,6 +9,7 @@ use super::{
     arn::{Ids, Scope},
     execution::{Execution, seconds},
     faults::{Faults, Times, operation, strikes},
+    iam::Iam,
     pipeline::Pipeline,
     refusal::Refusal,
     scenario::Scenario,
@@ -17,19 +18,28 @@ use super::{
 use crate::pipelines::Time;
 
 /// Who calls, as the request's credentials tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
     pub account: String,
     /// From the signature's scope.
     pub region: String,
     /// The caller's own ARN, as GetCallerIdentity shows it.
     pub arn: String,
+    /// The role whose session it is.
+    pub role: Option<String>,
+    /// When its credentials expire.
+    pub expires: Option<Time>,
 }
 
 impl Caller {
     /// The caller's account in the region it asks.
     pub fn scope(&self) -> Scope {
         Scope { account: self.account.clone(), region: self.region.clone() }
+    }
+
+    /// Whether its credentials have expired.
+    pub fn is_expired(&self, now: Time) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
     }
 }
 
@@ -66,6 +76,8 @@ pub(super) struct TokenUse {
 pub struct Book {
     pub(super) scenario: Scenario,
     pub faults: Faults,
+    /// Absent: every role can be assumed, and may do everything.
+    pub iam: Option<Iam>,
     pub(super) ids: Ids,
     pub(super) pipelines: BTreeMap<Scope, BTreeMap<String, Pipeline>>,
     pub(super) executions: Vec<Execution>,
@@ -84,6 +96,7 @@ impl Book {
     pub fn new(scenario: Scenario, now: Time) -> Result<Self, String> {
         let mut book = Self {
             faults: scenario.faults.clone(),
+            iam: scenario.iam.clone(),
             ids: Ids::new(scenario.seed),
             pipelines: BTreeMap::new(),
             executions: Vec::new(),
@@ -145,6 +158,9 @@ impl Book {
         if let Some(answer) = self.struck(caller, operation, input) {
             return answer;
         }
+        if let Some(refusal) = self.not_permitted(caller, operation, input, now) {
+            return self.answer(Err(refusal), Delivery::Sent);
+        }
         let result = match operation {
             "CreatePipeline" => self.create_pipeline(caller, input, now),
             "UpdatePipeline" => self.update_pipeline(caller, input, now),
@@ -180,7 +196,7 @@ impl Book {
             return self.answer(Err(Refusal::new(400, "InvalidAction", text)), Delivery::Sent);
         };
         self.settle(now);
-        let nobody = Caller { account: String::new(), region: String::new(), arn: String::new() };
+        let nobody = Caller::default();
         if let Some(answer) = self.struck(caller.unwrap_or(&nobody), operation, input) {
             return answer;
         }
@@ -220,6 +236,20 @@ impl Book {
         }
         let refusal = Refusal::new(chosen.status, &chosen.code, chosen.message.clone());
         Some(self.answer(Err(refusal), Delivery::Sent))
+    }
+
+    /// What the caller's credentials and its role's policies say against a call of SageMaker's.
+    fn not_permitted(&self, caller: &Caller, operation: &str, input: &Value, now: Time) -> Option<Refusal> {
+        if caller.is_expired(now) {
+            let text = "The security token included in the request is expired";
+            return Some(Refusal::new(400, "ExpiredTokenException", text));
+        }
+        let version = input.get("PipelineVersionId").filter(|version| !version.is_null()).map(Value::to_string);
+        let context: Vec<_> =
+            version.into_iter().map(|version| ("sagemaker:PipelineVersionId".to_owned(), vec![version])).collect();
+        let (action, resource) = (format!("sagemaker:{operation}"), resource(caller, operation, input));
+        let permitted = self.iam.as_ref().is_none_or(|iam| iam.permits(caller, &action, &resource, &context));
+        (!permitted).then(|| denial(caller, operation, input))
     }
 
     fn delivered(&mut self, operation: &str, result: Result<Value, Refusal>) -> Answer {
@@ -292,14 +322,24 @@ fn internal() -> Refusal {
     Refusal::new(500, "InternalFailure", "The request processing has failed because of an unknown error")
 }
 
-/// A denial in the words of IAM.
-fn denial(caller: &Caller, operation: &str, input: &Value) -> Refusal {
-    let resource = ["PipelineExecutionArn", "PipelineName", "RoleArn"].iter().find_map(|m| input.get(*m)?.as_str());
-    let resource = match resource {
+/// What a call is about, as IAM names it.
+fn resource(caller: &Caller, operation: &str, input: &Value) -> String {
+    // A role in other operations is an argument: CreatePipeline is about the pipeline.
+    let members = ["PipelineExecutionArn", "PipelineName", "RoleArn"];
+    match members
+        .iter()
+        .filter(|m| **m != "RoleArn" || operation.starts_with("Assume"))
+        .find_map(|m| input.get(*m)?.as_str())
+    {
         Some(name) if !name.starts_with("arn:") => caller.scope().sagemaker(&format!("pipeline/{name}")),
         Some(arn) => arn.to_owned(),
         None => "*".to_owned(),
-    };
+    }
+}
+
+/// A denial in the words of IAM.
+fn denial(caller: &Caller, operation: &str, input: &Value) -> Refusal {
+    let resource = resource(caller, operation, input);
     match operation {
         "AssumeRoleWithWebIdentity" => {
             Refusal::new(403, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")

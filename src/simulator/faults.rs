@@ -185,6 +185,9 @@ pub struct Faults {
     pub deny_web_identity: Option<WebIdentityDenial>,
     /// Role ARN to the external id that AssumeRole must bring.
     pub external_ids: BTreeMap<String, String>,
+    /// How long credentials of STS live, whatever was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_seconds: Option<f64>,
     /// A new execution is absent from lists for so long.
     pub list_lag_seconds: f64,
     /// Lists of executions show each status as it was so long ago.
@@ -217,6 +220,7 @@ impl Default for Faults {
             errors: BTreeMap::new(),
             deny_web_identity: None,
             external_ids: BTreeMap::new(),
+            session_seconds: None,
             list_lag_seconds: 0.0,
             list_stale_seconds: 0.0,
             not_found_seconds: 0.0,
@@ -282,6 +286,7 @@ impl Faults {
         if let TokenSemantics::ForgottenAfterSeconds(n) = self.token_semantics {
             seconds.push(("token_semantics.forgotten_after_seconds".to_owned(), n));
         }
+        seconds.extend(self.session_seconds.map(|n| ("session_seconds".to_owned(), n)));
         seconds.extend(
             self.steps
                 .iter()

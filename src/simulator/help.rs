@@ -17,7 +17,8 @@ SCENARIO FILE (JSON; every field is optional, unknown fields are errors)
     "access_keys": {"AKIAOTHER": "111122223333"},
     "pipelines": [{"name": "MyPipeline", "region": "eu-west-1", "account": "111122223333", "description": "...",
                    "role_arn": "...", "definition": {"Version": "2020-12-01", "Steps": [...], "Parameters": [...]}}],
-    "faults": { ... }                            as below
+    "faults": { ... },                           as below
+    "iam": { ... }                               as below; without it every role can be assumed and may do everything
   }
 
 FAULTS (in the scenario, and by POST /admin/faults at any time; the values shown are the defaults or examples)
@@ -35,6 +36,7 @@ FAULTS (in the scenario, and by POST /admin/faults at any time; the values shown
     "errors": {"*": {"code": "ExpiredTokenException", "message": "...", "status": 400, "times": "always"}}
     "deny_web_identity": "access_denied"         or no_provider, wrong_audience, expired_token, unreachable; null: allow
     "external_ids": {"arn:aws:iam::111122223333:role/r": "id"}   what AssumeRole of this role must bring
+    "session_seconds": 900                       how long credentials of STS live, whatever was asked for
     "list_lag_seconds": 0                        how long a new execution is absent from lists
     "list_stale_seconds": 0                      lists of executions show each status as it was so long ago
     "not_found_seconds": 0                       a new execution is not found by its ARN for so long
@@ -49,11 +51,29 @@ FAULTS (in the scenario, and by POST /admin/faults at any time; the values shown
                                                  CompletedWithFailures; a Callback step without "seconds" waits for
                                                  SendPipelineExecutionStepSuccess or -Failure
 
+IAM (in the scenario, and by POST /admin/iam at any time)
+  STS judges tokens and callers as AWS does: the token's issuer must be a provider of the role's account, its audience one
+  of the client ids, its expiry to come; then the role's trust policy decides. Signatures are not checked.
+    "oidc_providers": {"arn:aws:iam::100000000002:oidc-provider/oidc.eks.eu-west-1.amazonaws.com/id/ABC":
+                         {"client_ids": ["sts.amazonaws.com"], "reachable": true}}
+    "roles": {"arn:aws:iam::100000000002:role/runner":
+                {"trust": {"Version": "2012-10-17", "Statement": [...]},
+                 "policies": [{"Version": "2012-10-17", "Statement": [...]}],
+                 "max_session_seconds": 3600}}
+                                                 "policies": what the role may do; without them everything. Conditions:
+                                                 StringEquals, StringLike, StringNotEquals, StringNotLike, ArnEquals,
+                                                 ArnLike on <issuer>:aud, <issuer>:sub, sts:ExternalId,
+                                                 sts:RoleSessionName, aws:PrincipalArn, aws:PrincipalAccount,
+                                                 sagemaker:PipelineVersionId
+
 ADMIN CALLS
   curl -s localhost:4599/admin/book              executions with account, region, token and number of starts; call counts
   curl -s localhost:4599/admin/faults            the faults in force
   curl -s localhost:4599/admin/faults -d '{"throttle": {"StartPipelineExecution": 5}, "step_seconds": 10}'
                                                  a JSON merge patch: what is not named stays, null restores the default
+  curl -s localhost:4599/admin/iam -d '{"roles": {"arn:aws:iam::100000000002:role/runner": {"trust": {...}}}}'
+                                                 replaces what is named of this role or provider, policies as a whole; null
+                                                 takes a role, a provider or a member away
   curl -s localhost:4599/admin/forget -d '{"arn": "arn:aws:sagemaker:...:pipeline/p/execution/e"}'
                                                  the execution vanishes from the API, running or not
   curl -s -X POST localhost:4599/admin/reset     back to the scenario

@@ -53,6 +53,8 @@ pub fn serve(listener: TcpListener, book: SharedBook, clock: Clock) -> std::io::
             .route("/admin/book", web::get().to(show_book))
             .route("/admin/faults", web::get().to(show_faults))
             .route("/admin/faults", web::post().to(set_faults))
+            .route("/admin/iam", web::get().to(show_iam))
+            .route("/admin/iam", web::post().to(set_iam))
             .route("/admin/forget", web::post().to(forget))
             .route("/admin/reset", web::post().to(reset))
             .default_service(web::to(lost))
@@ -241,6 +243,25 @@ async fn set_faults(body: web::Bytes, state: web::Data<State>) -> HttpResponse {
     }
 }
 
+async fn show_iam(state: web::Data<State>) -> HttpResponse {
+    HttpResponse::Ok().json(&locked(&state.book).iam)
+}
+
+async fn set_iam(body: web::Bytes, state: web::Data<State>) -> HttpResponse {
+    let patch: Value = match serde_json::from_slice(&body) {
+        Ok(patch) => patch,
+        Err(e) => return bad(&format!("not JSON: {e}")),
+    };
+    let mut book = locked(&state.book);
+    match book.iam.clone().unwrap_or_default().patched(&patch) {
+        Ok(iam) => {
+            book.iam = Some(iam);
+            HttpResponse::Ok().json(&book.iam)
+        }
+        Err(reason) => bad(&reason),
+    }
+}
+
 async fn forget(body: web::Bytes, state: web::Data<State>) -> HttpResponse {
     let wanted: Value = serde_json::from_slice(&body).unwrap_or_default();
     let Some(arn) = wanted.get("arn").and_then(Value::as_str) else {
@@ -269,6 +290,6 @@ fn bad(reason: &str) -> HttpResponse {
 async fn lost(request: HttpRequest) -> HttpResponse {
     HttpResponse::NotFound().json(json!({
         "error": format!("nothing answers {} {}", request.method(), request.path()),
-        "help": "AWS calls go to POST /; GET /admin/book, GET and POST /admin/faults, POST /admin/forget and /admin/reset",
+        "help": "AWS calls go to POST /; GET /admin/book, GET and POST /admin/faults and /admin/iam, POST /admin/forget and /admin/reset",
     }))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::faults::Faults;
+use super::{faults::Faults, iam::Iam};
 
 /// The account of access keys that say nothing else.
 pub const DEFAULT_ACCOUNT: &str = "100000000002";
@@ -22,6 +22,9 @@ pub struct Scenario {
     pub access_keys: BTreeMap<String, String>,
     pub pipelines: Vec<ScenarioPipeline>,
     pub faults: Faults,
+    /// Absent: every role can be assumed, and may do everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iam: Option<Iam>,
 }
 
 impl Default for Scenario {
@@ -32,6 +35,7 @@ impl Default for Scenario {
             access_keys: BTreeMap::new(),
             pipelines: Vec::new(),
             faults: Faults::default(),
+            iam: None,
         }
     }
 }
@@ -73,6 +77,7 @@ impl Scenario {
 
     fn check(&self) -> Result<(), String> {
         self.faults.check()?;
+        self.iam.iter().try_for_each(Iam::check)?;
         let accounts = self
             .access_keys
             .values()

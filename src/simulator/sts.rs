@@ -9,10 +9,14 @@ use super::{
     arn::partition,
     book::{Book, Caller},
     faults::WebIdentityDenial,
+    iam,
     refusal::Refusal,
     scenario::is_account,
 };
 use crate::pipelines::Time;
+
+/// The longest session of a role that another role's credentials assume (IAM User Guide, "role chaining").
+const LONGEST_CHAINED: u64 = 3600;
 
 /// A role that was assumed, by the access key that was given for it.
 #[derive(Clone, Debug)]
@@ -20,6 +24,9 @@ pub(super) struct Session {
     account: String,
     /// The identity's ARN without its partition: `sts::<account>:assumed-role/<role>/<session>`.
     arn: String,
+    /// The role itself, path included.
+    role: String,
+    expires: Time,
 }
 
 impl Book {
@@ -29,7 +36,13 @@ impl Book {
         let partition = partition(region);
         if let Some(session) = self.sessions.get(access_key) {
             let arn = format!("arn:{partition}:{}", session.arn);
-            return Caller { account: session.account.clone(), region: region.to_owned(), arn };
+            return Caller {
+                account: session.account.clone(),
+                region: region.to_owned(),
+                arn,
+                role: Some(session.role.clone()),
+                expires: Some(session.expires),
+            };
         }
         let issued = access_key.strip_prefix("ASIA").and_then(|rest| rest.get(4..)).filter(|rest| is_account(rest));
         let account = match issued {
@@ -40,7 +53,7 @@ impl Book {
             Some(_) => format!("arn:{partition}:sts::{account}:assumed-role/simulated/forgotten"),
             None => format!("arn:{partition}:iam::{account}:user/simulated"),
         };
-        Caller { account, region: region.to_owned(), arn }
+        Caller { account, region: region.to_owned(), arn, role: None, expires: None }
     }
 
     /// One operation of STS. The answer is its result element's content.
@@ -52,6 +65,9 @@ impl Book {
         now: Time,
     ) -> Result<Value, Refusal> {
         let unsigned = || Refusal::new(403, "MissingAuthenticationToken", "Request is missing Authentication Token");
+        if caller.is_some_and(|caller| caller.is_expired(now)) {
+            return Err(Refusal::new(403, "ExpiredToken", "The security token included in the request is expired"));
+        }
         match operation {
             "GetCallerIdentity" => {
                 let caller = caller.ok_or_else(unsigned)?;
@@ -60,52 +76,67 @@ impl Book {
             "AssumeRole" => {
                 let caller = caller.ok_or_else(unsigned)?;
                 let role = member(input, "RoleArn")?;
+                iam_role(role)?;
+                let session = member(input, "RoleSessionName")?;
+                let external_id = input.get("ExternalId").and_then(Value::as_str);
                 let wanted = self.faults.external_ids.get(role);
-                if wanted.is_some_and(|id| input.get("ExternalId").and_then(Value::as_str) != Some(id)) {
+                if wanted.is_some_and(|id| external_id != Some(id)) {
                     let text = format!(
                         "User: {} is not authorized to perform: sts:AssumeRole on resource: {role}",
                         caller.arn
                     );
                     return Err(Refusal::new(403, "AccessDenied", text));
                 }
-                let session = member(input, "RoleSessionName")?;
-                self.assume(role, session, input, now)
+                if let Some(iam) = &self.iam {
+                    iam.assume_role(caller, role, session, external_id)?;
+                }
+                self.assume(role, session, input, caller.role.is_some(), now)
             }
             _ => {
                 let role = member(input, "RoleArn")?;
-                member(input, "WebIdentityToken")?;
+                let token = member(input, "WebIdentityToken")?;
                 if let Some(denial) = self.faults.deny_web_identity {
                     return Err(web_identity_refusal(denial, now));
                 }
+                iam_role(role).map_err(|_| Refusal::new(400, "ValidationError", "Request ARN is invalid"))?;
+                let bearer = self.iam.as_ref().map(|iam| iam.web_identity(role, token, now)).transpose()?;
                 let session = input.get("RoleSessionName").and_then(Value::as_str).unwrap_or("web-identity");
-                let mut answer = self.assume(role, session, input, now)?;
-                answer["SubjectFromWebIdentityToken"] = "system:serviceaccount:default:default".into();
-                answer["Audience"] = "sts.amazonaws.com".into();
+                let mut answer = self.assume(role, session, input, false, now)?;
+                let (subject, audience) = match bearer {
+                    Some(bearer) => {
+                        answer["Provider"] = bearer.provider.into();
+                        (bearer.subject, bearer.audience)
+                    }
+                    None => ("system:serviceaccount:default:default".to_owned(), "sts.amazonaws.com".to_owned()),
+                };
+                answer["SubjectFromWebIdentityToken"] = subject.into();
+                answer["Audience"] = audience.into();
                 Ok(answer)
             }
         }
     }
 
-    fn assume(&mut self, role: &str, session: &str, input: &Value, now: Time) -> Result<Value, Refusal> {
-        let invalid = || Refusal::new(400, "ValidationError", format!("{role} is invalid"));
-        let (head, name) = role.split_once(":role/").ok_or_else(invalid)?;
-        let mut parts = head.split(':');
-        let (arn, partition, service, region) = (parts.next(), parts.next(), parts.next(), parts.next());
-        let account = parts.next().filter(|a| is_account(a) && parts.next().is_none()).ok_or_else(invalid)?;
-        if arn != Some("arn") || service != Some("iam") || region != Some("") || name.is_empty() {
-            return Err(invalid());
-        }
-        let partition = partition.unwrap_or("aws");
+    fn assume(&mut self, role: &str, session: &str, input: &Value, chained: bool, now: Time) -> Result<Value, Refusal> {
+        let (account, name) = iam_role(role)?;
+        let partition = role.split(':').nth(1).unwrap_or("aws");
         // The session's ARN has the role's name without its path.
         let short = name.rsplit('/').next().unwrap_or(name);
-        let lifetime = match input.get("DurationSeconds") {
-            None => 3600,
-            Some(text) => text
-                .as_str()
-                .and_then(|n| n.parse::<u64>().ok())
-                .filter(|n| (900..=43_200).contains(n))
-                .ok_or_else(|| Refusal::new(400, "ValidationError", "DurationSeconds must be from 900 to 43200"))?,
+        let longest = self.iam.as_ref().map_or(43_200, |iam| iam.longest_session(role));
+        let asked = duration(input)?;
+        if chained && asked > LONGEST_CHAINED {
+            let text =
+                "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining";
+            return Err(Refusal::new(400, "ValidationError", text));
+        }
+        if asked > longest {
+            let text = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
+            return Err(Refusal::new(400, "ValidationError", text));
+        }
+        let lifetime = match self.faults.session_seconds {
+            Some(seconds) => Duration::from_secs_f64(seconds),
+            None => Duration::from_secs(asked),
         };
+        let expires = now.plus(lifetime);
         let key = format!("ASIA{}{account}", self.ids.upper(4));
         let identity = format!("sts::{account}:assumed-role/{short}/{session}");
         let answer = json!({
@@ -113,16 +144,32 @@ impl Book {
                 "AccessKeyId": key,
                 "SecretAccessKey": self.ids.lower(32),
                 "SessionToken": format!("{}{}", self.ids.lower(32), self.ids.lower(32)),
-                "Expiration": rfc3339(now.plus(Duration::from_secs(lifetime))),
+                "Expiration": rfc3339(expires),
             },
             "AssumedRoleUser": {
                 "AssumedRoleId": format!("AROA{}:{session}", self.ids.upper(17)),
                 "Arn": format!("arn:{partition}:{identity}"),
             },
         });
-        self.sessions.insert(key, Session { account: account.to_owned(), arn: identity });
+        self.sessions
+            .insert(key, Session { account: account.to_owned(), arn: identity, role: role.to_owned(), expires });
         Ok(answer)
     }
+}
+
+/// Account and name, path included, of a role's ARN.
+fn iam_role(arn: &str) -> Result<(&str, &str), Refusal> {
+    iam::parts(arn, "role/")
+        .filter(|(account, _)| is_account(account))
+        .ok_or_else(|| Refusal::new(400, "ValidationError", format!("{arn} is invalid")))
+}
+
+fn duration(input: &Value) -> Result<u64, Refusal> {
+    let Some(text) = input.get("DurationSeconds") else { return Ok(3600) };
+    text.as_str()
+        .and_then(|n| n.parse::<u64>().ok())
+        .filter(|n| (900..=43_200).contains(n))
+        .ok_or_else(|| Refusal::new(400, "ValidationError", "DurationSeconds must be from 900 to 43200"))
 }
 
 fn member<'a>(input: &'a Value, name: &str) -> Result<&'a str, Refusal> {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 mod executions;
 mod service;
+mod sts;
 mod worse;
 
 const ACCOUNT: &str = "100000000002";

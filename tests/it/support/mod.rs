@@ -7,3 +7,4 @@ pub mod process;
 pub mod prometheus;
 pub mod python;
 pub mod simulator;
+pub mod tokens;
