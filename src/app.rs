@@ -152,11 +152,13 @@ async fn observer(config: &KubernetesConfig, controller: Option<ServiceAccount>)
 struct Connecting {
     sagemaker: Arc<OnceCell<SageMaker>>,
     metrics: Arc<Metrics>,
+    /// Whose calls these are.
+    workflow: Option<Arc<str>>,
 }
 
 impl Connecting {
     fn new(metrics: Arc<Metrics>) -> Self {
-        Self { sagemaker: Arc::default(), metrics }
+        Self { sagemaker: Arc::default(), metrics, workflow: None }
     }
 
     async fn connect(self: Arc<Self>) {
@@ -171,7 +173,17 @@ impl Connecting {
 impl Backend for Connecting {
     fn call(&self, client: ClientKey, call: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
         let connecting = self.clone();
-        Box::pin(async move { connecting.connected().await.call(client, call).await })
+        Box::pin(async move {
+            let sagemaker = connecting.connected().await;
+            match connecting.workflow.as_deref().and_then(|name| sagemaker.of_workflow(name)) {
+                Some(named) => named.call(client, call).await,
+                None => sagemaker.call(client, call).await,
+            }
+        })
+    }
+
+    fn of_workflow(&self, name: &str) -> Option<SharedBackend> {
+        Some(Arc::new(Self { workflow: Some(name.into()), ..self.clone() }))
     }
 }
 

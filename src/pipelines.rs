@@ -6,6 +6,8 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+pub mod sentence;
+
 /// A point in time in milliseconds since the Unix epoch. Passed in everywhere: nothing below `app` reads a clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Time(pub i64);

@@ -14,6 +14,7 @@ use super::{
     messages::{CallCameBack, CrashForTest, Drain, Execute, PublishGauges, RunnerExited, WorkflowSeen},
 };
 use crate::{
+    backend::SharedBackend,
     input::{Task, WorkflowId},
     metrics::{facts::CallMade, labels::Actor as Kind, live::Share},
     pipelines::{Call, CallEnded, CallError, CallErrorKind, ClientKey, Time},
@@ -58,6 +59,7 @@ struct Alarm {
 pub struct WorkflowRunner {
     workflow: WorkflowId,
     surroundings: Arc<Surroundings>,
+    backend: SharedBackend,
     machine: Box<Machine>,
     /// Requests that wait for the machine's answer.
     parked: HashMap<RequestId, (oneshot::Sender<Answered>, Arc<Task>)>,
@@ -85,7 +87,9 @@ struct DrainDue;
 
 impl WorkflowRunner {
     pub fn new(workflow: WorkflowId, surroundings: Arc<Surroundings>, exit: ExitGuard) -> Self {
+        let named = surroundings.backend.of_workflow(&workflow.name);
         Self {
+            backend: named.unwrap_or_else(|| surroundings.backend.clone()),
             workflow,
             machine: Box::new(Machine::new(surroundings.settings.clone())),
             parked: HashMap::new(),
@@ -172,14 +176,13 @@ impl WorkflowRunner {
 
     /// Makes the call in a task of its own, so that neither a slow nor a panicking one is the runner's death.
     fn call(&self, call: CallId, client: ClientKey, operation: Call, ctx: &Context<Self>) {
-        let surroundings = self.surroundings.clone();
+        let (surroundings, backend) = (self.surroundings.clone(), self.backend.clone());
         let workflow = self.workflow.name.clone();
         let runner = ctx.address();
         actix::spawn(async move {
             let name = operation.operation();
             let (region, write) = (client.region.clone(), operation.is_write());
             let began = (surroundings.clock)();
-            let backend = surroundings.backend.clone();
             let ended = tokio::spawn(async move { backend.call(client, operation).await })
                 .await
                 .unwrap_or_else(|error| call_lost(name, &error));

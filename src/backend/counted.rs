@@ -2,31 +2,40 @@
 
 use std::{
     fmt,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 
-use crate::{
-    metrics::{Metrics, live::Expiry},
-    pipelines::Time,
-};
+use super::{credentials::WebIdentity, origin, wire::time_of};
+use crate::metrics::{Metrics, live::Expiry};
 
 /// A provider around another one.
 pub struct Counted {
     inner: SharedCredentialsProvider,
     metrics: Arc<Metrics>,
     expiry: Expiry,
+    /// Whose credentials the pod should have; nothing for a role that was asked for.
+    web: Option<WebIdentity>,
+    warned: AtomicBool,
 }
 
 impl Counted {
-    /// Counts for these metrics.
-    pub fn shared(inner: impl ProvideCredentials + 'static, metrics: &Arc<Metrics>) -> SharedCredentialsProvider {
+    /// Counts for these metrics, and warns once when the pod's own credentials are not what `web` says.
+    pub fn shared(
+        inner: impl ProvideCredentials + 'static,
+        metrics: &Arc<Metrics>,
+        web: Option<WebIdentity>,
+    ) -> SharedCredentialsProvider {
         SharedCredentialsProvider::new(Self {
             inner: SharedCredentialsProvider::new(inner),
             metrics: metrics.clone(),
             expiry: metrics.expiry(),
+            web,
+            warned: AtomicBool::new(false),
         })
     }
 }
@@ -41,6 +50,11 @@ impl ProvideCredentials for Counted {
             self.metrics.credentials_refreshed(given.is_ok());
             if let Ok(credentials) = &given {
                 self.expiry.set(credentials.expiry().map(time_of));
+                if let Some(text) = self.web.as_ref().and_then(|web| origin::warning(credentials, web))
+                    && !self.warned.swap(true, Ordering::Relaxed)
+                {
+                    tracing::warn!("{text}");
+                }
             }
             given
         })
@@ -55,8 +69,4 @@ impl fmt::Debug for Counted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Counted").field("inner", &self.inner).finish_non_exhaustive()
     }
-}
-
-fn time_of(system: SystemTime) -> Time {
-    Time(0).plus(system.duration_since(UNIX_EPOCH).unwrap_or_default())
 }

@@ -8,7 +8,10 @@ use aws_sdk_sagemaker::{
 };
 
 use super::{
-    credentials::{self, WebIdentity},
+    credentials::{self, SENTENCE_LIMIT, WebIdentity},
+    denial_log::DenialLog,
+    denials::Denial,
+    token::Claims,
     wire::{Seen, innermost, never_connected},
 };
 use crate::pipelines::{CallError, CallErrorKind, ClientKey};
@@ -25,6 +28,14 @@ pub struct Asked<'a> {
     pub write: bool,
     pub client: &'a ClientKey,
     pub web_identity: &'a WebIdentity,
+    pub denials: &'a DenialLog,
+}
+
+impl Asked<'_> {
+    /// What the pod's web identity token says, if there is one and it can be read.
+    pub fn claims(&self) -> Option<Claims> {
+        Claims::read(self.web_identity.token_file.as_deref()?).ok()
+    }
 }
 
 /// How far a call came before it failed, without an error code of AWS's.
@@ -184,7 +195,7 @@ where
         return answered(error.code(), error.message(), status, request_id, asked);
     }
     let nothing_sent_in_time = matches!(error, SdkError::TimeoutError(_)) && seen.sent == 0;
-    if let Some(failed) = credentials::explain(error, nothing_sent_in_time, asked.client, asked.web_identity) {
+    if let Some(failed) = credentials::explain(error, nothing_sent_in_time, asked) {
         return failed;
     }
     let service = if asked.operation == "GetCallerIdentity" { "STS" } else { "SageMaker" };
@@ -227,13 +238,24 @@ fn answered(
     let operation = asked.operation;
     let text = match kind {
         CallErrorKind::Credentials => credentials::refused(word, message, request_id.as_deref(), asked.client),
+        CallErrorKind::Denied => match Denial::read(message) {
+            Some(denial) => one_line(&denial.sentence(asked.client, asked.web_identity, SENTENCE_LIMIT)),
+            None => plain(operation, word, message, status),
+        },
         CallErrorKind::OutcomeUnknown => {
             one_line(&format!("{operation}: trouble at AWS ({word}, HTTP {status}) {message}"))
         }
-        _ if message.is_empty() => one_line(&format!("AWS refused {operation}: {word} (HTTP {status})")),
-        _ => one_line(message),
+        _ => plain(operation, word, message, status),
     };
     CallError { kind, code: (!code.is_empty()).then(|| code.to_owned()), message: text, request_id }
+}
+
+/// AWS's own words, if there are any.
+fn plain(operation: &str, word: &str, message: &str, status: u16) -> String {
+    match message {
+        "" => one_line(&format!("AWS refused {operation}: {word} (HTTP {status})")),
+        _ => one_line(message),
+    }
 }
 
 /// The sentence for a call whose own code panicked or was cut off: nobody knows how far it came.
@@ -253,11 +275,16 @@ pub fn invalid(message: impl Into<String>) -> CallError {
 
 /// One line of printable text, at most 600 bytes, without anything that looks like a secret.
 pub fn one_line(text: &str) -> String {
+    one_line_within(text, MESSAGE_LIMIT)
+}
+
+/// The same within another limit.
+pub fn one_line_within(text: &str, limit: usize) -> String {
     // A signature mismatch quotes the request's headers, session token included.
     let text = text.split("The Canonical String").next().unwrap_or_default();
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     let line = words.map(|word| if secret(word) { "[redacted]" } else { word }).collect::<Vec<_>>().join(" ");
-    cut(&line, MESSAGE_LIMIT)
+    cut(&line, limit)
 }
 
 /// At most `limit` bytes, cut between characters, with an ellipsis when something is missing.

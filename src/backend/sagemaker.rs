@@ -1,7 +1,7 @@
 //! [`Backend`] on the AWS SDK: one call in, one SDK operation out.
 //!
-//! Clients are built once per region, role and external id, from one configuration that is loaded once; they share its
-//! credentials cache. What an error means is in [`super::errors`], what a response means in [`super::convert`].
+//! Clients are built once per region, role, external id and name of the role's session, from one configuration that is
+//! loaded once; they share its credentials cache. What an error means is in [`super::errors`], what a response means in [`super::convert`].
 
 use std::{
     future::Future,
@@ -35,10 +35,12 @@ use dashmap::{DashMap, DashSet};
 use tokio::sync::OnceCell;
 
 use super::{
-    Backend, convert,
+    Backend, SharedBackend, convert,
     counted::Counted,
     credentials::{self, WebIdentity},
+    denial_log::DenialLog,
     errors::{self, Asked, broken_off, explain, invalid},
+    patient::Patient,
     wire::Witness,
 };
 use crate::metrics::Metrics;
@@ -57,7 +59,11 @@ const MAX_FOREIGN_WORDS: usize = 256;
 
 /// SageMaker Pipelines through the AWS SDK. Cheap to clone.
 #[derive(Clone)]
-pub struct SageMaker(Arc<Inner>);
+pub struct SageMaker {
+    inner: Arc<Inner>,
+    /// How sessions of assumed roles are named, which CloudTrail shows.
+    session: Arc<str>,
+}
 
 struct Inner {
     metrics: Arc<Metrics>,
@@ -65,11 +71,20 @@ struct Inner {
     /// Without a region of its own the base cannot sign for STS either: then each client loads one for its region.
     load_per_region: bool,
     web_identity: WebIdentity,
-    clients: DashMap<ClientKey, Arc<Slot>>,
+    clients: DashMap<Place, Arc<Slot>>,
+    denials: DenialLog,
     /// Counts uses; the client with the smallest mark is the one to evict.
     uses: AtomicU64,
     built: AtomicU64,
     foreign_words: DashSet<String>,
+}
+
+/// Whose client it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    client: ClientKey,
+    /// Of the assumed role; all that assume none share one client.
+    session: Arc<str>,
 }
 
 /// A client's place: reserved at once, filled once, however many ask together.
@@ -108,34 +123,36 @@ impl SageMaker {
             role_arn: configured(&base, "AWS_ROLE_ARN", "role_arn"),
             token_file: configured(&base, "AWS_WEB_IDENTITY_TOKEN_FILE", "web_identity_token_file").map(PathBuf::from),
         };
-        Self(Arc::new(Inner {
-            base: counted(base, &metrics),
+        let inner = Arc::new(Inner {
+            base: counted(base, &metrics, &web_identity),
             metrics,
             load_per_region,
             web_identity,
             clients: DashMap::new(),
+            denials: DenialLog::default(),
             uses: AtomicU64::new(0),
             built: AtomicU64::new(0),
             foreign_words: DashSet::new(),
-        }))
+        });
+        Self { inner, session: APP_NAME.into() }
     }
 
     /// How many clients were built so far. For tests.
     #[doc(hidden)]
     pub fn clients_built(&self) -> u64 {
-        self.0.built.load(Ordering::Relaxed)
+        self.inner.built.load(Ordering::Relaxed)
     }
 
     /// How many clients are kept now. For tests.
     #[doc(hidden)]
     pub fn clients_kept(&self) -> usize {
-        self.0.clients.len()
+        self.inner.clients.len()
     }
 }
 
 impl Backend for SageMaker {
     fn call(&self, client: ClientKey, call: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
-        let inner = self.0.clone();
+        let (inner, session) = (self.inner.clone(), self.session.clone());
         Box::pin(async move {
             let operation = call.operation();
             let metrics = inner.metrics.clone();
@@ -144,7 +161,7 @@ impl Backend for SageMaker {
             // half a start.
             let task = tokio::spawn({
                 let witness = witness.clone();
-                async move { inner.carry_out(&client, call, &witness).await }
+                async move { inner.carry_out(&client, &session, call, &witness).await }
             });
             let result = task.await.unwrap_or_else(|error| {
                 tracing::error!(operation, %error, "call to AWS broke off");
@@ -155,10 +172,20 @@ impl Backend for SageMaker {
             CallEnded { result, server_time: seen.server_time }
         })
     }
+
+    fn of_workflow(&self, name: &str) -> Option<SharedBackend> {
+        Some(Arc::new(Self { inner: self.inner.clone(), session: session_name(name).into() }))
+    }
 }
 
 impl Inner {
-    async fn carry_out(&self, key: &ClientKey, call: Call, witness: &Witness) -> Result<CallReply, CallError> {
+    async fn carry_out(
+        &self,
+        key: &ClientKey,
+        session: &Arc<str>,
+        call: Call,
+        witness: &Witness,
+    ) -> Result<CallReply, CallError> {
         if !is_region(&key.region) {
             return Err(invalid(format!("{:?} is not the name of an AWS region", errors::cut(&key.region, 80))));
         }
@@ -167,9 +194,11 @@ impl Inner {
             write: call.is_write(),
             client: key,
             web_identity: &self.web_identity,
+            denials: &self.denials,
         };
-        let slot = self.slot(key);
-        let client = slot.client.get_or_init(|| self.build(key)).await;
+        let place = self.place(key, session);
+        let slot = self.slot(&place);
+        let client = slot.client.get_or_init(|| self.build(&place)).await;
         let sagemaker = &client.sagemaker;
         match call {
             Call::GetCallerIdentity => {
@@ -270,8 +299,20 @@ impl Inner {
         }
     }
 
+    /// Which client serves this one. Sessions named after their workflow may take half of the places: were there more
+    /// workflows than places, each call would have to build its client anew.
+    fn place(&self, client: &ClientKey, session: &Arc<str>) -> Place {
+        let shared = Place { client: client.clone(), session: APP_NAME.into() };
+        if client.role_arn.is_none() {
+            return shared;
+        }
+        let own = Place { client: client.clone(), session: session.clone() };
+        let fits = self.clients.contains_key(&own) || self.clients.len() < MAX_CLIENTS / 2;
+        if fits { own } else { shared }
+    }
+
     /// The place for a key's client, making room when it is a new one.
-    fn slot(&self, key: &ClientKey) -> Arc<Slot> {
+    fn slot(&self, key: &Place) -> Arc<Slot> {
         let now = self.uses.fetch_add(1, Ordering::Relaxed);
         if !self.clients.contains_key(key) && self.clients.len() >= MAX_CLIENTS {
             let oldest = self.clients.iter().min_by_key(|e| e.value().last_use.load(Ordering::Relaxed));
@@ -284,24 +325,28 @@ impl Inner {
         slot
     }
 
-    async fn build(&self, key: &ClientKey) -> Client {
+    async fn build(&self, place: &Place) -> Client {
+        let key = &place.client;
         self.built.fetch_add(1, Ordering::Relaxed);
         let region = Region::new(key.region.clone());
         let mut base = if self.load_per_region {
-            counted(load(Some(region.clone())).await, &self.metrics)
+            counted(load(Some(region.clone())).await, &self.metrics, &self.web_identity)
         } else {
             self.base.clone()
         };
         if let Some(role) = &key.role_arn {
-            let mut provider =
-                AssumeRoleProvider::builder(role).session_name(APP_NAME).region(region.clone()).configure(&base);
+            let mut provider = AssumeRoleProvider::builder(role)
+                .session_name(place.session.as_ref())
+                .region(region.clone())
+                .configure(&base);
             if let Some(id) = &key.external_id {
                 provider = provider.external_id(id);
             }
+            let counted = Counted::shared(provider.build().await, &self.metrics, None);
             // A credentials cache of its own, gone with the client: roles are user input.
             base = base
                 .to_builder()
-                .credentials_provider(Counted::shared(provider.build().await, &self.metrics))
+                .credentials_provider(Patient::shared(counted, self.web_identity.token_file.clone()))
                 .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build())
                 .build();
         }
@@ -336,11 +381,13 @@ async fn account(client: &Client, asked: Asked<'_>, witness: &Witness) -> Result
                 }
             }
             Ok(Err(error)) => {
-                let explained = credentials::explain(&error, false, asked.client, asked.web_identity);
-                return Err(explained.unwrap_or_else(|| broken_off(asked.operation)));
+                let explained = credentials::explain(&error, false, asked);
+                let failed = explained.unwrap_or_else(|| broken_off(asked.operation));
+                asked.denials.tell(&error, None, &failed, asked);
+                return Err(failed);
             }
             Err(elapsed) => {
-                let explained = credentials::explain(&elapsed, true, asked.client, asked.web_identity);
+                let explained = credentials::explain(&elapsed, true, asked);
                 return Err(explained.unwrap_or_else(|| broken_off(asked.operation)));
             }
         }
@@ -359,15 +406,35 @@ fn failure<E>(error: &SdkError<E>, asked: Asked<'_>, witness: &Witness) -> CallE
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
-    explain(error, witness.seen(), asked)
+    let failed = explain(error, witness.seen(), asked);
+    asked.denials.tell(error, error.message(), &failed, asked);
+    failed
 }
 
-/// The configuration with its credentials counted each time they are asked for.
-fn counted(base: SdkConfig, metrics: &Arc<Metrics>) -> SdkConfig {
-    match base.credentials_provider() {
-        Some(provider) => base.to_builder().credentials_provider(Counted::shared(provider, metrics)).build(),
-        None => base,
-    }
+/// The configuration with its credentials counted each time they are asked for, and not asked for again at once when STS
+/// refused them.
+fn counted(base: SdkConfig, metrics: &Arc<Metrics>, web: &WebIdentity) -> SdkConfig {
+    let Some(provider) = base.credentials_provider() else { return base };
+    let patient = Patient::shared(Counted::shared(provider, metrics, Some(web.clone())), web.token_file.clone());
+    base.to_builder().credentials_provider(patient).build()
+}
+
+/// A workflow's name in that of a session, within STS's 64 characters `[\w+=,.@-]`. Of a longer one the middle goes: names
+/// that Argo makes differ at their end.
+fn session_name(workflow: &str) -> String {
+    const ROOM: usize = 64 - "awf-aws-".len();
+    const HEAD: usize = 38;
+    let clean: String =
+        workflow.chars().map(|c| if c.is_ascii_alphanumeric() || "_+=,.@-".contains(c) { c } else { '-' }).collect();
+    let name = match clean.len() {
+        0..=ROOM => clean,
+        // Two dots are between the halves.
+        length => {
+            let (head, tail) = (clean.get(..HEAD), clean.get(length - (ROOM - HEAD - 2)..));
+            format!("{}..{}", head.unwrap_or_default(), tail.unwrap_or_default())
+        }
+    };
+    format!("{APP_NAME}-{name}")
 }
 
 /// One HTTP client for all SDK clients: left alone, each builds its own, with its own trust store and connections.

@@ -6,6 +6,7 @@
 use std::{
     error::Error,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use aws_sdk_sagemaker::config::{
@@ -150,6 +151,12 @@ pub fn innermost(error: &(dyn Error + 'static)) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
-fn http_date(text: &str) -> Option<Time> {
+/// A response's `Date`.
+pub fn http_date(text: &str) -> Option<Time> {
     DateTime::from_str(text, Format::HttpDate).ok()?.to_millis().ok().map(Time)
+}
+
+/// A time of the system's clock.
+pub fn time_of(system: SystemTime) -> Time {
+    Time(0).plus(system.duration_since(UNIX_EPOCH).unwrap_or_default())
 }

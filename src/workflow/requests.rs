@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     input::{Action, Execute, MockState, Task},
-    pipelines::Status,
+    pipelines::{Status, sentence},
     protocol::{ExecuteTemplateReply, NodeResult, Phase},
 };
 
@@ -435,7 +435,8 @@ impl Machine {
 pub(super) fn told(trouble: &Trouble, before: usize) -> String {
     let since = super::definition::rfc3339(trouble.since).unwrap_or_default();
     let since = format!(" (since {since})");
-    format!("{}{since}", report::fit(&trouble.text, report::MESSAGE_MAX.saturating_sub(before + since.len())))
+    let room = report::MESSAGE_MAX.saturating_sub(before + since.len());
+    format!("{}{since}", report::fit(&sentence::shorten(&trouble.text, room), room))
 }
 
 pub(super) fn ended(reply: &ExecuteTemplateReply) -> View {

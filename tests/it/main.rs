@@ -9,6 +9,7 @@ mod bombs;
 mod boto3;
 mod config;
 mod controller_rights;
+mod credentials;
 mod definition;
 mod demo;
 mod end_to_end;

@@ -24,7 +24,7 @@ mod attempts;
 mod clients;
 mod credentials;
 mod replies;
-mod stub;
+pub mod stub;
 
 const EXECUTION: &str = "arn:aws:sagemaker:eu-west-1:111122223333:pipeline/train/execution/abcdefghijkl";
 

@@ -1,0 +1,1 @@
+//! Tokens that are replaced and credentials that expire while executions run.
