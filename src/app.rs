@@ -274,7 +274,12 @@ impl Service {
         let (supervisor, supervisor_death) = Supervisor::launch(surroundings, config.reply_timeout);
         actix_web::rt::spawn(supervisor.clone().keep_pinging());
 
-        let doors = web::Data::new(Doors { supervisor: supervisor.clone(), token, metrics: metrics.clone() });
+        let doors = web::Data::new(Doors {
+            supervisor: supervisor.clone(),
+            token,
+            allowed_roles: config.allowed_roles.as_slice().into(),
+            metrics: metrics.clone(),
+        });
         let api_address = local_address(&api_listener, config.listen)?;
         let api = server(api_listener, &API, http::api, doors.clone())
             .map_err(|source| listen_error(config.listen, source))?;

@@ -81,6 +81,10 @@ pub struct ServeArgs {
     /// At most so many executions of one pipeline at once from one workflow [default: no limit]
     #[arg(long, env = "AWF_AWS_MAX_RUNNING_PER_WORKFLOW", value_name = "NUMBER")]
     pub max_running_per_workflow: Option<String>,
+    /// Patterns of the roles that workflows may name in role_arn, with commas between them and * for any text
+    /// [default: only roles of the task's account_id]
+    #[arg(long, env = "AWF_AWS_ALLOWED_ROLES", value_name = "PATTERNS")]
+    pub allowed_roles: Option<String>,
     #[command(flatten)]
     pub log: LogArgs,
 }
@@ -119,6 +123,8 @@ pub struct Config {
     pub argo_controller_account: Option<ServiceAccount>,
     pub workflow_check_interval: Duration,
     pub max_running_per_workflow: Option<usize>,
+    /// Empty: only roles of the task's own account.
+    pub allowed_roles: Vec<String>,
     pub log: LogConfig,
 }
 
@@ -201,6 +207,7 @@ impl Config {
         );
         let max_running_per_workflow = given(args.max_running_per_workflow.as_deref())
             .and_then(|text| count(p, "--max-running-per-workflow (AWF_AWS_MAX_RUNNING_PER_WORKFLOW)", text));
+        let allowed_roles = roles(p, "--allowed-roles (AWF_AWS_ALLOWED_ROLES)", args.allowed_roles.as_deref());
         let log = args.log.validate(p);
 
         if let (Some(min), Some(max)) = (poll_min, poll_max)
@@ -234,6 +241,7 @@ impl Config {
                 argo_controller_account: argo_controller_account.flatten(),
                 workflow_check_interval: workflow_check_interval?,
                 max_running_per_workflow,
+                allowed_roles,
                 log: log?,
             })
         };
@@ -317,6 +325,23 @@ fn count(problems: &mut Vec<String>, name: &str, text: &str) -> Option<usize> {
         problems.push(format!("{name}: {text:?} is not a whole number of at least 1"));
     }
     parsed
+}
+
+/// A pattern that can match no role's ARN would refuse every role in silence.
+fn roles(problems: &mut Vec<String>, name: &str, text: Option<&str>) -> Vec<String> {
+    let patterns: Vec<String> =
+        given(text).into_iter().flat_map(|text| text.split(',')).map(|p| p.trim().to_owned()).collect();
+    let (partition, service) = ("arn:", ":iam:");
+    for pattern in &patterns {
+        if !pattern.starts_with('*')
+            && !(pattern.starts_with(partition) && (pattern.contains(service) || pattern.contains('*')))
+        {
+            problems.push(format!(
+                "{name}: {pattern:?} is not a pattern of role ARNs, such as arn:aws:iam::111122223333:role/team-*"
+            ));
+        }
+    }
+    patterns
 }
 
 fn kubernetes(problems: &mut Vec<String>, switch: &str, kubeconfig: Option<&str>) -> Option<KubernetesConfig> {

@@ -33,6 +33,8 @@ pub const EXECUTE_PATH: &str = "/api/v1/template.execute";
 pub struct Doors {
     pub supervisor: SupervisorHandle,
     pub token: Arc<Token>,
+    /// Patterns of the roles that tasks may name.
+    pub allowed_roles: Arc<[String]>,
     pub metrics: Arc<Metrics>,
 }
 

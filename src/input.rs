@@ -7,6 +7,7 @@ mod digest;
 mod fields;
 mod json;
 mod parse;
+mod roles;
 mod sentence;
 mod start;
 
@@ -16,6 +17,7 @@ use crate::pipelines::{ClientKey, Time};
 
 pub use fields::{IGNORED, KNOWN};
 pub use parse::read_task;
+pub use roles::AllowedRoles;
 
 /// The workflow a task belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

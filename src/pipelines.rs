@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+pub mod pattern;
 pub mod sentence;
 
 /// A point in time in milliseconds since the Unix epoch. Passed in everywhere: nothing below `app` reads a clock.

@@ -1,6 +1,6 @@
 //! The log: where it goes, how it looks, and that a panic is in it.
 
-use std::{io, panic};
+use std::panic;
 
 use tracing::{Event, Subscriber};
 use tracing_subscriber::{EnvFilter, Layer, layer::Context, prelude::*};
@@ -9,6 +9,8 @@ use crate::{
     config::{LogConfig, LogFormat},
     metrics::{labels::Level, live::LogCounts},
 };
+
+pub mod redact;
 
 /// The log is the process's, so its lines are counted for the process.
 static WRITTEN: LogCounts = LogCounts::new();
@@ -37,7 +39,7 @@ pub fn init(config: &LogConfig) {
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // A log that nobody reads any more must not end the process: the subscriber would report it to the same closed
     // stderr, which panics.
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).log_internal_errors(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| redact::Redacting).log_internal_errors(false);
     let lines = match config.format {
         LogFormat::Text => lines.with_ansi(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

@@ -60,8 +60,11 @@ impl Patient {
     }
 
     /// Remembers what STS said.
-    fn answered(&self, given: Result<Credentials, CredentialsError>) -> Result<Credentials, CredentialsError> {
-        let token = self.token();
+    fn answered(
+        &self,
+        given: Result<Credentials, CredentialsError>,
+        token: Option<SystemTime>,
+    ) -> Result<Credentials, CredentialsError> {
         let mut refused = self.refused();
         match given {
             Err(error) if is_refusal(&error) => {
@@ -88,8 +91,10 @@ impl ProvideCredentials for Patient {
             if let Some(error) = self.still_refused() {
                 return Err(error);
             }
+            // Before the call: a token that is replaced meanwhile is not the one that was refused.
+            let token = self.token();
             let given = self.inner.provide_credentials().await;
-            self.answered(given)
+            self.answered(given, token)
         })
     }
 

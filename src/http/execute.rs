@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::Doors;
 use crate::{
-    input::{self, InputError, Task},
+    input::{self, AllowedRoles, InputError, Task},
     metrics::labels::{Label as _, Outcome},
     protocol::{ExecuteTemplateArgs, ExecuteTemplateReply, Phase},
 };
@@ -67,7 +67,7 @@ async fn answer(
 ) -> Result<(Outcome, ExecuteTemplateReply), Refused> {
     doors.token.check(request.headers()).map_err(|refusal| Refused::new(StatusCode::FORBIDDEN, refusal.to_string()))?;
     check_content_type(request)?;
-    let task = match read_task(read(request, body).await?)? {
+    let task = match read_task(read(request, body).await?, &doors.allowed_roles)? {
         Ok(Some(task)) => task,
         Ok(None) => return Ok((Outcome::Ignored, ExecuteTemplateReply::not_mine())),
         Err(error) => return Ok((Outcome::Invalid, ExecuteTemplateReply::end(Phase::Error, error.to_string(), None))),
@@ -133,9 +133,13 @@ fn too_large() -> Refused {
 }
 
 /// The request's task. Its text is gone before the task is worked on: an answer may take a second.
-fn read_task(body: web::BytesMut) -> Result<Result<Option<Task>, InputError>, Refused> {
+fn read_task(body: web::BytesMut, allowed_roles: &[String]) -> Result<Result<Option<Task>, InputError>, Refused> {
     let args: ExecuteTemplateArgs<'_> = serde_json::from_slice(&body).map_err(|error| refusal(&body, &error))?;
-    let task = input::read_task(&args);
+    let allowed = AllowedRoles::new(allowed_roles.to_vec());
+    let task = input::read_task(&args).and_then(|task| {
+        task.iter().try_for_each(|task| allowed.check(task))?;
+        Ok(task)
+    });
     if let Err(error) = &task {
         tracing::warn!(workflow.name = args.workflow.metadata.name, error.message = %error, "refused a task");
     }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::pipelines::pattern::like;
+
 /// A policy document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -171,33 +173,4 @@ fn holds(operator: &str, keys: &BTreeMap<String, Many<String>>, context: &[(Stri
             _ => false,
         }
     })
-}
-
-/// Whether a pattern of IAM matches: `*` stands for any text, `?` for one character.
-pub fn like(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t) = (0, 0);
-    // Where to go on when a `*` has to take one character more.
-    let mut again = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                again = Some((p, t));
-                p += 1;
-            }
-            Some(c) if *c == '?' || *c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => match again {
-                Some((star, from)) => {
-                    again = Some((star, from + 1));
-                    p = star + 1;
-                    t = from + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.iter().skip(p).all(|c| *c == '*')
 }

@@ -50,6 +50,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.argo_controller_account, Some(account("argo", "argo")));
     assert_eq!(config.workflow_check_interval, Duration::from_secs(60));
     assert_eq!(config.max_running_per_workflow, None);
+    assert!(config.allowed_roles.is_empty());
     assert_eq!(config.log.format, LogFormat::Text);
 }
 
@@ -69,6 +70,7 @@ fn every_flag_is_taken() {
         "--stop-wait=1h",
         "--denied-grace=1s",
         "--max-running-per-workflow=7",
+        "--allowed-roles=arn:aws:iam::111122223333:role/team-*, arn:aws:iam::*:role/ml",
         "--kubernetes=auto",
         "--kubeconfig=/k",
         "--argo-controller-account=workflows:argo-workflows-workflow-controller",
@@ -86,6 +88,7 @@ fn every_flag_is_taken() {
     assert_eq!(config.stop_wait, Duration::from_secs(3600));
     assert_eq!(config.denied_grace, Duration::from_secs(1));
     assert_eq!(config.max_running_per_workflow, Some(7));
+    assert_eq!(config.allowed_roles, ["arn:aws:iam::111122223333:role/team-*", "arn:aws:iam::*:role/ml"]);
     assert_eq!(config.kubernetes, KubernetesConfig::Kubeconfig(PathBuf::from("/k")));
     assert_eq!(parse(&["--kubernetes=off", "--kubeconfig=/k"]).unwrap().kubernetes, KubernetesConfig::Off);
     let controller = account("workflows", "argo-workflows-workflow-controller");
@@ -114,6 +117,7 @@ fn every_bad_value_is_named_at_once() {
         "--stop-wait=48h",
         "--denied-grace=",
         "--max-running-per-workflow=0",
+        "--allowed-roles=111122223333",
         "--kubernetes=on",
         "--argo-controller-account=argo",
         "--workflow-check-interval=0s",
@@ -133,6 +137,7 @@ fn every_bad_value_is_named_at_once() {
         "--stop-wait",
         "--denied-grace",
         "--max-running-per-workflow",
+        "--allowed-roles",
         "--kubernetes",
         "--argo-controller-account",
         "--workflow-check-interval",

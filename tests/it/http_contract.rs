@@ -39,7 +39,7 @@ fn token_file(test: &str, text: &str) -> PathBuf {
 
 fn doors(token: Option<PathBuf>) -> web::Data<Doors> {
     let (supervisor, metrics, _death) = supervised(Scripted::new(Script::Hangs));
-    web::Data::new(Doors { supervisor, token: Arc::new(Token::new(token)), metrics })
+    web::Data::new(Doors { supervisor, token: Arc::new(Token::new(token)), allowed_roles: Arc::new([]), metrics })
 }
 
 /// What the API answers to one request.
@@ -411,6 +411,7 @@ async fn both_doors_answer_on_real_sockets_and_a_taken_ops_port_does_not_matter(
         argo_controller_account: None,
         workflow_check_interval: Duration::from_secs(60),
         max_running_per_workflow: None,
+        allowed_roles: Vec::new(),
         log: LogConfig { filter: "info".to_owned(), format: LogFormat::Text },
     };
     let mut service = app::Service::start(&config, Scripted::new(Script::Hangs), None, app::wall_clock()).unwrap();

@@ -7,6 +7,7 @@ mod identity;
 mod lengths;
 mod properties;
 mod refusals;
+mod roles;
 
 use std::time::Duration;
 

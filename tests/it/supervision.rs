@@ -352,6 +352,7 @@ async fn a_dead_supervisor_ends_the_app_by_a_fault() {
         argo_controller_account: None,
         workflow_check_interval: Duration::from_secs(60),
         max_running_per_workflow: None,
+        allowed_roles: Vec::new(),
         log: LogConfig { filter: "info".to_owned(), format: LogFormat::Text },
     };
     let service = app::Service::start(&config, Scripted::new(Script::Hangs), None, app::wall_clock()).unwrap();

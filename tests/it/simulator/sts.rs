@@ -2,10 +2,9 @@
 
 use awf_aws::{
     backend::token::Claims,
-    pipelines::Time,
+    pipelines::{Time, pattern::like},
     simulator::{
         book::{Book, Caller},
-        policy::like,
         scenario::Scenario,
     },
 };

@@ -137,6 +137,15 @@ impl Simulator {
         assert_eq!(status, 200, "{reply}");
     }
 
+    /// Changes providers and roles.
+    pub async fn iam(&self, patch: Value) {
+        let request = client(PATIENCE)
+            .post(format!("{}/admin/iam", self.endpoint))
+            .insert_header(("Content-Type", "application/json"));
+        let (status, reply) = post(request, patch.to_string().as_bytes()).await;
+        assert_eq!(status, 200, "{reply}");
+    }
+
     /// Has an execution vanish from the API; the answer's status.
     pub async fn forget(&self, arn: &str) -> u16 {
         let request = client(PATIENCE)
