@@ -6,6 +6,7 @@ mod drain;
 mod ends;
 mod endurance;
 mod listing;
+mod outage;
 mod properties;
 mod roles;
 mod starts;
