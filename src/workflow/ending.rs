@@ -76,12 +76,12 @@ impl Machine {
         // A time that is up is only believed of an execution that was seen live: it may have ended long ago. One that
         // cannot be seen for so long is taken for live, else it would run for ever.
         let grace = self.settings.denied_grace;
+        // While draining nothing is looked at any more, and what this process has just started runs.
+        let last = self.draining.is_some();
         let unseen = |since: Time| now < since.plus(grace);
-        if self
-            .executions
-            .get(arn)
-            .is_some_and(|t| t.seen.is_none() && t.trouble.as_ref().is_none_or(|t| unseen(t.since)))
-        {
+        if self.executions.get(arn).is_some_and(|t| {
+            t.seen.is_none() && !(last && t.started_at.is_some()) && t.trouble.as_ref().is_none_or(|t| unseen(t.since))
+        }) {
             return;
         }
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
@@ -194,7 +194,7 @@ impl Machine {
         self.timers.insert((now.plus(again), Timer::Execution(arn.clone())));
         self.out.push(Command::Note(Note::StopRequested { arn: self.spelled(arn), ok }));
         if let Err(error) = result {
-            self.warn(format!("stopping {arn}: {}", error.message));
+            self.warn(format!("stopping {}: {}", self.spelled(arn), error.message));
             if error.kind == CallErrorKind::Throttled
                 && let Some(client) = self.pipelines.get(number).map(|p| p.client.clone())
             {

@@ -36,7 +36,7 @@ impl Pipeline {
 
     /// Whether its listing fails again and again: its nodes wait without holding up those of other pipelines.
     pub(super) fn cannot_be_listed(&self) -> bool {
-        matches!(self.listing, Listing::Wanted { tries: TRIES.., .. })
+        matches!(self.listing, Listing::Wanted { tries: TRIES.., .. } | Listing::Running { tries: TRIES.., .. })
     }
 
     /// Whether a listing was denied just now; later it is tried again, the policy may have been mended.
@@ -70,6 +70,8 @@ impl Machine {
         // By Kubernetes' clock, which may be ahead; and no workflow is younger than its plugin's first request.
         let first = self.aws_clock.theirs(self.first_event.unwrap_or(self.now));
         let margin = if self.sabotaged(Sabotage::CreatedToTheSecond) { Duration::from_secs(60) } else { CLOCKS_APART };
+        let told = |created| self.aws_clock.theirs(self.kubernetes_clock.ours(created));
+        let created = created.map(|at| if self.kubernetes_clock.is_known() { told(at).min(at) } else { at });
         created.map_or(furthest, |created| created.min(first).minus(margin).max(furthest))
     }
 

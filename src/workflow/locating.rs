@@ -9,7 +9,7 @@ use crate::{
 
 use super::{
     HashMap, HashSet, Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
-    identity::{Key, Marker, WhenOver, arn_key},
+    identity::{Key, Known, Marker, WhenOver, arn_key},
     listing::RETRY_MOST,
     node::{EndStage, Family, NodeRef, StopNode, Tracked, Trouble},
     pipeline::{Listing, Pipeline},
@@ -294,7 +294,6 @@ impl Machine {
         let arn = arn_key(&execution.arn);
         execution.description = None;
         let live = execution.status.is_live();
-        let witnessed = live && execution.status != Status::Stopping;
         let stop_began = execution.modified.filter(|_| execution.status == Status::Stopping);
         execution.created.get_or_insert(self.server_now());
         let tracked = Tracked {
@@ -303,7 +302,7 @@ impl Machine {
             pipeline,
             when_over: WhenOver::Leave,
             run: None,
-            witnessed,
+            witnessed: false,
             stranger: None,
             foreign: false,
             attached: BTreeSet::new(),
@@ -339,6 +338,21 @@ impl Machine {
                 p.lives(&arn, false);
             }
             self.look_at(&arn, self.now);
+        }
+    }
+
+    /// An execution as the table looks at it.
+    pub(super) fn known(&self, tracked: &Tracked) -> Known {
+        let execution = &tracked.execution;
+        let created = execution.created.unwrap_or(self.server_now());
+        Known {
+            arn: arn_key(&execution.arn),
+            attempt: tracked.attempt,
+            status: execution.status.clone(),
+            created,
+            modified: tracked.stop_began.or(execution.modified).unwrap_or(created),
+            run: tracked.run,
+            witnessed: tracked.witnessed,
         }
     }
 }

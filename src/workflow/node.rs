@@ -209,6 +209,8 @@ pub struct Attempt {
     pub trouble: Option<Trouble>,
     /// Its own start was denied, every time it was sent since then. What others meet ends no node.
     pub denied: Option<Trouble>,
+    /// When it was to be tried again after the last denial.
+    pub denied_turn: Option<Time>,
     /// The execution of an earlier attempt that was looked at once more before starting.
     pub rechecked: Option<Arc<str>>,
     pub timed_out_at: Option<Time>,

@@ -236,6 +236,7 @@ impl Machine {
         let believes = self.sabotaged(Sabotage::BelievesStaleLists);
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let was_live = tracked.execution.status.is_live();
+        let was_stopping = tracked.execution.status == Status::Stopping;
         let goes_back = rank(&execution.status) < rank(&tracked.execution.status);
         let was_seen = tracked.seen.replace(now).is_some();
         tracked.trouble = None;
@@ -254,7 +255,7 @@ impl Machine {
             tracked.progressed_at = now;
         }
         tracked.execution.status = execution.status;
-        tracked.witnessed |= live && tracked.execution.status != Status::Stopping;
+        tracked.witnessed |= described && live && tracked.execution.status != Status::Stopping;
         if let Some(marker) = execution.description.as_deref().and_then(Marker::parse).filter(|m| m.key == tracked.key)
         {
             // Start may have answered with an execution of an earlier run.
@@ -266,7 +267,8 @@ impl Machine {
         // Lists do not say when a status changed: what was known belongs to the status before.
         let unchanged = described || same;
         tracked.execution.modified = execution.modified.or(tracked.execution.modified.filter(|_| unchanged));
-        if live && !was_live {
+        let resumed = described && was_stopping && tracked.execution.status == Status::Executing;
+        if live && (!was_live || resumed) {
             // Revived in the console: what was said to its earlier stop no longer holds, nor does that stop's token.
             tracked.stop = None;
             tracked.stop_trouble = None;
@@ -283,6 +285,7 @@ impl Machine {
         }
         let number = tracked.pipeline;
         if let Some(who) = stranger {
+            let arn = self.spelled(arn);
             self.warn(format!("{arn} carries this workflow's marker, but {who} started it, not this plugin"));
         }
         if turned {
@@ -327,11 +330,16 @@ impl Machine {
     /// Lists lag: what one shows of an earlier moment undoes nothing. Only a describe tells of a revival, and for that it
     /// is asked once lists have had the time to show the end.
     fn distrust(&mut self, arn: &Arc<str>) {
-        let server_now = self.server_now();
+        let (now, server_now) = (self.now, self.server_now());
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let ended = tracked.execution.modified.is_some_and(|end| server_now.since(end) < LISTS_LAG);
         if tracked.execution.status.is_live() {
-            self.look_later(arn);
+            // Stopped and retried between two looks, perhaps.
+            if now.since(tracked.progressed_at) < LISTS_LAG {
+                self.look_later(arn);
+            } else {
+                self.describe(arn);
+            }
         } else if !ended && tracked.end != EndStage::Seen {
             tracked.end = EndStage::Seen;
             tracked.doubted = true;
@@ -417,7 +425,7 @@ impl Machine {
         let Some(tracked) = self.executions.get(arn) else { return };
         let timeout = attempt.rules.timeout;
         let timed_out = attempt.timed_out_at.is_some() || self.outlived(timeout, &tracked.execution);
-        let doubtful = self.known(tracked);
+        let (doubtful, attached) = (self.known(tracked), attempt.rules.attached);
         let steps = tracked.steps.as_deref().unwrap_or_default();
         let (phase, text) = report::end_of(
             &tracked.execution,
@@ -426,6 +434,7 @@ impl Machine {
             timeout.filter(|_| timed_out),
         );
         if phase != Phase::Succeeded
+            && !attached
             && let Some(run) = self.run().filter(|run| run.may_come_after(&doubtful))
             && let Some(attempt) = self.attempt_mut(key, number)
         {

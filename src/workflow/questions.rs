@@ -22,6 +22,10 @@ use super::{
 /// A digest, also a refusal, is shared by all that ask within this time.
 const DIGEST_FOR: Duration = Duration::from_secs(30);
 
+/// A stop task waits so long for nodes that are still looking for an earlier execution: by then an execution that cannot be
+/// described has had several tries, and whoever still waits for its request is not asked for any more.
+const LOCATES_WITHIN: Duration = Duration::from_secs(60);
+
 impl Machine {
     pub(super) fn advance_validation(&mut self, key: Key) {
         let now = self.now;
@@ -223,9 +227,15 @@ impl Machine {
                     // No pipeline, no executions.
                     Located::Refused(_) | Located::Ready => {}
                 }
+                // Whether something runs, or is about to, cannot be said of these yet; a stop of everything lets none start.
+                let locates = !all && self.now < since.plus(LOCATES_WITHIN);
                 let starting = self.families.iter().any(|(k, f)| {
                     of_key.is_none_or(|wanted| wanted == *k)
-                        && f.attempts.values().any(|a| matches!(a.stage, Stage::Starting(_) | Stage::Searching { .. }))
+                        && f.attempts.values().any(|a| match a.stage {
+                            Stage::Starting(_) | Stage::Searching { .. } => true,
+                            Stage::Locating => locates,
+                            _ => false,
+                        })
                 });
                 if starting {
                     self.wake_stop(key, Duration::from_secs(1));

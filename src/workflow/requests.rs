@@ -96,6 +96,7 @@ impl Machine {
                         warning,
                         trouble: None,
                         denied: None,
+                        denied_turn: None,
                         rechecked: None,
                         timed_out_at: None,
                         wake: None,
@@ -362,7 +363,9 @@ impl Machine {
     }
 
     fn view_queued(&self, key: Key, number: u32, attempt: &Attempt) -> View {
-        let own = attempt.denied.as_ref().or(attempt.trouble.as_ref());
+        // A denial that was not met again when its turn had come is not what the node waits for.
+        let denied = attempt.denied.as_ref().filter(|_| attempt.denied_turn >= Some(self.now));
+        let own = denied.or(attempt.trouble.as_ref());
         if let Some(trouble) = own.or_else(|| self.starting_trouble(attempt.pipeline)) {
             return View::settled(Phase::Pending, told(trouble, 0), None);
         }

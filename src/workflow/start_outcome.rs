@@ -81,7 +81,6 @@ impl Machine {
         if let Some(tracked) = self.executions.get_mut(&arn) {
             // The token may have found an older execution: only a describe tells.
             tracked.seen = None;
-            tracked.witnessed &= !new;
             tracked.started_at = Some(self.now);
             tracked.when_over = when_over;
         }
@@ -179,6 +178,11 @@ impl Machine {
         self.timers.insert((p.start_again_at, Timer::Queue));
         let shared = p.start_denied.clone().filter(|_| all_wait);
         let Some(attempt) = self.attempt_mut(key, number) else { return };
+        let grace = attempt.rules.denied_grace;
+        if attempt.denied_turn.is_some_and(|turn| now > turn.plus(grace)) {
+            // It waited for something else meanwhile: this is another denial.
+            attempt.denied = None;
+        }
         Trouble::extend(&mut attempt.denied, &error.message, true, now);
         attempt.denied = shared.or(attempt.denied.take());
         let since = attempt.denied.as_ref().map_or(now, |t| t.since.max(attempt.desk.asked_since));
@@ -186,6 +190,7 @@ impl Machine {
         let last_try = since.plus(attempt.rules.denied_grace).since(now);
         let wait = DENIED_AGAIN.max(pause * waiting).min(last_try).max(Duration::from_secs(1));
         let aside_until = if all_wait { now } else { now.plus(wait) };
+        attempt.denied_turn = Some(aside_until);
         self.queue.join(Waiter { aside_until, ..waiter });
         self.advance(key, number);
         self.tell_waiters(|w| w.pipeline == pipeline);

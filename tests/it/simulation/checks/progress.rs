@@ -72,6 +72,11 @@ impl World {
         self.checks.progress.asked.entry((process, node)).or_insert(now);
     }
 
+    /// When a process was first asked for a node.
+    pub(super) fn is_asked_at(&self, process: Process, node: NodeId) -> Option<Time> {
+        self.checks.progress.asked.get(&(process, node)).copied()
+    }
+
     /// Looks at every node of a workflow, each time the controller does.
     pub fn check_progress(&mut self, number: usize) {
         if self.workflows[number].completed_at.is_some() {
@@ -221,6 +226,9 @@ impl World {
         let denied = self.last_denied(number, place).is_some();
         // A denial that lasts is its end, and not its start.
         let bound = if denied { self.told_within() + BACKOFF } else { 3 * BACKOFF + 15 * SECOND };
+        // Siblings may say that its time is up: then it ends, once lists show what an earlier process started last.
+        let settles = if node.plan.timeout.is_some() { LISTS_LAG + BACKOFF } else { Duration::ZERO };
+        let patience = patience + settles;
         self.late(&node, "a node does not start", since, bound + patience)
     }
 
