@@ -131,8 +131,9 @@ impl World {
             Work::Execute => self.is_late_execution(number, node.clone(), place, calm, patience),
             // A stop or a check of parameters waits for nothing but AWS, the longest for a stop to end.
             Work::StopOne(_) | Work::StopArn(_) | Work::StopAll => {
-                // Its wait begins when what it stops is found.
-                let bound = Settings::default().stop_wait + 2 * LISTS_LAG + self.told_within() + patience;
+                // Its wait begins when what it stops is found, also what a start of another node may have started.
+                let searched = if self.is_any_uncertain(number) { SEARCH_IN_VAIN } else { Duration::ZERO };
+                let bound = Settings::default().stop_wait + 2 * LISTS_LAG + searched + self.told_within() + patience;
                 self.late(node, "a stop does not end", calm, bound)
             }
             Work::Validate(_) => self.late(node, "a check does not end", calm, self.told_within() + patience),
