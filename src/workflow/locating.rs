@@ -65,6 +65,7 @@ impl Machine {
             complete_to: None,
             listed_to: None,
             settles_at: None,
+            list_after: Time(i64::MIN),
             named: false,
             listed_at: if unlisted { Time(i64::MAX) } else { self.now },
             workflow_created: created,
@@ -110,7 +111,7 @@ impl Machine {
     }
 
     pub(super) fn account_answered(&mut self, client: &ClientKey, result: Result<CallReply, CallError>) {
-        let now = self.now;
+        let (now, left) = (self.now, self.answers_left);
         let Some(state) = self.clients.get_mut(client) else { return };
         state.asking = false;
         match result {
@@ -121,7 +122,7 @@ impl Machine {
             Ok(_) => {}
             Err(error) => {
                 let denied = reaction(error.kind, Place::Account) == Reaction::Mend;
-                Trouble::extend(&mut state.trouble, &error.message, denied, now);
+                Trouble::extend(&mut state.trouble, &error.message, denied, left);
                 let at = now.plus(backoff(state.tries, RETRY_MOST));
                 state.tries += 1;
                 state.retry_at = Some(at);
@@ -313,6 +314,7 @@ impl Machine {
             progressed_at: self.now,
             due: None,
             describing: false,
+            rests_until: None,
             end: if live { EndStage::Live } else { EndStage::Seen },
             steps: None,
             steps_at: Time::default(),

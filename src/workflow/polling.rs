@@ -34,14 +34,27 @@ impl Machine {
     }
 
     fn look_later(&mut self, arn: &Arc<str>) {
-        let Some(tracked) = self.executions.get(arn) else { return };
+        let wait = self.until_the_next_look(arn);
+        self.look_at(arn, self.now.plus(wait));
+    }
+
+    /// A look failed: it is repeated in its time, however many nodes want it sooner.
+    pub(super) fn rest(&mut self, arn: &Arc<str>, wait: Duration) {
+        let at = self.now.plus(wait);
+        if let Some(tracked) = self.executions.get_mut(arn) {
+            tracked.rests_until = Some(at);
+        }
+        self.look_at(arn, at);
+    }
+
+    fn until_the_next_look(&self, arn: &Arc<str>) -> Duration {
+        let Some(tracked) = self.executions.get(arn) else { return self.settings.poll_max };
         let age = self.server_now().since(tracked.execution.created.unwrap_or(self.now));
-        let wait = if tracked.stop.is_some() {
+        if tracked.stop.is_some() {
             self.settings.poll_min
         } else {
             poll_plan::interval(age, self.settings.poll_min, self.settings.poll_max)
-        };
-        self.look_at(arn, self.now.plus(wait));
+        }
     }
 
     /// An execution's ARN as AWS spells it.
@@ -75,7 +88,11 @@ impl Machine {
 
     /// Describes one execution, unless that is under way.
     pub(super) fn describe(&mut self, arn: &Arc<str>) {
-        let Some(pipeline) = self.executions.get(arn).map(|t| t.pipeline) else { return };
+        let Some((pipeline, rests)) = self.executions.get(arn).map(|t| (t.pipeline, t.rests_until)) else { return };
+        if let Some(at) = rests.filter(|at| *at > self.now) {
+            self.look_at(arn, at);
+            return;
+        }
         // Also when a describe is under way: its answer sets the next time, and a due time that stays would spin the rounds.
         self.take_from_due(pipeline, arn);
         let Some(tracked) = self.executions.get_mut(arn) else { return };
@@ -197,11 +214,11 @@ impl Machine {
 
     /// A poll failed: the execution goes on, its node says so.
     pub(super) fn in_trouble(&mut self, arn: &Arc<str>, error: &CallError) {
-        let now = self.now;
+        let left = self.answers_left;
         let denied = reaction(error.kind, Place::Poll) == Reaction::Mend;
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let text = format!("AWS cannot be asked: {}", report::fit(&error.message, 120));
-        Trouble::extend(&mut tracked.trouble, &text, denied, now);
+        Trouble::extend(&mut tracked.trouble, &text, denied, left);
         self.followers_look(arn);
     }
 
@@ -224,8 +241,9 @@ impl Machine {
             Err(error) if reaction(error.kind, Place::Poll) == Reaction::Missing => self.not_found(arn, &error),
             Err(error) => {
                 self.call_trouble(number, &error);
+                let wait = self.until_the_next_look(arn);
+                self.rest(arn, wait);
                 self.in_trouble(arn, &error);
-                self.look_later(arn);
             }
         }
     }
@@ -239,6 +257,7 @@ impl Machine {
         let was_stopping = tracked.execution.status == Status::Stopping;
         let goes_back = rank(&execution.status) < rank(&tracked.execution.status);
         let was_seen = tracked.seen.replace(now).is_some();
+        tracked.rests_until = None;
         tracked.trouble = None;
         tracked.missing = None;
         tracked.gone = None;

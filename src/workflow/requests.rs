@@ -99,6 +99,7 @@ impl Machine {
                         denied_turn: None,
                         rechecked: None,
                         timed_out_at: None,
+                        dropped: None,
                         wake: None,
                     }),
                 );

@@ -83,21 +83,4 @@ impl Machine {
         }
         self.wake_attempt(key, number, Duration::from_secs(5));
     }
-
-    /// Ends a node whose time was up before it could start, as soon as it is certain that no earlier process has started
-    /// it: what one did just before it died is not in the lists yet. Meanwhile it does not start.
-    pub(super) fn end_in_time(&mut self, key: Key, number: u32, text: &str) {
-        let Some((pipeline, asked)) = self.attempt(key, number).map(|a| (a.pipeline, a.desk.asked_since)) else {
-            return;
-        };
-        if self.is_new(asked) || self.is_settled(pipeline) {
-            self.end_attempt(key, number, Phase::Failed, text, None);
-            return;
-        }
-        self.queue.leave(key, number);
-        if let Some(attempt) = self.attempt_mut(key, number) {
-            attempt.stage = Stage::Locating;
-        }
-        self.wake_attempt(key, number, Duration::from_secs(5));
-    }
 }

@@ -189,7 +189,12 @@ impl Machine {
     fn await_end(&mut self, key: Key, number: u32, arn: &Arc<str>) {
         self.attach_to(key, number, arn);
         match self.timed_out_waiting(key, number) {
-            Some(text) => self.end_attempt(key, number, Phase::Failed, &text, None),
+            Some((timeout, _)) => {
+                let id = identity::execution_id(arn);
+                let text =
+                    format!("timed out after {timeout} while execution {id} of an earlier run was still being stopped");
+                self.end_attempt(key, number, Phase::Failed, &text, None);
+            }
             None => self.stop_if_over(key, number, arn),
         }
     }
@@ -251,14 +256,19 @@ impl Machine {
             attempt.stage = Stage::Locating;
             return;
         };
-        let exit_handler = attempt.rules.exit_handler;
-        let closed = self.closed.clone().filter(|closed| !(closed.except_exit_handlers && exit_handler));
-        if let Some(closed) = closed.filter(|_| !self.sabotaged(Sabotage::StartsAfterOver)) {
-            self.end_unstarted(key, number, &closed.text);
+        let (exit_handler, dropped) = (attempt.rules.exit_handler, attempt.dropped);
+        if let Some(since) = dropped {
+            self.end_unstarted(key, number, "a stop task stopped it before it could start", since);
             return;
         }
-        if let Some(text) = self.timed_out_waiting(key, number) {
-            self.end_in_time(key, number, &text);
+        let closed = self.closed.clone().filter(|closed| !(closed.except_exit_handlers && exit_handler));
+        if let Some(closed) = closed.filter(|_| !self.sabotaged(Sabotage::StartsAfterOver)) {
+            self.end_unstarted(key, number, &closed.text, closed.since);
+            return;
+        }
+        if let Some((timeout, since)) = self.timed_out_waiting(key, number) {
+            let text = format!("timed out after {timeout} before it could start");
+            self.end_unstarted(key, number, &text, since);
             return;
         }
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
