@@ -21,6 +21,7 @@ mod kubernetes;
 mod machine;
 mod monitoring;
 mod moto;
+mod one_build;
 mod ops_door;
 mod orphans;
 mod protocol;
