@@ -21,47 +21,23 @@
 //!
 //! | what dies | who notices | what happens |
 //! |---|---|---|
-//! | a call to AWS (panic in its future) | the join handle awaited by the runner's own future | the machine hears `OutcomeUnknown` |
+//! | a call to AWS (panic in its future) | [`crate::backend::carry_out`], which awaits its task | the machine hears `OutcomeUnknown` |
 //! | a runner (panic in the machine) | its exit guard | parked requests get free polls at once; respawned after 1, 2, 4 s, past three deaths in 10 min every 60 s; the new machine finds everything again in AWS |
 //! | the supervisor | the sender it holds is dropped | the process exits 70; until then 503 |
 //! | an HTTP worker | actix-web | a new one; actors do not notice |
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
-use crate::{
-    backend::SharedBackend,
-    input::WorkflowId,
-    metrics::Metrics,
-    pipelines::Clock,
-    workflow::{Settings, WorkflowState},
-};
+use crate::{backend::SharedBackend, metrics::Metrics, observer::SharedObserver, pipelines::Clock, workflow::Settings};
 
 mod handle;
 mod messages;
+mod registry;
 mod supervisor;
 mod workflow_runner;
 
 pub use handle::{Answered, SupervisorError, SupervisorHandle};
 pub use supervisor::Supervisor;
-
-/// Someone who can be asked what has become of a workflow.
-pub trait WorkflowObserver: Send + Sync + 'static {
-    /// Asks; an answer that cannot be had is [`WorkflowState::Unknown`].
-    fn observe(&self, workflow: WorkflowId) -> Pin<Box<dyn Future<Output = WorkflowState> + Send>>;
-}
-
-/// The observer as it is handed around.
-pub type SharedObserver = Arc<dyn WorkflowObserver>;
-
-/// Nobody can be asked.
-#[derive(Clone, Copy, Debug)]
-pub struct NoObserver;
-
-impl WorkflowObserver for NoObserver {
-    fn observe(&self, _workflow: WorkflowId) -> Pin<Box<dyn Future<Output = WorkflowState> + Send>> {
-        Box::pin(std::future::ready(WorkflowState::Unknown))
-    }
-}
 
 /// What every runner works with.
 #[derive(Clone)]

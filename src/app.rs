@@ -23,12 +23,13 @@ use tokio::{
 };
 
 use crate::{
-    actors::{NoObserver, SharedObserver, Supervisor, SupervisorHandle, Surroundings},
+    actors::{Supervisor, SupervisorHandle, Surroundings},
     backend::{Backend, SharedBackend, sagemaker::SageMaker},
     config::{Config, KubernetesConfig, ServiceAccount, orphans::OrphansConfig},
     http::{self, Doors, auth::Token},
     kubernetes::{ConnectError, Kubernetes},
     metrics::Metrics,
+    observer::{NoObserver, SharedObserver},
     orphans::{self, Report},
     pipelines::{Call, CallEnded, ClientKey, Clock, Time},
     simulator::{self, book::Book, scenario::Scenario},

@@ -30,7 +30,11 @@ use self::{
     template::{Definition, TemplateError},
     view::{View, print_line, summary},
 };
-use crate::protocol::Phase;
+use crate::{
+    pipelines::Time,
+    protocol::Phase,
+    text::{hex, rfc3339},
+};
 
 pub mod agent;
 pub mod controller;
@@ -134,7 +138,7 @@ async fn play(args: &DemoArgs, around: &Surroundings) -> Result<bool, DemoError>
     let nodes = args.fan_out.map_or(2, |n| usize::from(n) + 1);
 
     let identity = identity();
-    let token = hex(&format!("token {}", identity.uid), 32);
+    let token = hashed(&format!("token {}", identity.uid), 32);
     let stage = Stage::set(around, &token, &scenario(args)).await?;
     stage.create_pipeline().await?;
 
@@ -236,21 +240,21 @@ fn scenario(args: &DemoArgs) -> Value {
 fn identity() -> Identity {
     let now = time::OffsetDateTime::now_utc();
     let seed = format!("{} {}", now.unix_timestamp_nanos(), std::process::id());
-    let uid = hex(&seed, 32);
+    let uid = hashed(&seed, 32);
     let uid = [&uid[..8], &uid[8..12], &uid[12..16], &uid[16..20], &uid[20..]].join("-");
-    let created = now.replace_nanosecond(0).unwrap_or(now);
     Identity {
-        name: format!("sagemaker-pipelines-{}", hex(&seed, 5)),
+        name: format!("sagemaker-pipelines-{}", hashed(&seed, 5)),
         namespace: "argo".to_owned(),
         uid,
-        created: created.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
+        created: rfc3339(Time(now.unix_timestamp().saturating_mul(1000))).unwrap_or_default(),
     }
 }
 
 /// The first digits of a text's hash.
-fn hex(text: &str, digits: usize) -> String {
-    let hash: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-    hash.chars().take(digits).collect()
+fn hashed(text: &str, digits: usize) -> String {
+    let mut hash = hex(&Sha256::digest(text));
+    hash.truncate(digits);
+    hash
 }
 
 /// Each node with its outputs; of many alike only the first, and a count.

@@ -29,12 +29,11 @@ use kube::{
     core::Request,
 };
 use serde::Deserialize;
-use time::{
-    OffsetDateTime,
-    format_description::well_known::{Rfc2822, Rfc3339},
-};
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
-use crate::{actors::WorkflowObserver, input::WorkflowId, pipelines::Time, workflow::WorkflowState};
+use crate::{
+    input::WorkflowId, observer::WorkflowObserver, pipelines::Time, text::parse_rfc3339, workflow::WorkflowState,
+};
 
 mod controller_rights;
 
@@ -285,16 +284,11 @@ impl Object {
             Some("Terminate") => return WorkflowState::Gone,
             Some(_) => return WorkflowState::Over,
         }
-        let started_at = self.status.started_at.as_deref().and_then(time_of);
+        let started_at = self.status.started_at.as_deref().and_then(parse_rfc3339);
         let seconds = self.spec.active_deadline_seconds.map(Duration::from_secs);
         let deadline = started_at.zip(seconds).map(|(start, limit)| start.plus(limit));
         WorkflowState::Alive { started_at, deadline, server_time: None }
     }
-}
-
-fn time_of(text: &str) -> Option<Time> {
-    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok().map(Time)
 }
 
 /// The header `Date` (RFC 9110: always in GMT, whole seconds).

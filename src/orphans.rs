@@ -13,11 +13,12 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::{
-    actors::SharedObserver,
-    backend::SharedBackend,
+    backend::{SharedBackend, carry_out},
     config::orphans::OrphansConfig,
     input::WorkflowId,
+    observer::SharedObserver,
     pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Execution, Status, Time},
+    text,
     workflow::{
         WorkflowState,
         identity::{Marker, WhenOver, stop_token},
@@ -269,7 +270,7 @@ impl Search<'_> {
         Orphan {
             arn: found.arn.clone(),
             status: found.status.as_str().to_owned(),
-            created: found.created.and_then(crate::workflow::rfc3339),
+            created: found.created.and_then(text::rfc3339),
             namespace: found.marker.namespace.clone(),
             workflow: found.marker.workflow.clone(),
             uid: found.marker.uid.clone(),
@@ -282,7 +283,7 @@ impl Search<'_> {
     async fn call(&self, client: &ClientKey, call: Call) -> Result<CallReply, CallError> {
         let mut tries = 0;
         loop {
-            let error = match self.backend.call(client.clone(), call.clone()).await.result {
+            let error = match carry_out(self.backend.clone(), client.clone(), call.clone()).await.result {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };

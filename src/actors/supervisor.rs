@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,8 +12,9 @@ use tokio::sync::oneshot;
 
 use super::{
     Surroundings,
-    handle::{Registered, Shared, SupervisorHandle, registry_key},
+    handle::SupervisorHandle,
     messages::{CrashSupervisorForTest, Drain, GetRunner, Ping, RunnerExited},
+    registry::{Registry, registry_key},
     workflow_runner::{ExitGuard, WorkflowRunner},
 };
 use crate::{input::WorkflowId, metrics::live::Alive, pipelines::Time, workflow::LiveExecution};
@@ -57,7 +58,7 @@ impl History {
 /// [`Supervisor::launch`] returns learns of it.
 pub struct Supervisor {
     surroundings: Arc<Surroundings>,
-    shared: Arc<Shared>,
+    registry: Arc<Registry>,
     histories: HashMap<String, History>,
     generation: u64,
     _alive: Alive,
@@ -76,30 +77,26 @@ impl Supervisor {
     /// Starts the supervisor on the current arbiter. The receiver resolves (with an error) when the supervisor dies.
     pub fn launch(surroundings: Surroundings, reply_timeout: Duration) -> (SupervisorHandle, oneshot::Receiver<()>) {
         let (sign_of_death, death) = oneshot::channel();
-        let shared = Arc::new(Shared::new(surroundings.clock.clone(), surroundings.metrics.clone(), reply_timeout));
+        let (clock, metrics) = (surroundings.clock.clone(), surroundings.metrics.clone());
+        let registry = Arc::new(Registry::default());
         let supervisor = Self {
             _alive: surroundings.metrics.supervisor_lives(),
             surroundings: Arc::new(surroundings),
-            shared: shared.clone(),
+            registry: registry.clone(),
             histories: HashMap::new(),
             generation: 0,
             _sign_of_death: sign_of_death,
         };
-        (SupervisorHandle::new(supervisor.start(), shared), death)
+        (SupervisorHandle::new(supervisor.start(), registry, clock, metrics, reply_timeout), death)
     }
 
     fn spawn(&mut self, workflow: WorkflowId, ctx: &mut Context<Self>) -> Addr<WorkflowRunner> {
         self.generation += 1;
         let guard = ExitGuard::new(workflow.clone(), self.generation, ctx.address().downgrade().recipient());
-        let key = registry_key(&workflow);
         tracing::info!(workflow.name = workflow.name, workflow.uid = workflow.uid, "following a workflow");
-        let runner = WorkflowRunner::new(workflow, self.surroundings.clone(), guard).start();
-        self.shared.registry.insert(key, Registered { generation: self.generation, runner: runner.clone() });
+        let runner = WorkflowRunner::new(workflow.clone(), self.surroundings.clone(), guard).start();
+        self.registry.insert(&workflow, self.generation, runner.clone());
         runner
-    }
-
-    fn is_draining(&self) -> bool {
-        self.shared.draining.load(Ordering::Relaxed)
     }
 }
 
@@ -112,12 +109,12 @@ impl Handler<GetRunner> for Supervisor {
 
     fn handle(&mut self, GetRunner { workflow, posted }: GetRunner, ctx: &mut Self::Context) -> Self::Result {
         posted.taken();
-        let key = registry_key(&workflow);
         // Two first requests of a workflow can be on their way here at once.
-        if let Some(known) = self.shared.registry.get(&key).map(|entry| entry.runner.clone()) {
+        if let Some(known) = self.registry.runner(&workflow) {
             return Some(known);
         }
-        if self.is_draining() || self.histories.get(&key).is_some_and(|history| history.respawning) {
+        let key = registry_key(&workflow);
+        if self.registry.is_draining() || self.histories.get(&key).is_some_and(|history| history.respawning) {
             return None;
         }
         Some(self.spawn(workflow, ctx))
@@ -129,11 +126,10 @@ impl Handler<RunnerExited> for Supervisor {
 
     fn handle(&mut self, exited: RunnerExited, ctx: &mut Self::Context) {
         let RunnerExited { workflow, generation, panicking } = exited;
-        let key = registry_key(&workflow);
-        if self.shared.registry.remove_if(&key, |_, entry| entry.generation == generation).is_none() {
+        if !self.registry.remove(&workflow, generation) {
             return;
         }
-        let history = self.histories.entry(key).or_default();
+        let history = self.histories.entry(registry_key(&workflow)).or_default();
         let wait = history.died((self.surroundings.clock)());
         history.respawning = true;
         tracing::error!(
@@ -154,7 +150,7 @@ impl Handler<Respawn> for Supervisor {
         if let Some(history) = self.histories.get_mut(&registry_key(&workflow)) {
             history.respawning = false;
         }
-        if !self.is_draining() {
+        if !self.registry.is_draining() {
             self.surroundings.metrics.actor_restarted(&workflow);
             self.spawn(workflow, ctx);
         }
@@ -171,8 +167,8 @@ impl Handler<Drain> for Supervisor {
     type Result = ResponseFuture<Vec<LiveExecution>>;
 
     fn handle(&mut self, drain: Drain, _: &mut Self::Context) -> Self::Result {
-        self.shared.draining.store(true, Ordering::Relaxed);
-        let asked: Vec<_> = self.shared.registry.iter().map(|entry| entry.runner.send(drain.clone())).collect();
+        self.registry.drain();
+        let asked: Vec<_> = self.registry.runners().iter().map(|runner| runner.send(drain.clone())).collect();
         Box::pin(async move {
             // A runner that is dead has nothing to say; its executions are in the log of their start.
             join_all(asked).await.into_iter().filter_map(Result::ok).flatten().collect()

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle, WeakRecipient};
-use tokio::{sync::oneshot, task::JoinError};
+use tokio::sync::oneshot;
 
 use super::{
     Surroundings,
@@ -14,9 +14,10 @@ use super::{
     messages::{CallCameBack, CrashForTest, Drain, Execute, PublishGauges, RunnerExited, WorkflowSeen},
 };
 use crate::{
+    backend::carry_out,
     input::{Task, WorkflowId},
     metrics::{facts::CallMade, labels::Actor as Kind, live::Share},
-    pipelines::{Call, CallEnded, CallError, CallErrorKind, ClientKey, Time},
+    pipelines::{Call, ClientKey, Time},
     workflow::{CallId, Command, Event, LiveExecution, Machine, Note, RequestId, WorkflowState},
 };
 
@@ -170,7 +171,7 @@ impl WorkflowRunner {
         }
     }
 
-    /// Makes the call in a task of its own, so that neither a slow nor a panicking one is the runner's death.
+    /// Makes the call beside the runner, which hears of it as a message; a panic in it is an unknown outcome ([`carry_out`]).
     fn call(&self, call: CallId, client: ClientKey, operation: Call, ctx: &Context<Self>) {
         let surroundings = self.surroundings.clone();
         let workflow = self.workflow.name.clone();
@@ -180,9 +181,7 @@ impl WorkflowRunner {
             let (region, write) = (client.region.clone(), operation.is_write());
             let began = (surroundings.clock)();
             let backend = surroundings.backend.clone();
-            let ended = tokio::spawn(async move { backend.call(client, operation).await })
-                .await
-                .unwrap_or_else(|error| call_lost(name, &error));
+            let ended = carry_out(backend, client, operation).await;
             let took = (surroundings.clock)().since(began);
             let made = CallMade { operation: name, write, region, took };
             surroundings.metrics.call_ended(&workflow, &made, &ended);
@@ -226,20 +225,6 @@ impl WorkflowRunner {
                 tracing::debug!("nobody waits for the drain any more");
             }
         }
-    }
-}
-
-/// What is known of a call whose task died: nothing.
-fn call_lost(operation: &str, error: &JoinError) -> CallEnded {
-    tracing::error!(operation, %error, "a call to AWS died inside the plugin");
-    CallEnded {
-        result: Err(CallError {
-            kind: CallErrorKind::OutcomeUnknown,
-            code: None,
-            message: format!("{operation} died inside the plugin"),
-            request_id: None,
-        }),
-        server_time: None,
     }
 }
 

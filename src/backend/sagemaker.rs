@@ -38,11 +38,15 @@ use super::{
     Backend, convert,
     counted::Counted,
     credentials::{self, WebIdentity},
-    errors::{self, Asked, broken_off, explain, invalid},
+    errors::{Asked, broken_off, explain, invalid},
+    redact::redacted,
     wire::Witness,
 };
-use crate::metrics::Metrics;
-use crate::pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Status};
+use crate::{
+    metrics::Metrics,
+    pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Status},
+    text::ellipsize,
+};
 
 /// What AWS sees us as, in user agents and role sessions.
 const APP_NAME: &str = "awf-aws";
@@ -138,20 +142,10 @@ impl Backend for SageMaker {
         let inner = self.0.clone();
         Box::pin(async move {
             let operation = call.operation();
-            let metrics = inner.metrics.clone();
             let witness = Witness::default();
-            // A task of its own: a panic below ends it and not the caller, and a caller that goes away cannot take back
-            // half a start.
-            let task = tokio::spawn({
-                let witness = witness.clone();
-                async move { inner.carry_out(&client, call, &witness).await }
-            });
-            let result = task.await.unwrap_or_else(|error| {
-                tracing::error!(operation, %error, "call to AWS broke off");
-                Err(broken_off(operation))
-            });
+            let result = inner.carry_out(&client, call, &witness).await;
             let seen = witness.seen();
-            metrics.attempts_made(operation, seen.sent, seen.throttled);
+            inner.metrics.attempts_made(operation, seen.sent, seen.throttled);
             CallEnded { result, server_time: seen.server_time }
         })
     }
@@ -160,7 +154,7 @@ impl Backend for SageMaker {
 impl Inner {
     async fn carry_out(&self, key: &ClientKey, call: Call, witness: &Witness) -> Result<CallReply, CallError> {
         if !is_region(&key.region) {
-            return Err(invalid(format!("{:?} is not the name of an AWS region", errors::cut(&key.region, 80))));
+            return Err(invalid(format!("{:?} is not the name of an AWS region", ellipsize(&key.region, 80))));
         }
         let asked = Asked {
             operation: call.operation(),
@@ -321,7 +315,7 @@ impl Inner {
             && self.foreign_words.len() < MAX_FOREIGN_WORDS
             && self.foreign_words.insert(word.clone())
         {
-            tracing::warn!(status = %errors::one_line(word), "unknown execution status, treated as running");
+            tracing::warn!(status = %redacted(word), "unknown execution status, treated as running");
         }
     }
 }

@@ -25,7 +25,7 @@ use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError;
 use aws_smithy_runtime_api::client::interceptors::context;
 use aws_smithy_types::date_time::{DateTime, Format};
 
-use super::errors::known_by_code;
+use super::codes::known_by_code;
 use crate::pipelines::{CallErrorKind, Time};
 
 /// What is known of a call's attempts so far.

@@ -17,6 +17,7 @@ use crate::{
     input::{self, InputError, Task},
     metrics::labels::{Label as _, Outcome},
     protocol::{ExecuteTemplateArgs, ExecuteTemplateReply, Phase},
+    text::ellipsize,
 };
 
 /// The largest body that is read: a Workflow's own limit in etcd is 1.5 MiB, and the agent sends one template of it.
@@ -51,12 +52,7 @@ struct Refused {
 impl Refused {
     /// The agent makes the sentence the node's message; what it quotes of the request may be of any length.
     fn new(status: StatusCode, sentence: impl Into<String>) -> Self {
-        let mut sentence = sentence.into();
-        if sentence.len() > MAX_SENTENCE {
-            sentence.truncate(sentence.floor_char_boundary(MAX_SENTENCE - '…'.len_utf8()));
-            sentence.push('…');
-        }
-        Self { outcome: Outcome::Invalid, status, sentence }
+        Self { outcome: Outcome::Invalid, status, sentence: ellipsize(&sentence.into(), MAX_SENTENCE) }
     }
 }
 

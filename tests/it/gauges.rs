@@ -9,11 +9,12 @@ use std::{
 };
 
 use awf_aws::{
-    actors::{NoObserver, Supervisor, SupervisorHandle, Surroundings},
+    actors::{Supervisor, SupervisorHandle, Surroundings},
     app,
     backend::Backend,
     input,
     metrics::Metrics,
+    observer::NoObserver,
     pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, Clock, Execution, Status, Step},
     protocol::{ExecuteTemplateArgs, ExecuteTemplateReply},
     workflow::Settings,

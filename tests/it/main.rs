@@ -32,6 +32,7 @@ mod simulation;
 mod simulator;
 mod supervision;
 mod support;
+mod text;
 mod trouble;
 mod walls;
 mod workflow_end;

@@ -13,12 +13,13 @@ use std::{
 };
 
 use awf_aws::{
-    actors::{NoObserver, Supervisor, SupervisorError, SupervisorHandle, Surroundings},
+    actors::{Supervisor, SupervisorError, SupervisorHandle, Surroundings},
     app,
     backend::Backend,
     config::{Config, KubernetesConfig, LogConfig, LogFormat},
     input::{self, Action, MockState, Task, WorkflowId},
     metrics::Metrics,
+    observer::NoObserver,
     pipelines::{Call, CallEnded, CallReply, ClientKey, Execution, Status},
     protocol::{ExecuteTemplateReply, NodeResult, Phase},
     workflow::{LiveExecution, Settings},
