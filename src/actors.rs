@@ -6,7 +6,7 @@
 //!                                           └─ runner unknown: GetRunner ─▶ Supervisor ──spawns──▶ … │
 //!  app ─Drain, Ping─▶ Supervisor ─Drain─▶ every WorkflowRunner                                      │
 //!       Supervisor ◀──RunnerExited── ExitGuard (a runner's drop, also by a panic)                     │
-//!       WorkflowRunner ◀─CallCameBack, WorkflowSeen, WakeUp─ its own detached futures ◀───────────────┘
+//!       WorkflowRunner ◀─CallCameBack, WorkflowObserved, WakeUp─ its own detached futures ◀───────────────┘
 //! ```
 //!
 //! | message | from → to | answer |
@@ -17,7 +17,7 @@
 //! | `PublishGauges` | handle → runners, before a scrape is answered | at once |
 //! | `Drain` | handle → supervisor → runners | when the machines are drained: what still runs |
 //! | `RunnerExited` | exit guard → supervisor | none: the one message that is sent without one |
-//! | `CallCameBack`, `WorkflowSeen`, `WakeUp`, `DrainDue` | runner → itself | none |
+//! | `CallCameBack`, `WorkflowObserved`, `WakeUp`, `DrainDue` | runner → itself | none |
 //!
 //! | what dies | who notices | what happens |
 //! |---|---|---|
@@ -41,10 +41,14 @@ pub use supervisor::Supervisor;
 
 /// What every runner works with.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Dependencies {
+    /// Carries out the calls; reached by [`crate::backend::carry_out`] only.
     pub backend: SharedBackend,
+    /// Answers `Command::AskKubernetes`.
     pub observer: SharedObserver,
+    /// The one clock: of the machines, of the metrics and of the supervisor.
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
+    /// Each machine's, as they were when the process began.
     pub settings: Settings,
 }

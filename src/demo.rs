@@ -26,7 +26,7 @@ use tokio::{
 use self::{
     agent::{Agent, AgentSettings, Tally},
     controller::{Controller, Identity, NodeEnd},
-    stage::{ACCOUNT, PIPELINE, REGION, STEPS, Stage, StageError, Surroundings},
+    stage::{ACCOUNT, PIPELINE, Paths, REGION, STEPS, Stage, StageError},
     template::{Definition, TemplateError},
     view::{View, print_line, summary},
 };
@@ -90,13 +90,13 @@ enum DemoError {
 
 /// Plays the demo. 0: every node ended as expected; 1: one did not; 64: the template cannot be read or played; 70: a process
 /// does not start; 130 or 143: interrupted.
-pub fn run(args: &DemoArgs, around: &Surroundings) -> ExitCode {
+pub fn run(args: &DemoArgs, paths: &Paths) -> ExitCode {
     let played =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DemoError::Runtime).and_then(
             |runtime| {
                 tokio::task::LocalSet::new().block_on(&runtime, async {
                     tokio::select! {
-                        played = play(args, around) => played.map(u8::from).map(|ok| 1 - ok),
+                        played = play(args, paths) => played.map(u8::from).map(|ok| 1 - ok),
                         number = interrupted() => Ok(128 + number),
                     }
                 })
@@ -121,7 +121,7 @@ async fn interrupted() -> u8 {
 }
 
 /// Whether everything ended as expected.
-async fn play(args: &DemoArgs, around: &Surroundings) -> Result<bool, DemoError> {
+async fn play(args: &DemoArgs, paths: &Paths) -> Result<bool, DemoError> {
     let began = Instant::now();
     let (path, mut definition) = definition(args)?;
     let wrong = |source| DemoError::Template { path: path.clone(), source };
@@ -139,7 +139,7 @@ async fn play(args: &DemoArgs, around: &Surroundings) -> Result<bool, DemoError>
 
     let identity = identity();
     let token = hashed(&format!("token {}", identity.uid), 32);
-    let stage = Stage::set(around, &token, &scenario(args)).await?;
+    let stage = Stage::set(paths, &token, &scenario(args)).await?;
     stage.create_pipeline().await?;
 
     let terminal = io::stdout().is_terminal() && io::stderr().is_terminal();

@@ -49,6 +49,7 @@ pub enum SupervisorError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answered {
     pub reply: ExecuteTemplateReply,
+    /// Whether this request is the one that started an execution.
     pub started: bool,
 }
 
@@ -105,8 +106,8 @@ impl SupervisorHandle {
         };
         let (reply, answer) = oneshot::channel();
         // The address is this request's own clone, so it is never full; closed means dead and soon respawned.
-        let posted = self.shared.metrics.posted(Actor::Workflow);
-        if runner.try_send(Execute { task, reply, posted }).is_err() {
+        let queued = self.shared.metrics.message_queued(Actor::Workflow);
+        if runner.try_send(Execute { task, reply, queued }).is_err() {
             return Ok(Answered::free_poll());
         }
         Ok(answer.await.unwrap_or_else(|_| Answered::free_poll()))
@@ -119,8 +120,8 @@ impl SupervisorHandle {
         if let Some(known) = self.registry.runner(workflow) {
             return Ok(Some(known));
         }
-        let posted = self.shared.metrics.posted(Actor::Supervisor);
-        match self.supervisor.send(GetRunner { workflow: workflow.clone(), posted }).await {
+        let queued = self.shared.metrics.message_queued(Actor::Supervisor);
+        match self.supervisor.send(GetRunner { workflow: workflow.clone(), queued }).await {
             Ok(runner) => Ok(runner),
             Err(MailboxError::Closed) => Err(SupervisorError::Gone),
             Err(MailboxError::Timeout) => Ok(None),

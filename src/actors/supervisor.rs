@@ -11,13 +11,13 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::{
-    Surroundings,
+    Dependencies,
     handle::SupervisorHandle,
     messages::{CrashSupervisorForTest, Drain, GetRunner, Ping, RunnerExited},
     registry::{Registry, registry_key},
     workflow_runner::{ExitGuard, WorkflowRunner},
 };
-use crate::{input::WorkflowId, metrics::live::Alive, pipelines::Time, workflow::LiveExecution};
+use crate::{input::WorkflowId, metrics::live::SupervisorAlive, pipelines::Time, workflow::LiveExecution};
 
 /// So many deaths within [`BUDGET_WINDOW`] are taken for bad luck and answered by a quick respawn.
 const BUDGET: usize = 3;
@@ -57,11 +57,11 @@ impl History {
 /// The actor that owns all runners. Its death is the process's: whoever waits on the receiver that
 /// [`Supervisor::launch`] returns learns of it.
 pub struct Supervisor {
-    surroundings: Arc<Surroundings>,
+    dependencies: Arc<Dependencies>,
     registry: Arc<Registry>,
     histories: HashMap<String, History>,
     generation: u64,
-    _alive: Alive,
+    _alive: SupervisorAlive,
     /// Dropped with the actor, however it ends; the receiver then resolves.
     _sign_of_death: oneshot::Sender<()>,
 }
@@ -75,13 +75,13 @@ struct Respawn {
 
 impl Supervisor {
     /// Starts the supervisor on the current arbiter. The receiver resolves (with an error) when the supervisor dies.
-    pub fn launch(surroundings: Surroundings, reply_timeout: Duration) -> (SupervisorHandle, oneshot::Receiver<()>) {
+    pub fn launch(dependencies: Dependencies, reply_timeout: Duration) -> (SupervisorHandle, oneshot::Receiver<()>) {
         let (sign_of_death, death) = oneshot::channel();
-        let (clock, metrics) = (surroundings.clock.clone(), surroundings.metrics.clone());
+        let (clock, metrics) = (dependencies.clock.clone(), dependencies.metrics.clone());
         let registry = Arc::new(Registry::default());
         let supervisor = Self {
-            _alive: surroundings.metrics.supervisor_lives(),
-            surroundings: Arc::new(surroundings),
+            _alive: dependencies.metrics.supervisor_lives(),
+            dependencies: Arc::new(dependencies),
             registry: registry.clone(),
             histories: HashMap::new(),
             generation: 0,
@@ -94,7 +94,7 @@ impl Supervisor {
         self.generation += 1;
         let guard = ExitGuard::new(workflow.clone(), self.generation, ctx.address().downgrade().recipient());
         tracing::info!(workflow.name = workflow.name, workflow.uid = workflow.uid, "following a workflow");
-        let runner = WorkflowRunner::new(workflow.clone(), self.surroundings.clone(), guard).start();
+        let runner = WorkflowRunner::new(workflow.clone(), self.dependencies.clone(), guard).start();
         self.registry.insert(&workflow, self.generation, runner.clone());
         runner
     }
@@ -107,8 +107,8 @@ impl Actor for Supervisor {
 impl Handler<GetRunner> for Supervisor {
     type Result = Option<Addr<WorkflowRunner>>;
 
-    fn handle(&mut self, GetRunner { workflow, posted }: GetRunner, ctx: &mut Self::Context) -> Self::Result {
-        posted.taken();
+    fn handle(&mut self, GetRunner { workflow, queued }: GetRunner, ctx: &mut Self::Context) -> Self::Result {
+        queued.taken();
         // Two first requests of a workflow can be on their way here at once.
         if let Some(known) = self.registry.runner(&workflow) {
             return Some(known);
@@ -130,7 +130,7 @@ impl Handler<RunnerExited> for Supervisor {
             return;
         }
         let history = self.histories.entry(registry_key(&workflow)).or_default();
-        let wait = history.died((self.surroundings.clock)());
+        let wait = history.died((self.dependencies.clock)());
         history.respawning = true;
         tracing::error!(
             workflow.name = workflow.name,
@@ -151,7 +151,7 @@ impl Handler<Respawn> for Supervisor {
             history.respawning = false;
         }
         if !self.registry.is_draining() {
-            self.surroundings.metrics.actor_restarted(&workflow);
+            self.dependencies.metrics.actor_restarted(&workflow);
             self.spawn(workflow, ctx);
         }
     }

@@ -35,7 +35,9 @@ pub const SENTENCE_LIMIT: usize = 240;
 /// What the pod was given for AssumeRoleWithWebIdentity (IAM roles for service accounts).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WebIdentity {
+    /// `AWS_ROLE_ARN`.
     pub role_arn: Option<String>,
+    /// `AWS_WEB_IDENTITY_TOKEN_FILE`.
     pub token_file: Option<PathBuf>,
 }
 

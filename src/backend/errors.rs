@@ -11,17 +11,18 @@ use super::{
     codes::known_by_code,
     credentials::{self, WebIdentity},
     redact::redacted,
-    wire::{Seen, innermost, never_connected},
+    wire::{Attempts, innermost, never_connected},
 };
 use crate::pipelines::{CallError, CallErrorKind, ClientKey};
 
 /// Which call failed, as far as the explanation needs it.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct CallContext<'a> {
     /// The operation's name as AWS writes it.
     pub operation: &'static str,
     /// Whether a lost reply leaves open if something changed.
     pub write: bool,
+    /// Who asked: names the role and the region in the sentence.
     pub client: &'a ClientKey,
     pub web_identity: &'a WebIdentity,
 }
@@ -51,12 +52,12 @@ impl Transport {
 }
 
 /// What a failed SDK call lets us know, and a sentence about it.
-pub fn explain<E>(error: &SdkError<E>, seen: Seen, asked: Asked<'_>) -> CallError
+pub fn explain<E>(error: &SdkError<E>, attempts: Attempts, context: CallContext<'_>) -> CallError
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
-    let mut failed = judge(error, seen, asked);
-    if asked.write && seen.earlier_in_doubt && refused_now(failed.kind) {
+    let mut failed = judge(error, attempts, context);
+    if context.write && attempts.earlier_in_doubt && refused_now(failed.kind) {
         failed.kind = CallErrorKind::OutcomeUnknown;
         failed.message = redacted(&format!("{}; an earlier try of it got no answer", failed.message));
     }
@@ -79,22 +80,22 @@ fn refused_now(kind: CallErrorKind) -> bool {
     }
 }
 
-fn judge<E>(error: &SdkError<E>, seen: Seen, asked: Asked<'_>) -> CallError
+fn judge<E>(error: &SdkError<E>, attempts: Attempts, context: CallContext<'_>) -> CallError
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
     let request_id = error.request_id().map(str::to_owned);
     if let SdkError::ServiceError(answer) = error {
         let status = answer.raw().status().as_u16();
-        return answered(error.code(), error.message(), status, request_id, asked);
+        return answered(error.code(), error.message(), status, request_id, context);
     }
-    let nothing_sent_in_time = matches!(error, SdkError::TimeoutError(_)) && seen.sent == 0;
-    if let Some(failed) = credentials::explain(error, nothing_sent_in_time, asked.client, asked.web_identity) {
+    let nothing_sent_in_time = matches!(error, SdkError::TimeoutError(_)) && attempts.sent == 0;
+    if let Some(failed) = credentials::explain(error, nothing_sent_in_time, context.client, context.web_identity) {
         return failed;
     }
-    let service = if asked.operation == "GetCallerIdentity" { "STS" } else { "SageMaker" };
-    let region = &asked.client.region;
-    let operation = asked.operation;
+    let service = if context.operation == "GetCallerIdentity" { "STS" } else { "SageMaker" };
+    let region = &context.client.region;
+    let operation = context.operation;
     let (transport, text) = match error {
         SdkError::ResponseError(garbled) => {
             let status = garbled.raw().status().as_u16();
@@ -109,7 +110,7 @@ where
         SdkError::DispatchFailure(failure) if failure.as_connector_error().is_some_and(|e| never_connected(e)) => {
             (Transport::NotConnected, format!("cannot reach {service} in {region}: {}", innermost(error)))
         }
-        _ if seen.sent == 0 => (Transport::NotMade, format!("{operation} cannot be sent: {}", innermost(error))),
+        _ if attempts.sent == 0 => (Transport::NotMade, format!("{operation} cannot be sent: {}", innermost(error))),
         _ => (
             Transport::Lost,
             format!("{operation}: the connection to {service} in {region} was lost: {}", innermost(error)),
@@ -123,15 +124,15 @@ fn answered(
     message: Option<&str>,
     status: u16,
     request_id: Option<String>,
-    asked: Asked<'_>,
+    context: CallContext<'_>,
 ) -> CallError {
     let code = code.unwrap_or_default();
     let message = message.unwrap_or_default().trim();
     let kind = known_by_code(code, status, message);
     let word = if code.is_empty() { "no error code" } else { code };
-    let operation = asked.operation;
+    let operation = context.operation;
     let text = match kind {
-        CallErrorKind::Credentials => credentials::refused(word, message, request_id.as_deref(), asked.client),
+        CallErrorKind::Credentials => credentials::refused(word, message, request_id.as_deref(), context.client),
         CallErrorKind::OutcomeUnknown => {
             redacted(&format!("{operation}: trouble at AWS ({word}, HTTP {status}) {message}"))
         }

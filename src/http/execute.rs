@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::Doors;
+use super::AppState;
 use crate::{
     input::{self, InputError, Task},
     metrics::labels::{Label as _, Outcome},
@@ -27,9 +27,9 @@ const MAX_BODY: usize = 2 * 1024 * 1024;
 const MAX_SENTENCE: usize = 250;
 
 /// Answers a request of Argo's agent.
-pub async fn execute(request: HttpRequest, body: web::Payload, doors: web::Data<Doors>) -> HttpResponse {
-    let mut timer = doors.metrics.request_began();
-    match answer(&request, body, &doors).await {
+pub async fn execute(request: HttpRequest, body: web::Payload, state: web::Data<AppState>) -> HttpResponse {
+    let mut timer = state.metrics.request_began();
+    match answer(&request, body, &state).await {
         Ok((outcome, reply)) => {
             timer.answered(outcome);
             HttpResponse::Ok().json(reply)
@@ -59,9 +59,9 @@ impl Refused {
 async fn answer(
     request: &HttpRequest,
     body: web::Payload,
-    doors: &Doors,
+    state: &AppState,
 ) -> Result<(Outcome, ExecuteTemplateReply), Refused> {
-    doors.token.check(request.headers()).map_err(|refusal| Refused::new(StatusCode::FORBIDDEN, refusal.to_string()))?;
+    state.token.check(request.headers()).map_err(|refusal| Refused::new(StatusCode::FORBIDDEN, refusal.to_string()))?;
     check_content_type(request)?;
     let task = match read_task(read(request, body).await?)? {
         Ok(Some(task)) => task,
@@ -69,7 +69,7 @@ async fn answer(
         Err(error) => return Ok((Outcome::Invalid, ExecuteTemplateReply::end(Phase::Error, error.to_string(), None))),
     };
     let (task, began) = (Arc::new(task), Instant::now());
-    match doors.supervisor.execute(task.clone()).await {
+    match state.supervisor.execute(task.clone()).await {
         Ok(answered) => {
             let outcome = Outcome::of(&answered.reply, answered.started);
             tracing::debug!(

@@ -9,7 +9,7 @@ use std::{
 };
 
 use awf_aws::{
-    actors::{Supervisor, SupervisorHandle, Surroundings},
+    actors::{Dependencies, Supervisor, SupervisorHandle},
     app,
     backend::Backend,
     input,
@@ -126,14 +126,14 @@ impl Plugin {
         let clock = app::wall_clock();
         let service = Arc::new(Service { clock: Some(clock.clone()), ..Service::default() });
         let metrics = Arc::new(Metrics::new().unwrap());
-        let surroundings = Surroundings {
+        let dependencies = Dependencies {
             backend: service.clone(),
             observer: Arc::new(NoObserver),
             clock: clock.clone(),
             metrics: metrics.clone(),
             settings: Settings { reply_timeout: Duration::from_millis(800), ..Settings::default() },
         };
-        let (supervisor, _death) = Supervisor::launch(surroundings, Duration::from_secs(1));
+        let (supervisor, _death) = Supervisor::launch(dependencies, Duration::from_secs(1));
         Self { service, supervisor, metrics, clock }
     }
 

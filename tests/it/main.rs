@@ -22,7 +22,7 @@ mod machine;
 mod monitoring;
 mod moto;
 mod one_build;
-mod ops_door;
+mod ops_listener;
 mod orphans;
 mod protocol;
 mod queue;
