@@ -64,7 +64,7 @@ mod survey;
 pub mod trouble;
 mod watch;
 
-pub use definition::{PipelineDigest, rfc3339};
+pub use definition::PipelineDigest;
 pub use gauges::{Ended, Gauges};
 #[doc(hidden)]
 pub use held::Held;

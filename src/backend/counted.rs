@@ -9,7 +9,7 @@ use std::{
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 
 use crate::{
-    metrics::{Metrics, live::Expiry},
+    metrics::{Metrics, live::CredentialsExpiry},
     pipelines::Time,
 };
 
@@ -17,7 +17,7 @@ use crate::{
 pub struct Counted {
     inner: SharedCredentialsProvider,
     metrics: Arc<Metrics>,
-    expiry: Expiry,
+    expiry: CredentialsExpiry,
 }
 
 impl Counted {
@@ -26,7 +26,7 @@ impl Counted {
         SharedCredentialsProvider::new(Self {
             inner: SharedCredentialsProvider::new(inner),
             metrics: metrics.clone(),
-            expiry: metrics.expiry(),
+            expiry: metrics.credentials_expiry(),
         })
     }
 }

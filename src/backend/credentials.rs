@@ -20,10 +20,14 @@ use aws_sdk_sts::{
 use serde::Deserialize;
 
 use super::{
-    errors::{cut, known_by_code, one_line},
+    codes::known_by_code,
+    redact::redacted,
     wire::{chain, innermost},
 };
-use crate::pipelines::{CallError, CallErrorKind, ClientKey};
+use crate::{
+    pipelines::{CallError, CallErrorKind, ClientKey},
+    text::ellipsize,
+};
 
 /// Longest sentence, bytes: what a node's message has room for.
 pub const SENTENCE_LIMIT: usize = 240;
@@ -31,7 +35,9 @@ pub const SENTENCE_LIMIT: usize = 240;
 /// What the pod was given for AssumeRoleWithWebIdentity (IAM roles for service accounts).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WebIdentity {
+    /// `AWS_ROLE_ARN`.
     pub role_arn: Option<String>,
+    /// `AWS_WEB_IDENTITY_TOKEN_FILE`.
     pub token_file: Option<PathBuf>,
 }
 
@@ -106,7 +112,7 @@ pub fn explain(
 pub fn refused(code: &str, message: &str, request_id: Option<&str>, client: &ClientKey) -> String {
     let clock = if code.contains("Signature") { " (check the node's clock)" } else { "" };
     let request = Request(request_id);
-    let message = one_line(message);
+    let message = redacted(message);
     let region = &client.region;
     fitting([
         format!("AWS in {region} does not accept the plugin's credentials{clock}: {code}: {message}{request}"),
@@ -170,7 +176,7 @@ fn sts_refused(
                 format!(
                     "STS cannot use role {} ({code}: {}): {source}{request}",
                     Known(role),
-                    one_line(&failure.message)
+                    redacted(&failure.message)
                 ),
                 format!("STS cannot use the role's ARN ({code}): {source}{request}"),
             ]
@@ -179,7 +185,7 @@ fn sts_refused(
             format!(
                 "STS gives no credentials for role {} ({code}: {}){request}",
                 Known(role),
-                one_line(&failure.message)
+                redacted(&failure.message)
             ),
             format!("STS gives no credentials ({code}){request}"),
         ],
@@ -240,7 +246,7 @@ fn invalid_identity(code: &str, role: Known<'_>, request: Request<'_>, message: 
     vec![
         format!(
             "STS does not accept the pod's web identity token for role {role} ({code}: {}){request}",
-            one_line(message)
+            redacted(message)
         ),
         format!("STS does not accept the pod's web identity token ({code}){request}"),
     ]
@@ -250,7 +256,7 @@ fn not_loaded(error: &CredentialsError, web: &WebIdentity) -> CallError {
     if matches!(error, CredentialsError::ProviderTimedOut(_)) {
         return too_slow(web);
     }
-    let cause = one_line(&innermost(error));
+    let cause = redacted(&innermost(error));
     let io = chain(error).any(|e| e.is::<std::io::Error>());
     let sentences = match (error, &web.token_file) {
         (CredentialsError::CredentialsNotLoaded(_), _) => vec![NOT_ANNOTATED.to_owned()],
@@ -309,12 +315,12 @@ fn failed(
 fn fitting(sentences: impl IntoIterator<Item = String>) -> String {
     let mut last = String::new();
     for sentence in sentences {
-        last = one_line(&sentence);
+        last = redacted(&sentence);
         if last.len() <= SENTENCE_LIMIT {
             return last;
         }
     }
-    cut(&last, SENTENCE_LIMIT)
+    ellipsize(&last, SENTENCE_LIMIT)
 }
 
 /// The payload of the token file, if it is a JWT that can be read; empty claims otherwise.

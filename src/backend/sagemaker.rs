@@ -38,11 +38,15 @@ use super::{
     Backend, convert,
     counted::Counted,
     credentials::{self, WebIdentity},
-    errors::{self, Asked, broken_off, explain, invalid},
-    wire::Witness,
+    errors::{CallContext, broken_off, explain, invalid},
+    redact::redacted,
+    wire::AttemptRecorder,
 };
-use crate::metrics::Metrics;
-use crate::pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Status};
+use crate::{
+    metrics::Metrics,
+    pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Status},
+    text::ellipsize,
+};
 
 /// What AWS sees us as, in user agents and role sessions.
 const APP_NAME: &str = "awf-aws";
@@ -138,31 +142,21 @@ impl Backend for SageMaker {
         let inner = self.0.clone();
         Box::pin(async move {
             let operation = call.operation();
-            let metrics = inner.metrics.clone();
-            let witness = Witness::default();
-            // A task of its own: a panic below ends it and not the caller, and a caller that goes away cannot take back
-            // half a start.
-            let task = tokio::spawn({
-                let witness = witness.clone();
-                async move { inner.carry_out(&client, call, &witness).await }
-            });
-            let result = task.await.unwrap_or_else(|error| {
-                tracing::error!(operation, %error, "call to AWS broke off");
-                Err(broken_off(operation))
-            });
-            let seen = witness.seen();
-            metrics.attempts_made(operation, seen.sent, seen.throttled);
-            CallEnded { result, server_time: seen.server_time }
+            let recorder = AttemptRecorder::default();
+            let result = inner.carry_out(&client, call, &recorder).await;
+            let attempts = recorder.attempts();
+            inner.metrics.attempts_made(operation, attempts.sent, attempts.throttled);
+            CallEnded { result, server_time: attempts.server_time }
         })
     }
 }
 
 impl Inner {
-    async fn carry_out(&self, key: &ClientKey, call: Call, witness: &Witness) -> Result<CallReply, CallError> {
+    async fn carry_out(&self, key: &ClientKey, call: Call, recorder: &AttemptRecorder) -> Result<CallReply, CallError> {
         if !is_region(&key.region) {
-            return Err(invalid(format!("{:?} is not the name of an AWS region", errors::cut(&key.region, 80))));
+            return Err(invalid(format!("{:?} is not the name of an AWS region", ellipsize(&key.region, 80))));
         }
-        let asked = Asked {
+        let context = CallContext {
             operation: call.operation(),
             write: call.is_write(),
             client: key,
@@ -173,26 +167,29 @@ impl Inner {
         let sagemaker = &client.sagemaker;
         match call {
             Call::GetCallerIdentity => {
-                let account = client.account.get_or_try_init(|| account(client, asked, witness)).await?;
+                let account = client.account.get_or_try_init(|| account(client, context, recorder)).await?;
                 Ok(CallReply::CallerIdentity { account: account.clone() })
             }
             Call::DescribePipeline { pipeline, version } => {
                 let request =
                     sagemaker.describe_pipeline().pipeline_name(&pipeline).set_pipeline_version_id(version).customize();
-                let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                let out =
+                    request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
                 Ok(CallReply::Pipeline(convert::pipeline(pipeline, out)))
             }
-            Call::StartExecution(start) => self.start(client, *start, asked, witness).await,
+            Call::StartExecution(start) => self.start(client, *start, context, recorder).await,
             Call::DescribeExecution { arn } => {
                 let request = sagemaker.describe_pipeline_execution().pipeline_execution_arn(&arn).customize();
-                let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                let out =
+                    request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
                 let execution = convert::execution(arn, out);
                 self.notice(&execution.status);
                 Ok(CallReply::Execution(execution))
             }
             Call::ListPipelines { next_token } => {
                 let request = sagemaker.list_pipelines().max_results(PAGE).set_next_token(next_token).customize();
-                let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                let out =
+                    request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
                 let lines = out.pipeline_summaries.unwrap_or_default();
                 let page = lines.into_iter().filter_map(convert::pipeline_summary).collect();
                 Ok(CallReply::Pipelines { page, next_token: convert::text(out.next_token) })
@@ -207,7 +204,8 @@ impl Inner {
                     .max_results(PAGE)
                     .set_next_token(next_token)
                     .customize();
-                let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                let out =
+                    request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
                 let lines = out.pipeline_execution_summaries.unwrap_or_default();
                 let page: Vec<_> = lines.into_iter().filter_map(convert::summary).collect();
                 page.iter().for_each(|execution| self.notice(&execution.status));
@@ -220,7 +218,8 @@ impl Inner {
                     .max_results(PAGE)
                     .set_next_token(next_token)
                     .customize();
-                let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                let out =
+                    request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
                 let page = out.pipeline_execution_steps.unwrap_or_default().into_iter().map(convert::step).collect();
                 Ok(CallReply::Steps { page, next_token: convert::text(out.next_token) })
             }
@@ -230,7 +229,7 @@ impl Inner {
                     .pipeline_execution_arn(arn)
                     .client_request_token(token)
                     .customize();
-                request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
                 Ok(CallReply::Stopping)
             }
         }
@@ -240,8 +239,8 @@ impl Inner {
         &self,
         client: &Client,
         start: StartExecution,
-        asked: Asked<'_>,
-        witness: &Witness,
+        context: CallContext<'_>,
+        recorder: &AttemptRecorder,
     ) -> Result<CallReply, CallError> {
         let parallelism = start
             .max_parallel_steps
@@ -258,7 +257,7 @@ impl Inner {
             .set_parallelism_configuration(parallelism)
             .set_selective_execution_config(start.selective.map(convert::selective))
             .customize();
-        let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+        let out = request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
         match convert::text(out.pipeline_execution_arn) {
             Some(arn) => Ok(CallReply::Started { arn }),
             None => Err(CallError {
@@ -321,13 +320,13 @@ impl Inner {
             && self.foreign_words.len() < MAX_FOREIGN_WORDS
             && self.foreign_words.insert(word.clone())
         {
-            tracing::warn!(status = %errors::one_line(word), "unknown execution status, treated as running");
+            tracing::warn!(status = %redacted(word), "unknown execution status, treated as running");
         }
     }
 }
 
 /// The account of a client's credentials: as they say themselves (those of STS do), else as STS says.
-async fn account(client: &Client, asked: Asked<'_>, witness: &Witness) -> Result<String, CallError> {
+async fn account(client: &Client, context: CallContext<'_>, recorder: &AttemptRecorder) -> Result<String, CallError> {
     if let Some(provider) = &client.credentials {
         match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
             Ok(Ok(own)) => {
@@ -336,17 +335,17 @@ async fn account(client: &Client, asked: Asked<'_>, witness: &Witness) -> Result
                 }
             }
             Ok(Err(error)) => {
-                let explained = credentials::explain(&error, false, asked.client, asked.web_identity);
-                return Err(explained.unwrap_or_else(|| broken_off(asked.operation)));
+                let explained = credentials::explain(&error, false, context.client, context.web_identity);
+                return Err(explained.unwrap_or_else(|| broken_off(context.operation)));
             }
             Err(elapsed) => {
-                let explained = credentials::explain(&elapsed, true, asked.client, asked.web_identity);
-                return Err(explained.unwrap_or_else(|| broken_off(asked.operation)));
+                let explained = credentials::explain(&elapsed, true, context.client, context.web_identity);
+                return Err(explained.unwrap_or_else(|| broken_off(context.operation)));
             }
         }
     }
-    let request = client.sts.get_caller_identity().customize().interceptor(witness.clone());
-    let out = request.send().await.map_err(|e| failure(&e, asked, witness))?;
+    let request = client.sts.get_caller_identity().customize().interceptor(recorder.clone());
+    let out = request.send().await.map_err(|e| failure(&e, context, recorder))?;
     convert::text(out.account).ok_or_else(|| CallError {
         kind: CallErrorKind::OutcomeUnknown,
         code: None,
@@ -355,11 +354,11 @@ async fn account(client: &Client, asked: Asked<'_>, witness: &Witness) -> Result
     })
 }
 
-fn failure<E>(error: &SdkError<E>, asked: Asked<'_>, witness: &Witness) -> CallError
+fn failure<E>(error: &SdkError<E>, context: CallContext<'_>, recorder: &AttemptRecorder) -> CallError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
-    explain(error, witness.seen(), asked)
+    explain(error, recorder.attempts(), context)
 }
 
 /// The configuration with its credentials counted each time they are asked for.

@@ -437,7 +437,7 @@ impl Machine {
 
 /// A trouble's sentence: what, and since when. `before` bytes of the message are taken already; the text gives way.
 pub(super) fn told(trouble: &Trouble, before: usize) -> String {
-    let since = super::definition::rfc3339(trouble.since).unwrap_or_default();
+    let since = crate::text::rfc3339(trouble.since).unwrap_or_default();
     let since = format!(" (since {since})");
     format!("{}{since}", report::fit(&trouble.text, report::MESSAGE_MAX.saturating_sub(before + since.len())))
 }
