@@ -9,14 +9,14 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs \
-    && cargo build --release --locked --bin awf-aws \
+    && cargo build --release --locked --no-default-features --bin awf-aws \
     && rm -r src
 
 # The demo's template is compiled in. The touch tells Cargo that the placeholders are gone; the release profile strips.
 COPY assets assets
 COPY src src
 RUN touch src/main.rs src/lib.rs \
-    && cargo build --release --locked --bin awf-aws
+    && cargo build --release --locked --no-default-features --bin awf-aws
 
 FROM gcr.io/distroless/cc-debian12
 COPY --from=build /src/target/release/awf-aws /awf-aws

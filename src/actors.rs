@@ -6,7 +6,7 @@
 //!                                           └─ runner unknown: GetRunner ─▶ Supervisor ──spawns──▶ … │
 //!  app ─Drain, Ping─▶ Supervisor ─Drain─▶ every WorkflowRunner                                      │
 //!       Supervisor ◀──RunnerExited── ExitGuard (a runner's drop, also by a panic)                     │
-//!       WorkflowRunner ◀─CallCameBack, WorkflowSeen, WakeUp─ its own detached futures ◀───────────────┘
+//!       WorkflowRunner ◀─CallCameBack, WorkflowObserved, WakeUp─ its own detached futures ◀───────────────┘
 //! ```
 //!
 //! | message | from → to | answer |
@@ -17,58 +17,38 @@
 //! | `PublishGauges` | handle → runners, before a scrape is answered | at once |
 //! | `Drain` | handle → supervisor → runners | when the machines are drained: what still runs |
 //! | `RunnerExited` | exit guard → supervisor | none: the one message that is sent without one |
-//! | `CallCameBack`, `WorkflowSeen`, `WakeUp`, `DrainDue` | runner → itself | none |
+//! | `CallCameBack`, `WorkflowObserved`, `WakeUp`, `DrainDue` | runner → itself | none |
 //!
 //! | what dies | who notices | what happens |
 //! |---|---|---|
-//! | a call to AWS (panic in its future) | the join handle awaited by the runner's own future | the machine hears `OutcomeUnknown` |
+//! | a call to AWS (panic in its future) | [`crate::backend::carry_out`], which awaits its task | the machine hears `OutcomeUnknown` |
 //! | a runner (panic in the machine) | its exit guard | parked requests get free polls at once; respawned after 1, 2, 4 s, past three deaths in 10 min every 60 s; the new machine finds everything again in AWS |
 //! | the supervisor | the sender it holds is dropped | the process exits 70; until then 503 |
 //! | an HTTP worker | actix-web | a new one; actors do not notice |
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
-use crate::{
-    backend::SharedBackend,
-    input::WorkflowId,
-    metrics::Metrics,
-    pipelines::Clock,
-    workflow::{Settings, WorkflowState},
-};
+use crate::{backend::SharedBackend, metrics::Metrics, observer::SharedObserver, pipelines::Clock, workflow::Settings};
 
 mod handle;
 mod messages;
+mod registry;
 mod supervisor;
 mod workflow_runner;
 
 pub use handle::{Answered, SupervisorError, SupervisorHandle};
 pub use supervisor::Supervisor;
 
-/// Someone who can be asked what has become of a workflow.
-pub trait WorkflowObserver: Send + Sync + 'static {
-    /// Asks; an answer that cannot be had is [`WorkflowState::Unknown`].
-    fn observe(&self, workflow: WorkflowId) -> Pin<Box<dyn Future<Output = WorkflowState> + Send>>;
-}
-
-/// The observer as it is handed around.
-pub type SharedObserver = Arc<dyn WorkflowObserver>;
-
-/// Nobody can be asked.
-#[derive(Clone, Copy, Debug)]
-pub struct NoObserver;
-
-impl WorkflowObserver for NoObserver {
-    fn observe(&self, _workflow: WorkflowId) -> Pin<Box<dyn Future<Output = WorkflowState> + Send>> {
-        Box::pin(std::future::ready(WorkflowState::Unknown))
-    }
-}
-
 /// What every runner works with.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Dependencies {
+    /// Carries out the calls; reached by [`crate::backend::carry_out`] only.
     pub backend: SharedBackend,
+    /// Answers `Command::AskKubernetes`.
     pub observer: SharedObserver,
+    /// The one clock: of the machines, of the metrics and of the supervisor.
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
+    /// Each machine's, as they were when the process began.
     pub settings: Settings,
 }

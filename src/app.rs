@@ -23,12 +23,13 @@ use tokio::{
 };
 
 use crate::{
-    actors::{NoObserver, SharedObserver, Supervisor, SupervisorHandle, Surroundings},
+    actors::{Dependencies, Supervisor, SupervisorHandle},
     backend::{Backend, SharedBackend, sagemaker::SageMaker},
     config::{Config, KubernetesConfig, ServiceAccount, orphans::OrphansConfig},
-    http::{self, Doors, auth::Token},
+    http::{self, AppState, auth::Token},
     kubernetes::{ConnectError, Kubernetes},
     metrics::Metrics,
+    observer::{NoObserver, SharedObserver},
     orphans::{self, Report},
     pipelines::{Call, CallEnded, ClientKey, Clock, Time},
     simulator::{self, book::Book, scenario::Scenario},
@@ -36,10 +37,10 @@ use crate::{
     workflow::Settings,
 };
 
-/// How a door treats those who come in.
-struct Terms {
+/// How a listener treats its connections.
+struct ListenerSettings {
     workers: usize,
-    /// How many may be inside at once, for each worker; the others wait in the kernel's queue. actix lets in one more
+    /// How many may be open at once, for each worker; the others wait in the kernel's queue. actix lets in one more
     /// than it is told.
     connections: usize,
     /// How long the first head of a connection may take.
@@ -47,10 +48,10 @@ struct Terms {
     keep_alive: KeepAlive,
 }
 
-/// The agent's door. Two workers, whatever the node's cores: the sidecar has a fifth of one.
-const API: Terms = Terms {
+/// The agent's listener. Two workers, whatever the node's cores: the sidecar has a fifth of one.
+const API: ListenerSettings = ListenerSettings {
     workers: 2,
-    // actix's own; only the same pod reaches this door.
+    // actix's own; only the same pod reaches this listener.
     connections: 25_600,
     // actix's default of 5 s answers a slow agent with a 408, which fails the node.
     head_timeout: Duration::from_secs(60),
@@ -58,9 +59,9 @@ const API: Terms = Terms {
     keep_alive: KeepAlive::Timeout(Duration::from_secs(120)),
 };
 
-/// The operators' door, which is open to the whole cluster. actix has no setting for the size of a head; it takes up to
+/// The operators' listener, which is open to the whole cluster. actix has no setting for the size of a head; it takes up to
 /// 128 KiB (actix-http, h1/decoder.rs, MAX_BUFFER_SIZE), so all heads together are 8 MiB at most.
-const OPS: Terms = Terms {
+const OPS: ListenerSettings = ListenerSettings {
     workers: 1,
     connections: 63,
     // A scrape or a probe sends its head at once. Whoever does not makes room: 500 of them are gone after 16 s, before
@@ -110,11 +111,11 @@ fn time_of(system: SystemTime) -> Time {
 pub fn run(config: Config) -> Result<(), AppError> {
     block_on(async move {
         let metrics = Arc::new(Metrics::new()?.with_log(telemetry::written()));
-        let backend = Arc::new(Connecting::new(metrics.clone()));
+        let backend = Arc::new(LazySageMaker::new(metrics.clone()));
         actix_web::rt::spawn(backend.clone().connect());
         let observer = observer(&config.kubernetes, config.argo_controller_account.clone()).await;
         Service::start_measured(&config, backend, observer, wall_clock(), metrics)?
-            .until_signal(Ending::of(&config))
+            .until_signal(Shutdown::of(&config))
             .await
     })
 }
@@ -146,17 +147,17 @@ async fn observer(config: &KubernetesConfig, controller: Option<ServiceAccount>)
     }
 }
 
-/// The SDK, connected while the doors open: to learn its region it may ask an instance metadata service that is not
+/// The SDK, connected while the listeners open: to learn its region it may ask an instance metadata service that is not
 /// there, which takes seconds. Calls wait for it; requests do not.
 #[derive(Clone)]
-struct Connecting {
+struct LazySageMaker {
     sagemaker: Arc<OnceCell<SageMaker>>,
     metrics: Arc<Metrics>,
     /// Whose calls these are.
     workflow: Option<Arc<str>>,
 }
 
-impl Connecting {
+impl LazySageMaker {
     fn new(metrics: Arc<Metrics>) -> Self {
         Self { sagemaker: Arc::default(), metrics, workflow: None }
     }
@@ -170,12 +171,12 @@ impl Connecting {
     }
 }
 
-impl Backend for Connecting {
+impl Backend for LazySageMaker {
     fn call(&self, client: ClientKey, call: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
-        let connecting = self.clone();
+        let lazy = self.clone();
         Box::pin(async move {
-            let sagemaker = connecting.connected().await;
-            match connecting.workflow.as_deref().and_then(|name| sagemaker.of_workflow(name)) {
+            let sagemaker = lazy.connected().await;
+            match lazy.workflow.as_deref().and_then(|name| sagemaker.of_workflow(name)) {
                 Some(named) => named.call(client, call).await,
                 None => sagemaker.call(client, call).await,
             }
@@ -223,8 +224,10 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 /// The running plugin.
 pub struct Service {
+    /// For tests, which ask without HTTP.
     pub supervisor: SupervisorHandle,
     metrics: Arc<Metrics>,
+    /// Where the agent is served; the port is known even where 0 was asked for.
     pub api_address: SocketAddr,
     /// `None`: the port could not be had, and the plugin goes on without.
     pub ops_address: Option<SocketAddr>,
@@ -235,7 +238,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Binds both doors and starts the actors on the current arbiter. Without an observer nobody is asked what has
+    /// Binds both listeners and starts the actors on the current arbiter. Without an observer nobody is asked what has
     /// become of a workflow.
     pub fn start(
         config: &Config,
@@ -270,24 +273,24 @@ impl Service {
 
         let settings = Settings { kubernetes: observer.is_some(), ..settings(config, &clock) };
         let observer = observer.unwrap_or_else(|| Arc::new(NoObserver));
-        let surroundings = Surroundings { backend, observer, clock, metrics: metrics.clone(), settings };
-        let (supervisor, supervisor_death) = Supervisor::launch(surroundings, config.reply_timeout);
+        let dependencies = Dependencies { backend, observer, clock, metrics: metrics.clone(), settings };
+        let (supervisor, supervisor_death) = Supervisor::launch(dependencies, config.reply_timeout);
         actix_web::rt::spawn(supervisor.clone().keep_pinging());
 
-        let doors = web::Data::new(Doors {
+        let state = web::Data::new(AppState {
             supervisor: supervisor.clone(),
             token,
             allowed_roles: config.allowed_roles.as_slice().into(),
             metrics: metrics.clone(),
         });
         let api_address = local_address(&api_listener, config.listen)?;
-        let api = server(api_listener, &API, http::api, doors.clone())
+        let api = server(api_listener, &API, http::api, state.clone())
             .map_err(|source| listen_error(config.listen, source))?;
         let (ops, ops_address) = match ops_listener {
             None => (None, None),
             Some(listener) => {
                 let address = local_address(&listener, config.ops_listen)?;
-                let server = server(listener, &OPS, http::ops, doors)
+                let server = server(listener, &OPS, http::ops, state)
                     .map_err(|source| listen_error(config.ops_listen, source))?;
                 (Some(server), Some(address))
             }
@@ -302,7 +305,7 @@ impl Service {
     }
 
     /// Serves until a signal comes, then drains; ends early by a fault.
-    pub async fn until_signal(self, ending: Ending) -> Result<(), AppError> {
+    pub async fn until_signal(self, shutdown: Shutdown) -> Result<(), AppError> {
         let mut signals = self.signals;
         let api_handle = self.api.handle();
         let mut api = actix_web::rt::spawn(self.api);
@@ -316,10 +319,10 @@ impl Service {
             _ = &mut supervisor_death => return Err(AppError::SupervisorDied),
             _ = &mut api => return Err(AppError::ServerEnded),
         }
-        tracing::info!(grace = ?ending.grace, "draining; a second signal ends the process at once");
+        tracing::info!(grace = ?shutdown.grace, "draining; a second signal ends the process at once");
         let last_will = async {
-            let work = ending.grace.saturating_sub(LAST_ANSWERS);
-            let linger = sleep(ending.linger.min(work));
+            let work = shutdown.grace.saturating_sub(LAST_ANSWERS);
+            let linger = sleep(shutdown.linger.min(work));
             leave_running(&self.supervisor, work).await?;
             // The time for it began with the signal, so both share one deadline.
             select! {
@@ -341,14 +344,14 @@ impl Service {
 
 /// How long the end of the process may take, from the signal on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ending {
+pub struct Shutdown {
     /// All of it.
     pub grace: Duration,
     /// Of that, what is waited for Prometheus to fetch the last values.
     pub linger: Duration,
 }
 
-impl Ending {
+impl Shutdown {
     /// As configured.
     pub fn of(config: &Config) -> Self {
         Self { grace: config.shutdown_grace, linger: config.metrics_linger }
@@ -394,19 +397,19 @@ fn modified(file: &Path) -> Option<Time> {
     file.metadata().ok()?.modified().ok().map(time_of)
 }
 
-/// A door, open until it is told to close.
+/// A server on a listener, up to the time it is told to stop.
 fn server(
     listener: TcpListener,
-    terms: &Terms,
+    settings: &ListenerSettings,
     routes: fn(&mut web::ServiceConfig),
-    doors: web::Data<Doors>,
+    state: web::Data<AppState>,
 ) -> io::Result<Server> {
     let server =
-        HttpServer::new(move || App::new().app_data(doors.clone()).wrap(from_fn(http::count)).configure(routes))
-            .workers(terms.workers)
-            .max_connections(terms.connections)
-            .client_request_timeout(terms.head_timeout)
-            .keep_alive(terms.keep_alive)
+        HttpServer::new(move || App::new().app_data(state.clone()).wrap(from_fn(http::count)).configure(routes))
+            .workers(settings.workers)
+            .max_connections(settings.connections)
+            .client_request_timeout(settings.head_timeout)
+            .keep_alive(settings.keep_alive)
             .shutdown_timeout(LAST_ANSWERS.as_secs())
             .disable_signals()
             .listen(listener)?

@@ -24,7 +24,7 @@ use crate::{
         self, Config, ConfigError, LogArgs, ServeArgs,
         orphans::{OrphansArgs, OrphansConfig},
     },
-    demo::{self, DemoArgs, stage::Surroundings},
+    demo::{self, DemoArgs, stage::Paths},
     metrics::catalogue,
     monitoring, simulator, telemetry,
 };
@@ -173,9 +173,7 @@ fn find_orphans(args: OrphansArgs) -> ExitCode {
 
 fn play(args: &DemoArgs) -> ExitCode {
     match config::executable() {
-        Ok(executable) => {
-            demo::run(args, &Surroundings { executable, temporary_directory: config::temporary_directory() })
-        }
+        Ok(executable) => demo::run(args, &Paths { executable, temporary_directory: config::temporary_directory() }),
         Err(error) => {
             eprintln!("awf-aws demo: cannot find this binary: {error}");
             ExitCode::from(INTERNAL)

@@ -107,21 +107,32 @@ pub struct LogArgs {
 /// A valid configuration of `serve`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// Where the agent is served.
     pub listen: SocketAddr,
+    /// Where metrics and probes are served.
     pub ops_listen: SocketAddr,
     /// `None`: requests are served without a token.
     pub token_file: Option<PathBuf>,
+    /// Longest time until a request of the agent's is answered.
     pub reply_timeout: Duration,
+    /// Shortest time between two looks at a running execution.
     pub poll_min: Duration,
+    /// Longest time between two looks at a running execution.
     pub poll_max: Duration,
+    /// All the time that the end of the process may take, from the signal on.
     pub shutdown_grace: Duration,
+    /// Of that, how long Prometheus is waited for.
     pub metrics_linger: Duration,
+    /// How long the end of an execution that was told to stop is waited for.
     pub stop_wait: Duration,
+    /// How long a start that AWS denies is tried again before its node ends.
     pub denied_grace: Duration,
     pub kubernetes: KubernetesConfig,
     /// `None`: its rights are not checked.
     pub argo_controller_account: Option<ServiceAccount>,
+    /// How often Kubernetes is asked about a workflow that has something running or queued.
     pub workflow_check_interval: Duration,
+    /// `None`: only a task's own `max_running` counts.
     pub max_running_per_workflow: Option<usize>,
     /// Empty: only roles of the task's own account.
     pub allowed_roles: Vec<String>,
@@ -147,6 +158,7 @@ pub struct ServiceAccount {
 /// A valid configuration of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
+    /// As `RUST_LOG`: directives of tracing-subscriber's EnvFilter.
     pub filter: String,
     pub format: LogFormat,
 }

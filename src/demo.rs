@@ -26,11 +26,15 @@ use tokio::{
 use self::{
     agent::{Agent, AgentSettings, Tally},
     controller::{Controller, Identity, NodeEnd},
-    stage::{ACCOUNT, PIPELINE, REGION, STEPS, Stage, StageError, Surroundings},
+    stage::{ACCOUNT, PIPELINE, Paths, REGION, STEPS, Stage, StageError},
     template::{Definition, TemplateError},
     view::{View, print_line, summary},
 };
-use crate::protocol::Phase;
+use crate::{
+    pipelines::Time,
+    protocol::Phase,
+    text::{hex, rfc3339},
+};
 
 pub mod agent;
 pub mod controller;
@@ -86,13 +90,13 @@ enum DemoError {
 
 /// Plays the demo. 0: every node ended as expected; 1: one did not; 64: the template cannot be read or played; 70: a process
 /// does not start; 130 or 143: interrupted.
-pub fn run(args: &DemoArgs, around: &Surroundings) -> ExitCode {
+pub fn run(args: &DemoArgs, paths: &Paths) -> ExitCode {
     let played =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DemoError::Runtime).and_then(
             |runtime| {
                 tokio::task::LocalSet::new().block_on(&runtime, async {
                     tokio::select! {
-                        played = play(args, around) => played.map(u8::from).map(|ok| 1 - ok),
+                        played = play(args, paths) => played.map(u8::from).map(|ok| 1 - ok),
                         number = interrupted() => Ok(128 + number),
                     }
                 })
@@ -117,7 +121,7 @@ async fn interrupted() -> u8 {
 }
 
 /// Whether everything ended as expected.
-async fn play(args: &DemoArgs, around: &Surroundings) -> Result<bool, DemoError> {
+async fn play(args: &DemoArgs, paths: &Paths) -> Result<bool, DemoError> {
     let began = Instant::now();
     let (path, mut definition) = definition(args)?;
     let wrong = |source| DemoError::Template { path: path.clone(), source };
@@ -134,8 +138,8 @@ async fn play(args: &DemoArgs, around: &Surroundings) -> Result<bool, DemoError>
     let nodes = args.fan_out.map_or(2, |n| usize::from(n) + 1);
 
     let identity = identity();
-    let token = hex(&format!("token {}", identity.uid), 32);
-    let stage = Stage::set(around, &token, &scenario(args)).await?;
+    let token = hashed(&format!("token {}", identity.uid), 32);
+    let stage = Stage::set(paths, &token, &scenario(args)).await?;
     stage.create_pipeline().await?;
 
     let terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
@@ -236,21 +240,21 @@ fn scenario(args: &DemoArgs) -> Value {
 fn identity() -> Identity {
     let now = time::OffsetDateTime::now_utc();
     let seed = format!("{} {}", now.unix_timestamp_nanos(), std::process::id());
-    let uid = hex(&seed, 32);
+    let uid = hashed(&seed, 32);
     let uid = [&uid[..8], &uid[8..12], &uid[12..16], &uid[16..20], &uid[20..]].join("-");
-    let created = now.replace_nanosecond(0).unwrap_or(now);
     Identity {
-        name: format!("sagemaker-pipelines-{}", hex(&seed, 5)),
+        name: format!("sagemaker-pipelines-{}", hashed(&seed, 5)),
         namespace: "argo".to_owned(),
         uid,
-        created: created.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
+        created: rfc3339(Time(now.unix_timestamp().saturating_mul(1000))).unwrap_or_default(),
     }
 }
 
 /// The first digits of a text's hash.
-fn hex(text: &str, digits: usize) -> String {
-    let hash: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-    hash.chars().take(digits).collect()
+fn hashed(text: &str, digits: usize) -> String {
+    let mut hash = hex(&Sha256::digest(text));
+    hash.truncate(digits);
+    hash
 }
 
 /// Each node with its outputs; of many alike only the first, and a count.

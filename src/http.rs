@@ -1,4 +1,4 @@
-//! The two HTTP doors: the API for Argo's agent, and probes and metrics for the operators.
+//! The two HTTP services: the API for Argo's agent, and probes and metrics for the operators.
 //!
 //! Of the actors, only [`SupervisorHandle`] is visible here.
 
@@ -28,9 +28,9 @@ use auth::Token;
 /// The path that Argo's agent posts to.
 pub const EXECUTE_PATH: &str = "/api/v1/template.execute";
 
-/// What the handlers work with.
+/// What the handlers of both services work with; the application's data (`web::Data`).
 #[derive(Clone)]
-pub struct Doors {
+pub struct AppState {
     pub supervisor: SupervisorHandle,
     pub token: Arc<Token>,
     /// Patterns of the roles that tasks may name.
@@ -38,7 +38,7 @@ pub struct Doors {
     pub metrics: Arc<Metrics>,
 }
 
-/// The routes of the API; the application's data must hold a [`Doors`].
+/// The routes of the API; the application's data must hold an [`AppState`].
 pub fn api(routes: &mut web::ServiceConfig) {
     routes
         .service(
@@ -50,7 +50,7 @@ pub fn api(routes: &mut web::ServiceConfig) {
         .route("/healthz", web::get().to(ops::healthz));
 }
 
-/// The routes for operators; the application's data must hold a [`Doors`].
+/// The routes for operators; the application's data must hold an [`AppState`].
 pub fn ops(routes: &mut web::ServiceConfig) {
     routes
         .route("/metrics", web::get().to(ops::metrics))
@@ -60,7 +60,7 @@ pub fn ops(routes: &mut web::ServiceConfig) {
 
 /// Counts every request by the route that took it, never by its path: anybody can invent paths.
 pub async fn count<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
-    let doors = request.app_data::<web::Data<Doors>>().cloned();
+    let state = request.app_data::<web::Data<AppState>>().cloned();
     let route = match request.match_pattern().as_deref() {
         Some(EXECUTE_PATH) => Route::Execute,
         Some("/metrics") => Route::Metrics,
@@ -68,9 +68,9 @@ pub async fn count<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Re
         _ => Route::Other,
     };
     let answered = next.call(request).await;
-    if let Some(doors) = doors {
+    if let Some(state) = state {
         let status = answered.as_ref().map_or_else(|e| e.as_response_error().status_code(), ServiceResponse::status);
-        doors.metrics.http_answered(route, status.as_u16());
+        state.metrics.http_answered(route, status.as_u16());
     }
     answered
 }

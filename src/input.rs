@@ -22,6 +22,7 @@ pub use roles::AllowedRoles;
 /// The workflow a task belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WorkflowId {
+    /// Empty before Argo v3.4.2, whose agent sends none.
     pub uid: String,
     pub name: String,
     pub namespace: String,
@@ -44,7 +45,9 @@ pub struct Task {
     /// Stands in for the execution key when there is none, and names `validate` and `stop` nodes: hex SHA-256 of
     /// (template name, inputs, plugin input less `attempt`, `timeout`, `on_stop`, `display_name` and what is ignored).
     pub fallback_key: String,
+    /// Which attempt of the node asks; 0 without a `retryStrategy`.
     pub attempt: u32,
+    /// `None`: not given; Kubernetes may tell it.
     pub workflow_created: Option<Time>,
     pub action: Action,
 }
@@ -92,15 +95,20 @@ pub struct Execute {
     pub parameters: Vec<(String, String)>,
     pub display_name: Option<String>,
     pub description: Option<String>,
+    /// `pipeline_version_id`; `None`: the latest.
     pub version: Option<i64>,
+    /// Within one execution.
     pub max_parallel_steps: Option<i32>,
+    /// Empty: all. Else the results of the others are those of `source_execution_arn`.
     pub selected_steps: Vec<String>,
     pub source_execution_arn: Option<String>,
+    /// Most executions of this pipeline that run at once for this workflow; `None`: no limit of the task's own.
     pub max_running: Option<usize>,
     /// The shortest of `timeout`, `template.timeout` and `template.activeDeadlineSeconds`.
     pub timeout: Option<Duration>,
     /// `None`: the user said nothing. What was started is then stopped, what was attached to is left.
     pub on_stop: Option<OnStop>,
+    /// Whether the end CompletedWithFailures counts as a success.
     pub accept_completed_with_failures: bool,
     /// Attach to this execution instead of starting one.
     pub attach: Option<String>,

@@ -29,12 +29,11 @@ use kube::{
     core::Request,
 };
 use serde::Deserialize;
-use time::{
-    OffsetDateTime,
-    format_description::well_known::{Rfc2822, Rfc3339},
-};
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
-use crate::{actors::WorkflowObserver, input::WorkflowId, pipelines::Time, workflow::WorkflowState};
+use crate::{
+    input::WorkflowId, observer::WorkflowObserver, pipelines::Time, text::parse_rfc3339, workflow::WorkflowState,
+};
 
 mod controller_rights;
 
@@ -127,15 +126,15 @@ impl Inner {
         resource: &str,
         metadata: bool,
         version: &GetParams,
-    ) -> (Seen, Option<Time>) {
+    ) -> (Answer, Option<Time>) {
         let WorkflowId { namespace, name, .. } = workflow;
         // They come from outside and become part of a path.
         if !is_name(namespace) || !is_name(name) {
-            return (Seen::Failed(format!("{namespace:?}/{name:?} is not the name of a workflow")), None);
+            return (Answer::Failed(format!("{namespace:?}/{name:?} is not the name of a workflow")), None);
         }
         let path = Request::new(format!("/apis/argoproj.io/v1alpha1/namespaces/{namespace}/{resource}"));
         let request = if metadata { path.get_metadata(name, version) } else { path.get(name, version) };
-        let Ok(request) = request else { return (Seen::Failed("the request cannot be built".to_owned()), None) };
+        let Ok(request) = request else { return (Answer::Failed("the request cannot be built".to_owned()), None) };
         // Not one of the client's shorter methods: they drop the headers, and with them the API server's clock.
         let answer = async {
             let response = self.client.send(request.map(Body::from)).await?;
@@ -144,17 +143,17 @@ impl Inner {
             Ok::<_, kube::Error>((status.as_u16(), dated, response.into_body().collect_bytes().await?))
         };
         match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
-            Err(_) => (Seen::Failed(format!("no answer within {REQUEST_TIMEOUT:?}")), None),
-            Ok(Ok((200..300, dated, body))) => (Seen::of_json(&body), dated),
-            Ok(Ok((code, dated, body))) => (Seen::of_refusal(code, name, &body), dated),
-            Ok(Err(error)) => (Seen::Failed(sentence(&error)), None),
+            Err(_) => (Answer::Failed(format!("no answer within {REQUEST_TIMEOUT:?}")), None),
+            Ok(Ok((200..300, dated, body))) => (Answer::of_json(&body), dated),
+            Ok(Ok((code, dated, body))) => (Answer::of_refusal(code, name, &body), dated),
+            Ok(Err(error)) => (Answer::Failed(sentence(&error)), None),
         }
     }
 
     /// What an operator should know, and not every minute.
-    fn tell(&self, workflow: &WorkflowId, state: WorkflowState, whole: &Seen) {
+    fn tell(&self, workflow: &WorkflowId, state: WorkflowState, whole: &Answer) {
         match (state, whole) {
-            (WorkflowState::Forbidden, Seen::Forbidden(text)) => {
+            (WorkflowState::Forbidden, Answer::Forbidden(text)) => {
                 if !self.denied.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         workflow.name = workflow.name,
@@ -165,7 +164,7 @@ impl Inner {
                     );
                 }
             }
-            (WorkflowState::Unknown, Seen::Failed(text)) => {
+            (WorkflowState::Unknown, Answer::Failed(text)) => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     tracing::warn!(workflow.name = workflow.name, error = text, "Kubernetes cannot be asked");
                 }
@@ -201,7 +200,7 @@ fn is_name(text: &str) -> bool {
 
 /// What one request let us know.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Seen {
+pub enum Answer {
     Here(Box<Object>),
     /// There is no such object; said by somebody who knows its kind.
     NotThere,
@@ -210,7 +209,7 @@ pub enum Seen {
     Failed(String),
 }
 
-impl Seen {
+impl Answer {
     /// Reads a Workflow, or a WorkflowTaskSet's metadata.
     pub fn of_json(text: &[u8]) -> Self {
         match serde_json::from_slice(text) {
@@ -285,16 +284,11 @@ impl Object {
             Some("Terminate") => return WorkflowState::Gone,
             Some(_) => return WorkflowState::Over,
         }
-        let started_at = self.status.started_at.as_deref().and_then(time_of);
+        let started_at = self.status.started_at.as_deref().and_then(parse_rfc3339);
         let seconds = self.spec.active_deadline_seconds.map(Duration::from_secs);
         let deadline = started_at.zip(seconds).map(|(start, limit)| start.plus(limit));
         WorkflowState::Alive { started_at, deadline, server_time: None }
     }
-}
-
-fn time_of(text: &str) -> Option<Time> {
-    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok().map(Time)
 }
 
 /// The header `Date` (RFC 9110: always in GMT, whole seconds).
@@ -305,10 +299,10 @@ fn time_of_date(text: &str) -> Option<Time> {
 
 /// What both answers say of the workflow with this uid (empty: Argo before 3.4.2 does not tell it). Where only one of
 /// the two may be read, that one decides.
-pub fn judge(uid: &str, workflow: &Seen, task_set: &Seen) -> WorkflowState {
+pub fn judge(uid: &str, workflow: &Answer, task_set: &Answer) -> WorkflowState {
     let other = |found: &str| !uid.is_empty() && found != uid;
     let by_task_set = match task_set {
-        Seen::Here(tasks) => {
+        Answer::Here(tasks) => {
             // Its owner is the workflow; another's tasks lie under the name of one that is gone.
             let anothers = tasks.metadata.owner_references.first().is_some_and(|owner| other(&owner.uid));
             if anothers || tasks.has_ended() {
@@ -318,23 +312,25 @@ pub fn judge(uid: &str, workflow: &Seen, task_set: &Seen) -> WorkflowState {
             }
         }
         // It lives as long as its workflow does.
-        Seen::NotThere => WorkflowState::Gone,
-        Seen::Forbidden(_) => WorkflowState::Forbidden,
-        Seen::Failed(_) => WorkflowState::Unknown,
+        Answer::NotThere => WorkflowState::Gone,
+        Answer::Forbidden(_) => WorkflowState::Forbidden,
+        Answer::Failed(_) => WorkflowState::Unknown,
     };
     match workflow {
-        Seen::NotThere => WorkflowState::Gone,
-        Seen::Here(workflow) if other(&workflow.metadata.uid) || workflow.has_ended() => WorkflowState::Gone,
-        Seen::Here(workflow) => match workflow.state() {
+        Answer::NotThere => WorkflowState::Gone,
+        Answer::Here(workflow) if other(&workflow.metadata.uid) || workflow.has_ended() => WorkflowState::Gone,
+        Answer::Here(workflow) => match workflow.state() {
             // Labelled before the Workflow itself is written.
-            WorkflowState::Alive { .. } if matches!(task_set, Seen::Here(_)) && by_task_set == WorkflowState::Gone => {
+            WorkflowState::Alive { .. }
+                if matches!(task_set, Answer::Here(_)) && by_task_set == WorkflowState::Gone =>
+            {
                 WorkflowState::Gone
             }
             state => state,
         },
-        Seen::Forbidden(_) => by_task_set,
-        Seen::Failed(_) => match task_set {
-            Seen::Here(_) if by_task_set == WorkflowState::Gone => WorkflowState::Gone,
+        Answer::Forbidden(_) => by_task_set,
+        Answer::Failed(_) => match task_set {
+            Answer::Here(_) if by_task_set == WorkflowState::Gone => WorkflowState::Gone,
             _ => WorkflowState::Unknown,
         },
     }

@@ -26,7 +26,7 @@
 //! 4. Each [`pipelines::Call`] leaves in a task of its own through [`backend::Backend`] and comes back as an event. Between
 //!    requests the machine polls on its own clock: [`workflow::Command::WakeAt`], then [`workflow::Event::Tick`].
 //! 5. Whether the workflow is over is one more question of this kind: [`workflow::Command::AskKubernetes`], carried out by
-//!    [`kubernetes::Kubernetes`] where it may ask.
+//!    an [`observer::WorkflowObserver`]: [`kubernetes::Kubernetes`] where it may ask.
 //!
 //! The plugin stores nothing. What has to outlive the process is the marker in an execution's description; a start's token
 //! is the same again whoever computes it ([`workflow::identity`]).
@@ -38,21 +38,23 @@
 //! | module | may use, of this crate |
 //! |---|---|
 //! | `cli` | `app`, `config`, `demo`, `metrics`, `monitoring`, `simulator`, `telemetry` |
-//! | `app` | `actors`, `backend`, `config`, `http`, `kubernetes`, `metrics`, `orphans`, `pipelines`, `simulator`, `telemetry`, `workflow` |
-//! | `http` | `actors`, `input`, `metrics`, `protocol`; so neither the machine nor AWS |
-//! | `actors` | `backend`, `input`, `metrics`, `pipelines`, `protocol`, `workflow` |
-//! | `kubernetes` | `actors` (the trait it implements), `input`, `pipelines`, `workflow` |
-//! | `workflow` | `input`, `pipelines`, `protocol` |
-//! | `backend` | `metrics` (attempts and credentials, which no caller sees), `pipelines` |
+//! | `app` | `actors`, `backend`, `config`, `http`, `kubernetes`, `metrics`, `observer`, `orphans`, `pipelines`, `simulator`, `telemetry`, `workflow` |
+//! | `http` | `actors`, `input`, `metrics`, `protocol`, `text`; so neither the machine nor AWS |
+//! | `actors` | `backend`, `input`, `metrics`, `observer`, `pipelines`, `protocol`, `workflow` |
+//! | `kubernetes` | `input`, `observer` (the trait it implements), `pipelines`, `text`, `workflow` |
+//! | `observer` | `input`, `workflow` |
+//! | `workflow` | `input`, `pipelines`, `protocol`, `text` |
+//! | `backend` | `metrics` (attempts and credentials, which no caller sees), `pipelines`, `text` |
 //! | `metrics` | `input`, `pipelines`, `protocol`, `workflow` (what it notes) |
-//! | `input` | `pipelines`, `protocol` |
+//! | `input` | `pipelines`, `protocol`, `text` |
+//! | `text` | `pipelines` (its `Time`), `protocol` (Go's durations) |
 //! | `pipelines`, `protocol` | nothing |
 //!
 //! [`metrics::catalogue`] has every metric as data; [`monitoring`] makes the dashboards of it.
 //!
 //! The other modules have their rows in that test. `actix` stays in `actors`, `actix_web` in `http`, `simulator`
 //! and `app`, `aws_*` in `backend`, `kube` in `kubernetes`, `awc` in `demo`, `std::env` in `config`. `workflow`, `input`,
-//! `protocol` and `pipelines` are pure: no clock, no files or sockets, no `async`. No source file is longer than 500 lines.
+//! `text`, `protocol` and `pipelines` are pure: no clock, no files or sockets, no `async`. No source file is longer than 500 lines.
 //!
 //! # Reading order, ten minutes
 //!
@@ -75,9 +77,11 @@ pub mod input;
 pub mod kubernetes;
 pub mod metrics;
 pub mod monitoring;
+pub mod observer;
 pub mod orphans;
 pub mod pipelines;
 pub mod protocol;
 pub mod simulator;
 pub mod telemetry;
+pub mod text;
 pub mod workflow;

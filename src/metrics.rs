@@ -26,7 +26,7 @@ use labels::{
     Access, Actor, CallOutcome, Code, End, Label, Level, Mode, Operation, Outcome, Restarted, Route, StartFailure,
     StepEnd, StepType, StopOutcome, Version,
 };
-use live::{Alive, Board, Expiry, LogCounts, Posted, Share};
+use live::{CredentialsExpiry, LiveState, LogCounts, QueuedMessage, SupervisorAlive, WorkflowGauges};
 use scrapes::{Scrape, Scrapes};
 
 /// The metrics of one process, in a registry of their own.
@@ -34,7 +34,7 @@ pub struct Metrics {
     registry: Registry,
     changes: Changes,
     scrapes: Scrapes,
-    board: Board,
+    live: LiveState,
     requests: Requests,
     executions: Executions,
     aws: Aws,
@@ -85,7 +85,7 @@ impl Metrics {
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Gauge::new(&catalogue::BUILD, &registry)?.set((Version, Mode::Sidecar), 1);
         Ok(Self {
-            board: Board::new(&registry, &unwatched)?,
+            live: LiveState::new(&registry, &unwatched)?,
             requests: Requests {
                 answered: Counter::new(&catalogue::REQUESTS, &registry, &changes)?,
                 duration: Histogram::new(&catalogue::REQUEST_DURATION, &registry, &changes)?,
@@ -149,29 +149,29 @@ impl Metrics {
         RequestTimer { metrics: self, began: Instant::now(), outcome: None }
     }
 
-    /// A door answered.
+    /// A request was answered, by whichever listener.
     pub fn http_answered(&self, route: Route, status: u16) {
         self.requests.http.inc((route, Code::of(status)));
     }
 
     /// A workflow's place among what is gathered at a scrape.
-    pub fn share(&self) -> Share {
-        Share::new(&self.board)
+    pub fn workflow_gauges(&self) -> WorkflowGauges {
+        WorkflowGauges::new(&self.live)
     }
 
     /// The place of one client's credentials.
-    pub fn expiry(&self) -> Expiry {
-        Expiry::new(&self.board)
+    pub fn credentials_expiry(&self) -> CredentialsExpiry {
+        CredentialsExpiry::new(&self.live)
     }
 
     /// The supervisor lives until this is dropped.
-    pub fn supervisor_lives(&self) -> Alive {
-        Alive::new(&self.board)
+    pub fn supervisor_lives(&self) -> SupervisorAlive {
+        SupervisorAlive::new(&self.live)
     }
 
     /// A message is put into an actor's mailbox.
-    pub fn posted(&self, actor: Actor) -> Posted {
-        Posted::new(&self.board, actor)
+    pub fn message_queued(&self, actor: Actor) -> QueuedMessage {
+        QueuedMessage::new(&self.live, actor)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{fs, io, path::Path};
 use serde_json::Value;
 
 mod aws;
-mod board;
+mod builder;
 mod overview;
 mod panel;
 pub mod query;
@@ -19,7 +19,9 @@ mod runtime;
 
 /// A dashboard's file name and content.
 pub struct Dashboard {
+    /// Its file's name.
     pub file: &'static str,
+    /// Grafana's JSON of it.
     pub json: Value,
 }
 

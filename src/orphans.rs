@@ -13,11 +13,12 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::{
-    actors::SharedObserver,
-    backend::SharedBackend,
+    backend::{SharedBackend, carry_out},
     config::orphans::OrphansConfig,
     input::WorkflowId,
+    observer::SharedObserver,
     pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Execution, Status, Time},
+    text,
     workflow::{
         WorkflowState,
         identity::{Marker, WhenOver, stop_token},
@@ -33,7 +34,7 @@ const TRIES: u32 = 6;
 
 /// A live execution with a marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct Candidate {
     pub arn: String,
     pub status: Status,
     pub created: Option<Time>,
@@ -53,16 +54,16 @@ pub enum Verdict {
 
 /// Whether an execution of a listing is one to be judged: alive, started by the plugin, old enough and of these
 /// namespaces (none: of any).
-pub fn candidate(execution: Execution, namespaces: &[String], older_than: Duration, now: Time) -> Option<Found> {
+pub fn candidate(execution: Execution, namespaces: &[String], older_than: Duration, now: Time) -> Option<Candidate> {
     let marker = Marker::parse(execution.description.as_deref()?)?;
     let asked_for = namespaces.is_empty() || namespaces.contains(&marker.namespace);
     let old = execution.created.is_some_and(|created| now.since(created) >= older_than);
     let Execution { arn, status, created, .. } = execution;
-    (status.is_live() && asked_for && old).then_some(Found { arn, status, created, marker })
+    (status.is_live() && asked_for && old).then_some(Candidate { arn, status, created, marker })
 }
 
 /// Judges one execution.
-pub fn judge(found: &Found, workflow: WorkflowState) -> Verdict {
+pub fn judge(found: &Candidate, workflow: WorkflowState) -> Verdict {
     match (workflow, found.marker.when_over) {
         (_, WhenOver::Leave) | (WorkflowState::Alive { .. }, _) => Verdict::Wanted,
         (WorkflowState::Over, WhenOver::ExitHandler) => Verdict::Wanted,
@@ -95,6 +96,7 @@ pub struct Orphan {
     pub namespace: String,
     pub workflow: String,
     pub uid: String,
+    /// Why nobody wants it.
     pub why: &'static str,
     pub outcome: Outcome,
 }
@@ -145,7 +147,7 @@ impl Orphan {
 /// Looks for orphans and, when that is asked for, stops them.
 pub async fn run(config: &OrphansConfig, backend: SharedBackend, observer: SharedObserver, now: Time) -> Report {
     let mut report = Report::default();
-    let mut found: Vec<(ClientKey, Found)> = Vec::new();
+    let mut found: Vec<(ClientKey, Candidate)> = Vec::new();
     let search = Search { config, backend: &backend, now };
     for client in &config.clients {
         for pipeline in search.pipelines(client, &mut report.problems).await {
@@ -178,7 +180,7 @@ fn id(marker: &Marker) -> (String, String, String) {
 }
 
 async fn states(
-    found: &[(ClientKey, Found)],
+    found: &[(ClientKey, Candidate)],
     observer: &SharedObserver,
 ) -> BTreeMap<(String, String, String), WorkflowState> {
     let workflows: BTreeSet<_> = found.iter().map(|(_, found)| id(&found.marker)).collect();
@@ -225,7 +227,7 @@ impl Search<'_> {
         }
     }
 
-    async fn executions(&self, client: &ClientKey, pipeline: &str, problems: &mut Vec<String>) -> Vec<Found> {
+    async fn executions(&self, client: &ClientKey, pipeline: &str, problems: &mut Vec<String>) -> Vec<Candidate> {
         let mut found = Vec::new();
         let mut next_token = None;
         loop {
@@ -252,7 +254,7 @@ impl Search<'_> {
     }
 
     /// Stops an orphan if that is asked for, and says what became of it.
-    async fn settle(&self, client: &ClientKey, found: &Found, why: &'static str) -> Orphan {
+    async fn settle(&self, client: &ClientKey, found: &Candidate, why: &'static str) -> Orphan {
         let outcome = if found.status == Status::Stopping {
             Outcome::Stopping
         } else if self.config.stop {
@@ -269,7 +271,7 @@ impl Search<'_> {
         Orphan {
             arn: found.arn.clone(),
             status: found.status.as_str().to_owned(),
-            created: found.created.and_then(crate::workflow::rfc3339),
+            created: found.created.and_then(text::rfc3339),
             namespace: found.marker.namespace.clone(),
             workflow: found.marker.workflow.clone(),
             uid: found.marker.uid.clone(),
@@ -282,7 +284,7 @@ impl Search<'_> {
     async fn call(&self, client: &ClientKey, call: Call) -> Result<CallReply, CallError> {
         let mut tries = 0;
         loop {
-            let error = match self.backend.call(client.clone(), call.clone()).await.result {
+            let error = match carry_out(self.backend.clone(), client.clone(), call.clone()).await.result {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };

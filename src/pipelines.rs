@@ -6,9 +6,6 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub mod pattern;
-pub mod sentence;
-
 /// A point in time in milliseconds since the Unix epoch. Passed in everywhere: nothing below `app` reads a clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Time(pub i64);
@@ -39,6 +36,7 @@ pub struct ClientKey {
     pub region: String,
     /// Role to assume on top of the pod's own credentials.
     pub role_arn: Option<String>,
+    /// Goes with the role; some treat it as a secret.
     pub external_id: Option<String>,
 }
 
@@ -101,11 +99,15 @@ impl Call {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartExecution {
     pub pipeline: String,
+    /// `ClientRequestToken`: what makes a repetition no second start.
     pub token: String,
     pub display_name: String,
     pub description: String,
+    /// Name and value of each.
     pub parameters: Vec<(String, String)>,
+    /// `None`: the latest.
     pub version: Option<i64>,
+    /// Within this execution.
     pub max_parallel_steps: Option<i32>,
     pub selective: Option<Selective>,
 }
@@ -113,6 +115,7 @@ pub struct StartExecution {
 /// Run only some steps, taking the others' results from an earlier execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selective {
+    /// `None`: the selected steps need nothing of the others'.
     pub source_execution_arn: Option<String>,
     pub steps: Vec<String>,
 }
@@ -278,6 +281,7 @@ pub struct CallError {
     /// AWS's error code where there is one.
     pub code: Option<String>,
     pub message: String,
+    /// AWS's, for its support.
     pub request_id: Option<String>,
 }
 
@@ -285,5 +289,6 @@ pub struct CallError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallEnded {
     pub result: Result<CallReply, CallError>,
+    /// To the second; `None` where no answer told it.
     pub server_time: Option<Time>,
 }

@@ -64,7 +64,7 @@ mod survey;
 pub mod trouble;
 mod watch;
 
-pub use definition::{PipelineDigest, rfc3339};
+pub use definition::PipelineDigest;
 pub use gauges::{Ended, Gauges};
 #[doc(hidden)]
 pub use held::Held;
@@ -169,6 +169,8 @@ pub struct LiveExecution {
 pub struct Machine {
     settings: Settings,
     now: Time,
+    /// When the call left whose answer is being taken in.
+    answers_left: Time,
     out: Vec<Command>,
     /// What each call is for, and when it left.
     calls: HashMap<CallId, (Purpose, Time)>,
@@ -279,6 +281,7 @@ impl Machine {
         Self {
             settings,
             now: Time::default(),
+            answers_left: Time::default(),
             out: Vec::new(),
             calls: HashMap::default(),
             last_call: 0,
@@ -351,6 +354,7 @@ impl Machine {
     fn call_ended(&mut self, call: CallId, ended: CallEnded) {
         // A reply that comes twice finds nothing: its purpose is gone.
         let Some((purpose, sent)) = self.calls.remove(&call) else { return };
+        self.answers_left = sent;
         if let Some(dated) = ended.server_time {
             self.aws_clock.compare(sent, self.now, dated);
         }

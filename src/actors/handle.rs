@@ -1,20 +1,20 @@
-//! The door to the actors: all that HTTP sees of them.
+//! The handle of the actors: all that HTTP sees of them.
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
 
 use actix::{Addr, MailboxError};
-use dashmap::DashMap;
 use futures_util::future::join_all;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     messages::{CrashForTest, CrashSupervisorForTest, Drain, Execute, GetRunner, Ping, PublishGauges},
+    registry::Registry,
     supervisor::Supervisor,
     workflow_runner::WorkflowRunner,
 };
@@ -49,6 +49,7 @@ pub enum SupervisorError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answered {
     pub reply: ExecuteTemplateReply,
+    /// Whether this request is the one that started an execution.
     pub started: bool,
 }
 
@@ -58,17 +59,9 @@ impl Answered {
     }
 }
 
-/// A runner in the registry.
-#[derive(Clone)]
-pub struct Registered {
-    pub generation: u64,
-    pub runner: Addr<WorkflowRunner>,
-}
-
-/// What the supervisor and its handles share: the registry is written by the supervisor alone.
-pub struct Shared {
-    pub registry: DashMap<String, Registered>,
-    pub draining: AtomicBool,
+/// What all clones of a handle share.
+struct Shared {
+    /// Milliseconds since the epoch, by `clock`.
     last_sign_of_life: AtomicI64,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -76,35 +69,26 @@ pub struct Shared {
     reply_timeout: Duration,
 }
 
-impl Shared {
-    pub fn new(clock: Clock, metrics: Arc<Metrics>, reply_timeout: Duration) -> Self {
-        let now = clock().0;
-        Self {
-            registry: DashMap::new(),
-            draining: AtomicBool::new(false),
-            last_sign_of_life: AtomicI64::new(now),
-            clock,
-            metrics,
-            reply_timeout,
-        }
-    }
-}
-
-/// The cloneable door to the supervisor and its runners.
+/// A handle of the supervisor and its runners; cloning is cheap, and clones go to any thread.
 #[derive(Clone)]
 pub struct SupervisorHandle {
     supervisor: Addr<Supervisor>,
+    registry: Arc<Registry>,
     shared: Arc<Shared>,
 }
 
-/// What names a workflow: its uid; before Argo v3.4.2 the agent sent none, and one pod serves one workflow.
-pub fn registry_key(workflow: &WorkflowId) -> String {
-    if workflow.uid.is_empty() { format!("{}/{}", workflow.namespace, workflow.name) } else { workflow.uid.clone() }
-}
-
 impl SupervisorHandle {
-    pub(super) fn new(supervisor: Addr<Supervisor>, shared: Arc<Shared>) -> Self {
-        Self { supervisor, shared }
+    /// A handle of a supervisor that counts as alive until its first ping is due.
+    pub(super) fn new(
+        supervisor: Addr<Supervisor>,
+        registry: Arc<Registry>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        reply_timeout: Duration,
+    ) -> Self {
+        let last_sign_of_life = AtomicI64::new(clock().0);
+        let shared = Arc::new(Shared { last_sign_of_life, clock, metrics, reply_timeout });
+        Self { supervisor, registry, shared }
     }
 
     /// Answers a task within the reply time-out. Whatever is late, dead or full is answered by a free poll: the
@@ -122,8 +106,8 @@ impl SupervisorHandle {
         };
         let (reply, answer) = oneshot::channel();
         // The address is this request's own clone, so it is never full; closed means dead and soon respawned.
-        let posted = self.shared.metrics.posted(Actor::Workflow);
-        if runner.try_send(Execute { task, reply, posted }).is_err() {
+        let queued = self.shared.metrics.message_queued(Actor::Workflow);
+        if runner.try_send(Execute { task, reply, queued }).is_err() {
             return Ok(Answered::free_poll());
         }
         Ok(answer.await.unwrap_or_else(|_| Answered::free_poll()))
@@ -133,13 +117,11 @@ impl SupervisorHandle {
         if !self.supervisor.connected() {
             return Err(SupervisorError::Gone);
         }
-        // The registry's guard must not live across an await.
-        let known = self.shared.registry.get(&registry_key(workflow)).map(|entry| entry.runner.clone());
-        if known.is_some() {
-            return Ok(known);
+        if let Some(known) = self.registry.runner(workflow) {
+            return Ok(Some(known));
         }
-        let posted = self.shared.metrics.posted(Actor::Supervisor);
-        match self.supervisor.send(GetRunner { workflow: workflow.clone(), posted }).await {
+        let queued = self.shared.metrics.message_queued(Actor::Supervisor);
+        match self.supervisor.send(GetRunner { workflow: workflow.clone(), queued }).await {
             Ok(runner) => Ok(runner),
             Err(MailboxError::Closed) => Err(SupervisorError::Gone),
             Err(MailboxError::Timeout) => Ok(None),
@@ -154,7 +136,7 @@ impl SupervisorHandle {
 
     /// Whether new work is still begun.
     pub fn is_draining(&self) -> bool {
-        self.shared.draining.load(Ordering::Relaxed)
+        self.registry.is_draining()
     }
 
     /// Notes the supervisor's signs of life for [`Self::is_alive`]; ends with the supervisor.
@@ -167,8 +149,7 @@ impl SupervisorHandle {
 
     /// Has every runner tell the metrics how things stand. Who does not answer in time is shown as it was.
     pub async fn publish_gauges(&self) {
-        let runners: Vec<_> = self.shared.registry.iter().map(|entry| entry.runner.clone()).collect();
-        let asked = join_all(runners.iter().map(|runner| runner.send(PublishGauges)));
+        let asked = join_all(self.registry.runners().iter().map(|runner| runner.send(PublishGauges)));
         if timeout(GAUGES_TIMEOUT, asked).await.is_err() {
             tracing::warn!("a scrape shows some workflows as they were: their runners are busy");
         }
@@ -177,15 +158,14 @@ impl SupervisorHandle {
     /// Starts nothing more from now on. Ends when no start is in flight any more and what the end of a workflow
     /// wants stopped is stopped, at the latest after `grace`, with what still runs.
     pub async fn drain(&self, grace: Duration) -> Result<Vec<LiveExecution>, SupervisorError> {
-        self.shared.draining.store(true, Ordering::Relaxed);
+        self.registry.drain();
         self.supervisor.send(Drain { grace }).await.map_err(|_| SupervisorError::Gone)
     }
 
     /// Panics a workflow's runner; false when there is none.
     #[doc(hidden)]
     pub fn crash_runner_for_test(&self, workflow: &WorkflowId) -> bool {
-        let known = self.shared.registry.get(&registry_key(workflow)).map(|entry| entry.runner.clone());
-        known.is_some_and(|runner| runner.try_send(CrashForTest).is_ok())
+        self.registry.runner(workflow).is_some_and(|runner| runner.try_send(CrashForTest).is_ok())
     }
 
     /// Panics the supervisor.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{handle::Answered, workflow_runner::WorkflowRunner};
 use crate::{
     input::{Task, WorkflowId},
-    metrics::live::Posted,
+    metrics::live::QueuedMessage,
     pipelines::CallEnded,
     workflow::{CallId, LiveExecution, WorkflowState},
 };
@@ -20,7 +20,7 @@ use crate::{
 pub struct Execute {
     pub task: Arc<Task>,
     pub reply: oneshot::Sender<Answered>,
-    pub posted: Posted,
+    pub queued: QueuedMessage,
 }
 
 /// The address of a workflow's runner, which is made when there is none. Nothing: not now.
@@ -28,7 +28,7 @@ pub struct Execute {
 #[rtype(result = "Option<Addr<WorkflowRunner>>")]
 pub struct GetRunner {
     pub workflow: WorkflowId,
-    pub posted: Posted,
+    pub queued: QueuedMessage,
 }
 
 /// How do things stand? Told to the metrics, for a scrape that is about to be answered.
@@ -45,6 +45,7 @@ pub struct Ping;
 #[derive(Clone, Message)]
 #[rtype(result = "Vec<LiveExecution>")]
 pub struct Drain {
+    /// From now on; what has not ended by then is left.
     pub grace: Duration,
 }
 
@@ -55,6 +56,7 @@ pub struct RunnerExited {
     pub workflow: WorkflowId,
     /// Which of the workflow's runners, in the order they were made.
     pub generation: u64,
+    /// By a panic; else it was stopped.
     pub panicking: bool,
 }
 
@@ -64,13 +66,13 @@ pub struct RunnerExited {
 pub struct CallCameBack {
     pub call: CallId,
     pub ended: CallEnded,
-    pub posted: Posted,
+    pub queued: QueuedMessage,
 }
 
 /// The observer answered.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct WorkflowSeen(pub WorkflowState);
+pub struct WorkflowObserved(pub WorkflowState);
 
 /// Panics the runner, to prove what happens then.
 #[derive(Message)]

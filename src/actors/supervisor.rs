@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,12 +11,13 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::{
-    Surroundings,
-    handle::{Registered, Shared, SupervisorHandle, registry_key},
+    Dependencies,
+    handle::SupervisorHandle,
     messages::{CrashSupervisorForTest, Drain, GetRunner, Ping, RunnerExited},
+    registry::{Registry, registry_key},
     workflow_runner::{ExitGuard, WorkflowRunner},
 };
-use crate::{input::WorkflowId, metrics::live::Alive, pipelines::Time, workflow::LiveExecution};
+use crate::{input::WorkflowId, metrics::live::SupervisorAlive, pipelines::Time, workflow::LiveExecution};
 
 /// So many deaths within [`BUDGET_WINDOW`] are taken for bad luck and answered by a quick respawn.
 const BUDGET: usize = 3;
@@ -56,11 +57,11 @@ impl History {
 /// The actor that owns all runners. Its death is the process's: whoever waits on the receiver that
 /// [`Supervisor::launch`] returns learns of it.
 pub struct Supervisor {
-    surroundings: Arc<Surroundings>,
-    shared: Arc<Shared>,
+    dependencies: Arc<Dependencies>,
+    registry: Arc<Registry>,
     histories: HashMap<String, History>,
     generation: u64,
-    _alive: Alive,
+    _alive: SupervisorAlive,
     /// Dropped with the actor, however it ends; the receiver then resolves.
     _sign_of_death: oneshot::Sender<()>,
 }
@@ -74,32 +75,28 @@ struct Respawn {
 
 impl Supervisor {
     /// Starts the supervisor on the current arbiter. The receiver resolves (with an error) when the supervisor dies.
-    pub fn launch(surroundings: Surroundings, reply_timeout: Duration) -> (SupervisorHandle, oneshot::Receiver<()>) {
+    pub fn launch(dependencies: Dependencies, reply_timeout: Duration) -> (SupervisorHandle, oneshot::Receiver<()>) {
         let (sign_of_death, death) = oneshot::channel();
-        let shared = Arc::new(Shared::new(surroundings.clock.clone(), surroundings.metrics.clone(), reply_timeout));
+        let (clock, metrics) = (dependencies.clock.clone(), dependencies.metrics.clone());
+        let registry = Arc::new(Registry::default());
         let supervisor = Self {
-            _alive: surroundings.metrics.supervisor_lives(),
-            surroundings: Arc::new(surroundings),
-            shared: shared.clone(),
+            _alive: dependencies.metrics.supervisor_lives(),
+            dependencies: Arc::new(dependencies),
+            registry: registry.clone(),
             histories: HashMap::new(),
             generation: 0,
             _sign_of_death: sign_of_death,
         };
-        (SupervisorHandle::new(supervisor.start(), shared), death)
+        (SupervisorHandle::new(supervisor.start(), registry, clock, metrics, reply_timeout), death)
     }
 
     fn spawn(&mut self, workflow: WorkflowId, ctx: &mut Context<Self>) -> Addr<WorkflowRunner> {
         self.generation += 1;
         let guard = ExitGuard::new(workflow.clone(), self.generation, ctx.address().downgrade().recipient());
-        let key = registry_key(&workflow);
         tracing::info!(workflow.name = workflow.name, workflow.uid = workflow.uid, "following a workflow");
-        let runner = WorkflowRunner::new(workflow, self.surroundings.clone(), guard).start();
-        self.shared.registry.insert(key, Registered { generation: self.generation, runner: runner.clone() });
+        let runner = WorkflowRunner::new(workflow.clone(), self.dependencies.clone(), guard).start();
+        self.registry.insert(&workflow, self.generation, runner.clone());
         runner
-    }
-
-    fn is_draining(&self) -> bool {
-        self.shared.draining.load(Ordering::Relaxed)
     }
 }
 
@@ -110,14 +107,14 @@ impl Actor for Supervisor {
 impl Handler<GetRunner> for Supervisor {
     type Result = Option<Addr<WorkflowRunner>>;
 
-    fn handle(&mut self, GetRunner { workflow, posted }: GetRunner, ctx: &mut Self::Context) -> Self::Result {
-        posted.taken();
-        let key = registry_key(&workflow);
+    fn handle(&mut self, GetRunner { workflow, queued }: GetRunner, ctx: &mut Self::Context) -> Self::Result {
+        queued.taken();
         // Two first requests of a workflow can be on their way here at once.
-        if let Some(known) = self.shared.registry.get(&key).map(|entry| entry.runner.clone()) {
+        if let Some(known) = self.registry.runner(&workflow) {
             return Some(known);
         }
-        if self.is_draining() || self.histories.get(&key).is_some_and(|history| history.respawning) {
+        let key = registry_key(&workflow);
+        if self.registry.is_draining() || self.histories.get(&key).is_some_and(|history| history.respawning) {
             return None;
         }
         Some(self.spawn(workflow, ctx))
@@ -129,12 +126,11 @@ impl Handler<RunnerExited> for Supervisor {
 
     fn handle(&mut self, exited: RunnerExited, ctx: &mut Self::Context) {
         let RunnerExited { workflow, generation, panicking } = exited;
-        let key = registry_key(&workflow);
-        if self.shared.registry.remove_if(&key, |_, entry| entry.generation == generation).is_none() {
+        if !self.registry.remove(&workflow, generation) {
             return;
         }
-        let history = self.histories.entry(key).or_default();
-        let wait = history.died((self.surroundings.clock)());
+        let history = self.histories.entry(registry_key(&workflow)).or_default();
+        let wait = history.died((self.dependencies.clock)());
         history.respawning = true;
         tracing::error!(
             workflow.name = workflow.name,
@@ -154,8 +150,8 @@ impl Handler<Respawn> for Supervisor {
         if let Some(history) = self.histories.get_mut(&registry_key(&workflow)) {
             history.respawning = false;
         }
-        if !self.is_draining() {
-            self.surroundings.metrics.actor_restarted(&workflow);
+        if !self.registry.is_draining() {
+            self.dependencies.metrics.actor_restarted(&workflow);
             self.spawn(workflow, ctx);
         }
     }
@@ -171,8 +167,8 @@ impl Handler<Drain> for Supervisor {
     type Result = ResponseFuture<Vec<LiveExecution>>;
 
     fn handle(&mut self, drain: Drain, _: &mut Self::Context) -> Self::Result {
-        self.shared.draining.store(true, Ordering::Relaxed);
-        let asked: Vec<_> = self.shared.registry.iter().map(|entry| entry.runner.send(drain.clone())).collect();
+        self.registry.drain();
+        let asked: Vec<_> = self.registry.runners().iter().map(|runner| runner.send(drain.clone())).collect();
         Box::pin(async move {
             // A runner that is dead has nothing to say; its executions are in the log of their start.
             join_all(asked).await.into_iter().filter_map(Result::ok).flatten().collect()

@@ -6,18 +6,18 @@
 use std::{collections::HashMap, sync::Arc};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle, WeakRecipient};
-use tokio::{sync::oneshot, task::JoinError};
+use tokio::sync::oneshot;
 
 use super::{
-    Surroundings,
+    Dependencies,
     handle::Answered,
-    messages::{CallCameBack, CrashForTest, Drain, Execute, PublishGauges, RunnerExited, WorkflowSeen},
+    messages::{CallCameBack, CrashForTest, Drain, Execute, PublishGauges, RunnerExited, WorkflowObserved},
 };
 use crate::{
-    backend::SharedBackend,
+    backend::{SharedBackend, carry_out},
     input::{Task, WorkflowId},
-    metrics::{facts::CallMade, labels::Actor as Kind, live::Share},
-    pipelines::{Call, CallEnded, CallError, CallErrorKind, ClientKey, Time},
+    metrics::{facts::CallMade, labels::Actor as Kind, live::WorkflowGauges},
+    pipelines::{Call, ClientKey, Time},
     workflow::{CallId, Command, Event, LiveExecution, Machine, Note, RequestId, WorkflowState},
 };
 
@@ -29,6 +29,7 @@ pub struct ExitGuard {
 }
 
 impl ExitGuard {
+    /// Tells of the end of this generation of a workflow's runners; nobody, where the supervisor is gone by then.
     pub fn new(workflow: WorkflowId, generation: u64, supervisor: WeakRecipient<RunnerExited>) -> Self {
         Self { workflow, generation, supervisor }
     }
@@ -58,7 +59,7 @@ struct Alarm {
 /// The actor of one workflow.
 pub struct WorkflowRunner {
     workflow: WorkflowId,
-    surroundings: Arc<Surroundings>,
+    dependencies: Arc<Dependencies>,
     backend: SharedBackend,
     machine: Box<Machine>,
     /// Requests that wait for the machine's answer.
@@ -67,7 +68,7 @@ pub struct WorkflowRunner {
     unheard: Vec<Arc<Task>>,
     next_request: u64,
     alarm: Alarm,
-    share: Share,
+    gauges: WorkflowGauges,
     /// When the end of an execution was noticed that is not yet explained.
     noticed: HashMap<String, Time>,
     /// Who waits for the drain's end.
@@ -86,26 +87,27 @@ struct WakeUp;
 struct DrainDue;
 
 impl WorkflowRunner {
-    pub fn new(workflow: WorkflowId, surroundings: Arc<Surroundings>, exit: ExitGuard) -> Self {
-        let named = surroundings.backend.of_workflow(&workflow.name);
+    /// A runner with a machine that knows nothing yet.
+    pub fn new(workflow: WorkflowId, dependencies: Arc<Dependencies>, exit: ExitGuard) -> Self {
+        let named = dependencies.backend.of_workflow(&workflow.name);
         Self {
-            backend: named.unwrap_or_else(|| surroundings.backend.clone()),
+            backend: named.unwrap_or_else(|| dependencies.backend.clone()),
             workflow,
-            machine: Box::new(Machine::new(surroundings.settings.clone())),
+            machine: Box::new(Machine::new(dependencies.settings.clone())),
             parked: HashMap::new(),
             unheard: Vec::new(),
             next_request: 0,
             alarm: Alarm::default(),
-            share: surroundings.metrics.share(),
+            gauges: dependencies.metrics.workflow_gauges(),
             noticed: HashMap::new(),
             drains: Vec::new(),
-            surroundings,
+            dependencies,
             _exit: exit,
         }
     }
 
     fn now(&self) -> Time {
-        (self.surroundings.clock)()
+        (self.dependencies.clock)()
     }
 
     /// Tells the machine and does what it says.
@@ -135,7 +137,7 @@ impl WorkflowRunner {
                 }
             }
             Command::Call { call, client, operation, waited } => {
-                self.surroundings.metrics.call_left(waited);
+                self.dependencies.metrics.call_left(waited);
                 self.call(call, client, operation, ctx);
             }
             Command::WakeAt(time) => {
@@ -143,12 +145,12 @@ impl WorkflowRunner {
                 self.arm(ctx);
             }
             Command::AskKubernetes => self.observe(ctx),
-            Command::Note(note) => self.take_down(&note),
+            Command::Note(note) => self.record(&note),
         }
     }
 
-    fn take_down(&mut self, note: &Note) {
-        let metrics = &self.surroundings.metrics;
+    fn record(&mut self, note: &Note) {
+        let metrics = &self.dependencies.metrics;
         let node = match note {
             Note::ExecutionStarted { arn }
             | Note::ExecutionAdopted { arn }
@@ -167,44 +169,42 @@ impl WorkflowRunner {
             }
             Note::ExecutionExplained { arn, ended } => {
                 if let Some(noticed) = self.noticed.remove(arn) {
-                    self.surroundings.metrics.execution_explained(ended, noticed);
+                    self.dependencies.metrics.execution_explained(ended, noticed);
                 }
             }
             _ => {}
         }
     }
 
-    /// Makes the call in a task of its own, so that neither a slow nor a panicking one is the runner's death.
+    /// Makes the call beside the runner, which hears of it as a message; a panic in it is an unknown outcome ([`carry_out`]).
     fn call(&self, call: CallId, client: ClientKey, operation: Call, ctx: &Context<Self>) {
-        let (surroundings, backend) = (self.surroundings.clone(), self.backend.clone());
+        let (dependencies, backend) = (self.dependencies.clone(), self.backend.clone());
         let workflow = self.workflow.name.clone();
         let runner = ctx.address();
         actix::spawn(async move {
             let name = operation.operation();
             let (region, write) = (client.region.clone(), operation.is_write());
-            let began = (surroundings.clock)();
-            let ended = tokio::spawn(async move { backend.call(client, operation).await })
-                .await
-                .unwrap_or_else(|error| call_lost(name, &error));
-            let took = (surroundings.clock)().since(began);
+            let began = (dependencies.clock)();
+            let ended = carry_out(backend, client, operation).await;
+            let took = (dependencies.clock)().since(began);
             let made = CallMade { operation: name, write, region, took };
-            surroundings.metrics.call_ended(&workflow, &made, &ended);
-            let posted = surroundings.metrics.posted(Kind::Workflow);
-            if runner.send(CallCameBack { call, ended, posted }).await.is_err() {
+            dependencies.metrics.call_ended(&workflow, &made, &ended);
+            let queued = dependencies.metrics.message_queued(Kind::Workflow);
+            if runner.send(CallCameBack { call, ended, queued }).await.is_err() {
                 tracing::debug!(operation = name, "a call came back to a dead runner");
             }
         });
     }
 
     fn observe(&self, ctx: &Context<Self>) {
-        let observer = self.surroundings.observer.clone();
+        let observer = self.dependencies.observer.clone();
         let workflow = self.workflow.clone();
         let runner = ctx.address();
         actix::spawn(async move {
             // In a task of its own: a question that panics is one without an answer.
             let seen = tokio::spawn(async move { observer.observe(workflow).await });
             let state = seen.await.unwrap_or(WorkflowState::Unknown);
-            if runner.send(WorkflowSeen(state)).await.is_err() {
+            if runner.send(WorkflowObserved(state)).await.is_err() {
                 tracing::debug!("a workflow's state came back to a dead runner");
             }
         });
@@ -232,20 +232,6 @@ impl WorkflowRunner {
     }
 }
 
-/// What is known of a call whose task died: nothing.
-fn call_lost(operation: &str, error: &JoinError) -> CallEnded {
-    tracing::error!(operation, %error, "a call to AWS died inside the plugin");
-    CallEnded {
-        result: Err(CallError {
-            kind: CallErrorKind::OutcomeUnknown,
-            code: None,
-            message: format!("{operation} died inside the plugin"),
-            request_id: None,
-        }),
-        server_time: None,
-    }
-}
-
 impl Actor for WorkflowRunner {
     type Context = Context<Self>;
 }
@@ -253,8 +239,8 @@ impl Actor for WorkflowRunner {
 impl Handler<Execute> for WorkflowRunner {
     type Result = ();
 
-    fn handle(&mut self, Execute { task, reply, posted }: Execute, ctx: &mut Self::Context) {
-        posted.taken();
+    fn handle(&mut self, Execute { task, reply, queued }: Execute, ctx: &mut Self::Context) {
+        queued.taken();
         // Who has given up asks again, and then it counts.
         if reply.is_closed() {
             return;
@@ -269,16 +255,16 @@ impl Handler<Execute> for WorkflowRunner {
 impl Handler<CallCameBack> for WorkflowRunner {
     type Result = ();
 
-    fn handle(&mut self, CallCameBack { call, ended, posted }: CallCameBack, ctx: &mut Self::Context) {
-        posted.taken();
+    fn handle(&mut self, CallCameBack { call, ended, queued }: CallCameBack, ctx: &mut Self::Context) {
+        queued.taken();
         self.step(Event::CallEnded { call, ended }, ctx);
     }
 }
 
-impl Handler<WorkflowSeen> for WorkflowRunner {
+impl Handler<WorkflowObserved> for WorkflowRunner {
     type Result = ();
 
-    fn handle(&mut self, WorkflowSeen(state): WorkflowSeen, ctx: &mut Self::Context) {
+    fn handle(&mut self, WorkflowObserved(state): WorkflowObserved, ctx: &mut Self::Context) {
         self.step(Event::WorkflowObserved(state), ctx);
     }
 }
@@ -301,7 +287,7 @@ impl Handler<PublishGauges> for WorkflowRunner {
     type Result = ();
 
     fn handle(&mut self, _: PublishGauges, _: &mut Self::Context) {
-        self.share.tell(self.machine.gauges());
+        self.gauges.set(self.machine.gauges());
     }
 }
 

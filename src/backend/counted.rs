@@ -11,13 +11,13 @@ use std::{
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 
 use super::{credentials::WebIdentity, origin, wire::time_of};
-use crate::metrics::{Metrics, live::Expiry};
+use crate::metrics::{Metrics, live::CredentialsExpiry};
 
 /// A provider around another one.
 pub struct Counted {
     inner: SharedCredentialsProvider,
     metrics: Arc<Metrics>,
-    expiry: Expiry,
+    expiry: CredentialsExpiry,
     /// Whose credentials the pod should have; nothing for a role that was asked for.
     web: Option<WebIdentity>,
     warned: AtomicBool,
@@ -33,7 +33,7 @@ impl Counted {
         SharedCredentialsProvider::new(Self {
             inner: SharedCredentialsProvider::new(inner),
             metrics: metrics.clone(),
-            expiry: metrics.expiry(),
+            expiry: metrics.credentials_expiry(),
             web,
             warned: AtomicBool::new(false),
         })

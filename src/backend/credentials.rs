@@ -9,11 +9,16 @@
 use std::{error::Error, io, path::PathBuf, time::SystemTime};
 
 use super::{
-    errors::{Asked, known_by_code, one_line},
+    codes::known_by_code,
+    errors::CallContext,
     hints::{Hop, Refused, hints},
+    redact::redacted,
     wire::{chain, http_date, innermost, time_of},
 };
-use crate::pipelines::{CallError, CallErrorKind, ClientKey, Time, sentence::fitting};
+use crate::{
+    pipelines::{CallError, CallErrorKind, ClientKey, Time},
+    text::sentence::fitting,
+};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::{
     error::{ProvideErrorMetadata, SdkError},
@@ -28,7 +33,9 @@ pub const SENTENCE_LIMIT: usize = 221;
 /// What the pod was given for AssumeRoleWithWebIdentity (IAM roles for service accounts).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WebIdentity {
+    /// `AWS_ROLE_ARN`.
     pub role_arn: Option<String>,
+    /// `AWS_WEB_IDENTITY_TOKEN_FILE`.
     pub token_file: Option<PathBuf>,
 }
 
@@ -72,7 +79,7 @@ impl StsFailure {
 
 /// Explains an error chain that is about credentials; nothing for any other. `timed_out`: the call's time was over
 /// before anything was sent, which leaves no error of the credentials' own.
-pub fn explain(error: &(dyn Error + 'static), timed_out: bool, asked: Asked<'_>) -> Option<CallError> {
+pub fn explain(error: &(dyn Error + 'static), timed_out: bool, context: CallContext<'_>) -> Option<CallError> {
     let mut sts = None;
     let mut last: Option<&CredentialsError> = None;
     let mut timed_out = timed_out;
@@ -89,9 +96,9 @@ pub fn explain(error: &(dyn Error + 'static), timed_out: bool, asked: Asked<'_>)
         }
     }
     match (last, sts) {
-        (Some(_), Some(failure)) => Some(sts_refused(&failure, error, asked)),
-        (Some(credentials), None) => Some(not_loaded(credentials, asked)),
-        (None, _) if timed_out => Some(too_slow(asked)),
+        (Some(_), Some(failure)) => Some(sts_refused(&failure, error, context)),
+        (Some(credentials), None) => Some(not_loaded(credentials, context)),
+        (None, _) if timed_out => Some(too_slow(context)),
         (None, _) => None,
     }
 }
@@ -112,7 +119,7 @@ pub fn is_refusal(error: &CredentialsError) -> bool {
 pub fn refused(code: &str, message: &str, request_id: Option<&str>, client: &ClientKey) -> String {
     let clock = if code.contains("Signature") { " (check the node's clock)" } else { "" };
     let request = request_id.map(|id| format!(" (request {id})")).unwrap_or_default();
-    let message = one_line(message);
+    let message = redacted(message);
     let region = &client.region;
     let short = format!("AWS in {region} does not accept the plugin's credentials{clock}: {code}{request}");
     let whole = format!("AWS in {region} does not accept the plugin's credentials{clock}: {code}: {message}{request}");
@@ -120,8 +127,8 @@ pub fn refused(code: &str, message: &str, request_id: Option<&str>, client: &Cli
 }
 
 /// `failed to describe amazon sagemaker pipeline: WebIdentityErr: failed to retrieve credentials caused by: `
-fn way(asked: Asked<'_>, name: &str) -> String {
-    let failed = match asked.operation {
+fn way(context: CallContext<'_>, name: &str) -> String {
+    let failed = match context.operation {
         "GetCallerIdentity" => "get caller identity",
         "DescribePipeline" => "describe amazon sagemaker pipeline",
         "StartPipelineExecution" => "start amazon sagemaker pipeline execution",
@@ -135,34 +142,34 @@ fn way(asked: Asked<'_>, name: &str) -> String {
     format!("failed to {failed}: {name}: failed to retrieve credentials caused by: ")
 }
 
-fn sts_refused(failure: &StsFailure, error: &(dyn Error + 'static), asked: Asked<'_>) -> CallError {
-    let web = asked.web_identity;
+fn sts_refused(failure: &StsFailure, error: &(dyn Error + 'static), context: CallContext<'_>) -> CallError {
+    let web = context.web_identity;
     let role = match failure.hop {
         Hop::WebIdentity => web.role_arn.as_deref(),
-        Hop::AssumeRole => asked.client.role_arn.as_deref(),
+        Hop::AssumeRole => context.client.role_arn.as_deref(),
     };
-    let way = way(asked, failure.hop.name());
+    let way = way(context, failure.hop.name());
     let request = failure.request_id.as_deref().map(|id| format!(", request id: {id}")).unwrap_or_default();
     let Some(code) = failure.code.as_deref() else {
         let cause = match failure.status {
             Some(status) => format!("STS sent an unreadable answer status code: {status}{request}"),
             None => format!("cannot reach STS for credentials: {}", innermost(error)),
         };
-        return failed(CallErrorKind::Unreachable, None, None, &format!("{way}{cause}"), &[reach(asked)]);
+        return failed(CallErrorKind::Unreachable, None, None, &format!("{way}{cause}"), &[reach(context)]);
     };
     let kind = failure.kind().unwrap_or(CallErrorKind::Unreachable);
-    let claims = asked.claims();
+    let claims = context.claims();
     let refused = Refused {
         hop: failure.hop,
         code,
         message: &failure.message,
         role,
-        region: &asked.client.region,
+        region: &context.client.region,
         claims: claims.as_ref(),
         server_time: failure.server_time,
         local_time: time_of(SystemTime::now()),
     };
-    let words = match one_line(&failure.message) {
+    let words = match redacted(&failure.message) {
         words if words.is_empty() => String::new(),
         words => format!(": {words}"),
     };
@@ -171,18 +178,18 @@ fn sts_refused(failure: &StsFailure, error: &(dyn Error + 'static), asked: Asked
     failed(kind, Some(code), failure.request_id.clone(), &text, &hints(&refused))
 }
 
-fn not_loaded(error: &CredentialsError, asked: Asked<'_>) -> CallError {
+fn not_loaded(error: &CredentialsError, context: CallContext<'_>) -> CallError {
     if matches!(error, CredentialsError::ProviderTimedOut(_)) {
-        return too_slow(asked);
+        return too_slow(context);
     }
-    let web = asked.web_identity;
-    let cause = one_line(&innermost(error));
+    let web = context.web_identity;
+    let cause = redacted(&innermost(error));
     let io = chain(error).find_map(|e| e.downcast_ref::<io::Error>());
     let (name, cause, hints) = match (error, &web.token_file, io) {
-        (CredentialsError::CredentialsNotLoaded(_), _, _) => return not_annotated(asked),
+        (CredentialsError::CredentialsNotLoaded(_), _, _) => return not_annotated(context),
         // The chain ends at the node's metadata service, which pods are not let in to: what is missing is what comes before.
         (_, None, _) if web.role_arn.is_none() && chain(error).any(|e| e.to_string().contains("IMDS")) => {
-            return not_annotated(asked);
+            return not_annotated(context);
         }
         (_, Some(file), Some(io)) => {
             let cause = format!("cannot read the web identity token {}: {cause}", file.display());
@@ -193,7 +200,7 @@ fn not_loaded(error: &CredentialsError, asked: Asked<'_>) -> CallError {
         }
         _ => ("CredentialProviderErr", format!("cannot load AWS credentials: {cause}"), Vec::new()),
     };
-    failed(CallErrorKind::Credentials, None, None, &format!("{}{cause}", way(asked, name)), &hints)
+    failed(CallErrorKind::Credentials, None, None, &format!("{}{cause}", way(context, name)), &hints)
 }
 
 /// What lets the pod read its token.
@@ -212,8 +219,8 @@ fn unreadable(kind: io::ErrorKind) -> Vec<String> {
     }
 }
 
-fn not_annotated(asked: Asked<'_>) -> CallError {
-    let text = format!("{}no AWS credentials found", way(asked, "NoCredentialProviders"));
+fn not_annotated(context: CallContext<'_>) -> CallError {
+    let text = format!("{}no AWS credentials found", way(context, "NoCredentialProviders"));
     let hints = [
         "annotate the workflow's service account with eks.amazonaws.com/role-arn (only new pods see it), or use EKS Pod \
          Identity"
@@ -223,19 +230,19 @@ fn not_annotated(asked: Asked<'_>) -> CallError {
     failed(CallErrorKind::Credentials, None, None, &text, &hints)
 }
 
-fn reach(asked: Asked<'_>) -> String {
-    format!("it is asked again; pods must reach STS in {}", asked.client.region)
+fn reach(context: CallContext<'_>) -> String {
+    format!("it is asked again; pods must reach STS in {}", context.client.region)
 }
 
 /// With a web identity it is STS that is slow. Without one the chain ends at the node's metadata service, which pods
 /// often cannot reach: that will not pass by itself.
-fn too_slow(asked: Asked<'_>) -> CallError {
-    match &asked.web_identity.role_arn {
+fn too_slow(context: CallContext<'_>) -> CallError {
+    match &context.web_identity.role_arn {
         Some(_) => {
-            let text = format!("{}STS did not give credentials in time", way(asked, Hop::WebIdentity.name()));
-            failed(CallErrorKind::Unreachable, None, None, &text, &[reach(asked)])
+            let text = format!("{}STS did not give credentials in time", way(context, Hop::WebIdentity.name()));
+            failed(CallErrorKind::Unreachable, None, None, &text, &[reach(context)])
         }
-        None => not_annotated(asked),
+        None => not_annotated(context),
     }
 }
 
@@ -246,6 +253,6 @@ fn failed(
     text: &str,
     hints: &[String],
 ) -> CallError {
-    let message = fitting(&one_line(text), hints, SENTENCE_LIMIT);
+    let message = fitting(&redacted(text), hints, SENTENCE_LIMIT);
     CallError { kind, code: code.map(str::to_owned), message, request_id }
 }

@@ -6,11 +6,7 @@ use std::{error::Error, time::Duration};
 use dashmap::DashMap;
 use tokio::time::Instant;
 
-use super::{
-    denials::Denial,
-    errors::{Asked, one_line_within},
-    wire::chain,
-};
+use super::{denials::Denial, errors::CallContext, redact::redacted_within, wire::chain};
 use crate::pipelines::{CallError, CallErrorKind};
 
 /// The same denial of the same operation is a warning once in this time; those between are counted, and told at `debug`.
@@ -32,32 +28,38 @@ struct Last {
 
 impl DenialLog {
     /// Tells of a failed call if it was denied, or had no credentials. `words`: what SageMaker itself answered.
-    pub fn tell(&self, error: &(dyn Error + 'static), words: Option<&str>, failed: &CallError, asked: Asked<'_>) {
+    pub fn tell(
+        &self,
+        error: &(dyn Error + 'static),
+        words: Option<&str>,
+        failed: &CallError,
+        context: CallContext<'_>,
+    ) {
         if !matches!(failed.kind, CallErrorKind::Denied | CallErrorKind::Credentials) {
             return;
         }
         let code = failed.code.as_deref().unwrap_or("none");
-        let Some(left_out) = self.is_due(asked.operation, code) else {
-            tracing::debug!(operation = asked.operation, error.code = code, "denied again");
+        let Some(left_out) = self.is_due(context.operation, code) else {
+            tracing::debug!(operation = context.operation, error.code = code, "denied again");
             return;
         };
         let mut links: Vec<String> = chain(error).map(ToString::to_string).collect();
         links.dedup();
-        let token = asked.web_identity.token_file.as_deref().map(|_| {
-            asked
+        let token = context.web_identity.token_file.as_deref().map(|_| {
+            context
                 .claims()
-                .map_or_else(|| "cannot be read".to_owned(), |claims| one_line_within(&claims.to_string(), 600))
+                .map_or_else(|| "cannot be read".to_owned(), |claims| redacted_within(&claims.to_string(), 600))
         });
         tracing::warn!(
-            operation = asked.operation,
-            client.region = asked.client.region,
-            client.role = asked.client.role_arn.as_deref(),
-            pod.role = asked.web_identity.role_arn.as_deref(),
+            operation = context.operation,
+            client.region = context.client.region,
+            client.role = context.client.role_arn.as_deref(),
+            pod.role = context.web_identity.role_arn.as_deref(),
             pod.token = token,
             error.kind = failed.kind.as_str(),
             error.code = code,
             error.message = failed.message,
-            error.chain = one_line_within(&links.join(": "), CHAIN_LIMIT),
+            error.chain = redacted_within(&links.join(": "), CHAIN_LIMIT),
             request.id = failed.request_id.as_deref(),
             missing.statement = words.and_then(Denial::read).map(|denial| denial.statement()),
             denials.left.out = left_out,

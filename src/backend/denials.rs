@@ -5,8 +5,8 @@
 
 use serde_json::json;
 
-use super::{credentials::WebIdentity, errors::one_line};
-use crate::pipelines::{ClientKey, sentence::fitting};
+use super::{credentials::WebIdentity, redact::redacted};
+use crate::{pipelines::ClientKey, text::sentence::fitting};
 
 /// A denial taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl<'a> Denial<'a> {
             ("session policy", "its session policy must allow it, too"),
         ];
         if let Some((_, hint)) = elsewhere.iter().find(|(word, _)| self.why.contains(word)) {
-            return vec![format!("{hint} ({})", one_line(self.why)), (*hint).to_owned()];
+            return vec![format!("{hint} ({})", redacted(self.why)), (*hint).to_owned()];
         }
         let resource = self.resource.unwrap_or("*");
         let last = resource.rsplit(':').next().unwrap_or(resource);

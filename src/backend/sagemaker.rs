@@ -39,12 +39,16 @@ use super::{
     counted::Counted,
     credentials::{self, WebIdentity},
     denial_log::DenialLog,
-    errors::{self, Asked, broken_off, explain, invalid},
+    errors::{CallContext, broken_off, explain, invalid},
     patient::Patient,
-    wire::Witness,
+    redact::redacted,
+    wire::AttemptRecorder,
 };
-use crate::metrics::Metrics;
-use crate::pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Status};
+use crate::{
+    metrics::Metrics,
+    pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Status},
+    text::ellipsize,
+};
 
 /// What AWS sees us as, in user agents and role sessions.
 const APP_NAME: &str = "awf-aws";
@@ -155,21 +159,11 @@ impl Backend for SageMaker {
         let (inner, session) = (self.inner.clone(), self.session.clone());
         Box::pin(async move {
             let operation = call.operation();
-            let metrics = inner.metrics.clone();
-            let witness = Witness::default();
-            // A task of its own: a panic below ends it and not the caller, and a caller that goes away cannot take back
-            // half a start.
-            let task = tokio::spawn({
-                let witness = witness.clone();
-                async move { inner.carry_out(&client, &session, call, &witness).await }
-            });
-            let result = task.await.unwrap_or_else(|error| {
-                tracing::error!(operation, %error, "call to AWS broke off");
-                Err(broken_off(operation))
-            });
-            let seen = witness.seen();
-            metrics.attempts_made(operation, seen.sent, seen.throttled);
-            CallEnded { result, server_time: seen.server_time }
+            let recorder = AttemptRecorder::default();
+            let result = inner.carry_out(&client, &session, call, &recorder).await;
+            let attempts = recorder.attempts();
+            inner.metrics.attempts_made(operation, attempts.sent, attempts.throttled);
+            CallEnded { result, server_time: attempts.server_time }
         })
     }
 
@@ -184,12 +178,12 @@ impl Inner {
         key: &ClientKey,
         session: &Arc<str>,
         call: Call,
-        witness: &Witness,
+        recorder: &AttemptRecorder,
     ) -> Result<CallReply, CallError> {
         if !is_region(&key.region) {
-            return Err(invalid(format!("{:?} is not the name of an AWS region", errors::cut(&key.region, 80))));
+            return Err(invalid(format!("{:?} is not the name of an AWS region", ellipsize(&key.region, 80))));
         }
-        let asked = Asked {
+        let context = CallContext {
             operation: call.operation(),
             write: call.is_write(),
             client: key,
@@ -202,26 +196,29 @@ impl Inner {
         let sagemaker = &client.sagemaker;
         match call {
             Call::GetCallerIdentity => {
-                let account = client.account.get_or_try_init(|| account(client, asked, witness)).await?;
+                let account = client.account.get_or_try_init(|| account(client, context, recorder)).await?;
                 Ok(CallReply::CallerIdentity { account: account.clone() })
             }
             Call::DescribePipeline { pipeline, version } => {
                 let request =
                     sagemaker.describe_pipeline().pipeline_name(&pipeline).set_pipeline_version_id(version).customize();
-                let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                let out =
+                    request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
                 Ok(CallReply::Pipeline(convert::pipeline(pipeline, out)))
             }
-            Call::StartExecution(start) => self.start(client, *start, asked, witness).await,
+            Call::StartExecution(start) => self.start(client, *start, context, recorder).await,
             Call::DescribeExecution { arn } => {
                 let request = sagemaker.describe_pipeline_execution().pipeline_execution_arn(&arn).customize();
-                let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                let out =
+                    request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
                 let execution = convert::execution(arn, out);
                 self.notice(&execution.status);
                 Ok(CallReply::Execution(execution))
             }
             Call::ListPipelines { next_token } => {
                 let request = sagemaker.list_pipelines().max_results(PAGE).set_next_token(next_token).customize();
-                let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                let out =
+                    request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
                 let lines = out.pipeline_summaries.unwrap_or_default();
                 let page = lines.into_iter().filter_map(convert::pipeline_summary).collect();
                 Ok(CallReply::Pipelines { page, next_token: convert::text(out.next_token) })
@@ -236,7 +233,8 @@ impl Inner {
                     .max_results(PAGE)
                     .set_next_token(next_token)
                     .customize();
-                let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                let out =
+                    request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
                 let lines = out.pipeline_execution_summaries.unwrap_or_default();
                 let page: Vec<_> = lines.into_iter().filter_map(convert::summary).collect();
                 page.iter().for_each(|execution| self.notice(&execution.status));
@@ -249,7 +247,8 @@ impl Inner {
                     .max_results(PAGE)
                     .set_next_token(next_token)
                     .customize();
-                let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                let out =
+                    request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
                 let page = out.pipeline_execution_steps.unwrap_or_default().into_iter().map(convert::step).collect();
                 Ok(CallReply::Steps { page, next_token: convert::text(out.next_token) })
             }
@@ -259,7 +258,7 @@ impl Inner {
                     .pipeline_execution_arn(arn)
                     .client_request_token(token)
                     .customize();
-                request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+                request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
                 Ok(CallReply::Stopping)
             }
         }
@@ -269,8 +268,8 @@ impl Inner {
         &self,
         client: &Client,
         start: StartExecution,
-        asked: Asked<'_>,
-        witness: &Witness,
+        context: CallContext<'_>,
+        recorder: &AttemptRecorder,
     ) -> Result<CallReply, CallError> {
         let parallelism = start
             .max_parallel_steps
@@ -287,7 +286,7 @@ impl Inner {
             .set_parallelism_configuration(parallelism)
             .set_selective_execution_config(start.selective.map(convert::selective))
             .customize();
-        let out = request.interceptor(witness.clone()).send().await.map_err(|e| failure(&e, asked, witness))?;
+        let out = request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
         match convert::text(out.pipeline_execution_arn) {
             Some(arn) => Ok(CallReply::Started { arn }),
             None => Err(CallError {
@@ -366,13 +365,13 @@ impl Inner {
             && self.foreign_words.len() < MAX_FOREIGN_WORDS
             && self.foreign_words.insert(word.clone())
         {
-            tracing::warn!(status = %errors::one_line(word), "unknown execution status, treated as running");
+            tracing::warn!(status = %redacted(word), "unknown execution status, treated as running");
         }
     }
 }
 
 /// The account of a client's credentials: as they say themselves (those of STS do), else as STS says.
-async fn account(client: &Client, asked: Asked<'_>, witness: &Witness) -> Result<String, CallError> {
+async fn account(client: &Client, context: CallContext<'_>, recorder: &AttemptRecorder) -> Result<String, CallError> {
     if let Some(provider) = &client.credentials {
         match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
             Ok(Ok(own)) => {
@@ -381,19 +380,19 @@ async fn account(client: &Client, asked: Asked<'_>, witness: &Witness) -> Result
                 }
             }
             Ok(Err(error)) => {
-                let explained = credentials::explain(&error, false, asked);
-                let failed = explained.unwrap_or_else(|| broken_off(asked.operation));
-                asked.denials.tell(&error, None, &failed, asked);
+                let explained = credentials::explain(&error, false, context);
+                let failed = explained.unwrap_or_else(|| broken_off(context.operation));
+                context.denials.tell(&error, None, &failed, context);
                 return Err(failed);
             }
             Err(elapsed) => {
-                let explained = credentials::explain(&elapsed, true, asked);
-                return Err(explained.unwrap_or_else(|| broken_off(asked.operation)));
+                let explained = credentials::explain(&elapsed, true, context);
+                return Err(explained.unwrap_or_else(|| broken_off(context.operation)));
             }
         }
     }
-    let request = client.sts.get_caller_identity().customize().interceptor(witness.clone());
-    let out = request.send().await.map_err(|e| failure(&e, asked, witness))?;
+    let request = client.sts.get_caller_identity().customize().interceptor(recorder.clone());
+    let out = request.send().await.map_err(|e| failure(&e, context, recorder))?;
     convert::text(out.account).ok_or_else(|| CallError {
         kind: CallErrorKind::OutcomeUnknown,
         code: None,
@@ -402,12 +401,12 @@ async fn account(client: &Client, asked: Asked<'_>, witness: &Witness) -> Result
     })
 }
 
-fn failure<E>(error: &SdkError<E>, asked: Asked<'_>, witness: &Witness) -> CallError
+fn failure<E>(error: &SdkError<E>, context: CallContext<'_>, recorder: &AttemptRecorder) -> CallError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
-    let failed = explain(error, witness.seen(), asked);
-    asked.denials.tell(error, error.message(), &failed, asked);
+    let failed = explain(error, recorder.attempts(), context);
+    context.denials.tell(error, error.message(), &failed, context);
     failed
 }
 

@@ -5,10 +5,8 @@
 
 use std::{fmt, fs, io, path::Path};
 
+use crate::{pipelines::Time, text::rfc3339};
 use serde::{Deserialize, Deserializer};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-
-use crate::pipelines::Time;
 
 /// The claims of a token that matter to STS. The token itself is not kept, so this may be logged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -70,13 +68,9 @@ impl Claims {
 /// For the log: who the token is about, for whom and until when.
 impl fmt::Display for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let expires = self.expires.and_then(spoken).unwrap_or_else(|| "never".to_owned());
+        let expires = self.expires.and_then(rfc3339).unwrap_or_else(|| "never".to_owned());
         write!(f, "iss={} sub={} aud={} exp={expires}", self.issuer, self.subject, self.audiences.join(","))
     }
-}
-
-fn spoken(time: Time) -> Option<String> {
-    OffsetDateTime::from_unix_timestamp(time.0.div_euclid(1000)).ok()?.format(&Rfc3339).ok()
 }
 
 fn one_or_many<'de, D: Deserializer<'de>>(given: D) -> Result<Vec<String>, D::Error> {

@@ -1,7 +1,7 @@
 //! What was seen on the wire during one call, over all of the SDK's attempts.
 //!
 //! The SDK's final error describes its last attempt only. A start whose first attempt was lost after sending and whose
-//! second was throttled has *not* certainly failed: this witness is what lets [`crate::backend::errors`] say so.
+//! second was throttled has *not* certainly failed: this recorder is what lets [`crate::backend::errors`] say so.
 
 use std::{
     error::Error,
@@ -26,12 +26,12 @@ use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError;
 use aws_smithy_runtime_api::client::interceptors::context;
 use aws_smithy_types::date_time::{DateTime, Format};
 
-use super::errors::known_by_code;
+use super::codes::known_by_code;
 use crate::pipelines::{CallErrorKind, Time};
 
 /// What is known of a call's attempts so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct Attempts {
     /// Attempts that got as far as the connector. Zero means that certainly nothing left the process.
     pub sent: u32,
     /// Attempts that AWS refused for their rate, whatever became of the call.
@@ -44,19 +44,19 @@ pub struct Seen {
 
 #[derive(Debug, Default)]
 struct State {
-    seen: Seen,
+    attempts: Attempts,
     transmitting: bool,
     last_in_doubt: bool,
 }
 
 /// An interceptor for exactly one call; clones share what they saw.
 #[derive(Clone, Debug, Default)]
-pub struct Witness(Arc<Mutex<State>>);
+pub struct AttemptRecorder(Arc<Mutex<State>>);
 
-impl Witness {
+impl AttemptRecorder {
     /// What was seen until now.
-    pub fn seen(&self) -> Seen {
-        self.state().seen
+    pub fn attempts(&self) -> Attempts {
+        self.state().attempts
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -64,9 +64,9 @@ impl Witness {
     }
 }
 
-impl Intercept for Witness {
+impl Intercept for AttemptRecorder {
     fn name(&self) -> &'static str {
-        "Witness"
+        "AttemptRecorder"
     }
 
     fn read_before_transmit(
@@ -76,7 +76,7 @@ impl Intercept for Witness {
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let mut state = self.state();
-        state.seen.sent += 1;
+        state.attempts.sent += 1;
         state.transmitting = true;
         Ok(())
     }
@@ -92,13 +92,13 @@ impl Intercept for Witness {
             && let Some((code, message)) = error.as_operation_error().and_then(words)
             && known_by_code(code, response.status().as_u16(), message) == CallErrorKind::Throttled
         {
-            state.seen.throttled += 1;
+            state.attempts.throttled += 1;
         }
         if let Some(date) = context.response().and_then(|response| response.headers().get("date")) {
-            state.seen.server_time = http_date(date).or(state.seen.server_time);
+            state.attempts.server_time = http_date(date).or(state.attempts.server_time);
         }
         let earlier = state.last_in_doubt;
-        state.seen.earlier_in_doubt |= earlier;
+        state.attempts.earlier_in_doubt |= earlier;
         state.last_in_doubt = std::mem::take(&mut state.transmitting)
             && match context.output_or_error() {
                 Some(Ok(_)) => false,

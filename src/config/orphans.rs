@@ -50,10 +50,13 @@ pub struct OrphansConfig {
     pub pipelines: Vec<String>,
     /// Empty: all.
     pub namespaces: Vec<String>,
+    /// Younger executions are not judged: their workflow may be about to be seen.
     pub older_than: Duration,
     /// `None`: the cluster the pod runs in.
     pub kubeconfig: Option<PathBuf>,
+    /// One JSON object a line, instead of columns.
     pub json: bool,
+    /// Stops what was found, instead of only naming it.
     pub stop: bool,
     pub log: LogConfig,
 }

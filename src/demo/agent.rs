@@ -32,6 +32,7 @@ pub struct AgentSettings {
     pub workers: usize,
     /// For one whole exchange.
     pub client_timeout: Duration,
+    /// How often a request is made before its node ends `Failed`.
     pub tries: u32,
     /// Before the second try; doubles with each.
     pub first_wait: Duration,

@@ -31,6 +31,7 @@ pub struct NodeEnd {
     /// Such as `wf[1].execute-pipeline(3:item)`.
     pub name: String,
     pub template: String,
+    /// Whether the plugin was asked; else the template is no plugin's and was taken as done.
     pub plugin: bool,
     pub inputs: Vec<(String, String)>,
     /// One status for each attempt, in order; never empty.
@@ -78,6 +79,7 @@ pub struct Controller {
     pub agent: Rc<Agent>,
     /// Longest wait between two attempts, whatever the template says: a demo has no minutes to spare.
     pub longest_backoff: Duration,
+    /// Told of everything that happens to a node.
     pub observer: Rc<dyn Observer>,
 }
 

@@ -12,9 +12,9 @@ use std::{
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-/// What the demo needs of its surroundings; only `config` reads the environment.
+/// The paths that the demo needs; only `config` reads the environment.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct Paths {
     /// This binary.
     pub executable: PathBuf,
     /// Where a directory of its own can be made.
@@ -56,8 +56,10 @@ pub enum StageError {
 
 /// The two processes; they end with this value.
 pub struct Stage {
+    /// Such as `http://127.0.0.1:36591`; the simulator's likewise.
     pub plugin_url: String,
     pub simulator_url: String,
+    /// The token that the plugin asks its agent for.
     pub token: String,
     /// Dropped first: the plugin before the simulator it speaks to, and the directory after both.
     processes: [Process; 2],
@@ -66,19 +68,19 @@ pub struct Stage {
 
 impl Stage {
     /// Starts simulator and plugin and waits until both answer. `scenario` is the simulator's.
-    pub async fn set(around: &Surroundings, token: &str, scenario: &Value) -> Result<Self, StageError> {
-        let directory = Directory::make(&around.temporary_directory, token)?;
+    pub async fn set(paths: &Paths, token: &str, scenario: &Value) -> Result<Self, StageError> {
+        let directory = Directory::make(&paths.temporary_directory, token)?;
         let token_file = directory.write("token", token)?;
         let scenario_file = directory.write("scenario.json", &scenario.to_string())?;
         let [simulator, api, ops] = free_ports()?.map(|port| format!("127.0.0.1:{port}"));
         let simulator_url = format!("http://{simulator}");
 
-        let mut command = clean_command(&around.executable, directory.path());
+        let mut command = clean_command(&paths.executable, directory.path());
         command.args(["simulator", "--listen", &simulator, "--scenario"]).arg(scenario_file);
         let mut simulating = Process::start("the simulator", &mut command, directory.path())?;
         simulating.answers(&simulator_url).await?;
 
-        let mut command = clean_command(&around.executable, directory.path());
+        let mut command = clean_command(&paths.executable, directory.path());
         command
             .args(["serve", "--listen", &api, "--ops-listen", &ops, "--kubernetes=off", "--token-file"])
             .arg(token_file)

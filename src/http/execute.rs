@@ -12,11 +12,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::Doors;
+use super::AppState;
 use crate::{
     input::{self, AllowedRoles, InputError, Task},
     metrics::labels::{Label as _, Outcome},
     protocol::{ExecuteTemplateArgs, ExecuteTemplateReply, Phase},
+    text::ellipsize,
 };
 
 /// The largest body that is read: a Workflow's own limit in etcd is 1.5 MiB, and the agent sends one template of it.
@@ -26,9 +27,9 @@ const MAX_BODY: usize = 2 * 1024 * 1024;
 const MAX_SENTENCE: usize = 250;
 
 /// Answers a request of Argo's agent.
-pub async fn execute(request: HttpRequest, body: web::Payload, doors: web::Data<Doors>) -> HttpResponse {
-    let mut timer = doors.metrics.request_began();
-    match answer(&request, body, &doors).await {
+pub async fn execute(request: HttpRequest, body: web::Payload, state: web::Data<AppState>) -> HttpResponse {
+    let mut timer = state.metrics.request_began();
+    match answer(&request, body, &state).await {
         Ok((outcome, reply)) => {
             timer.answered(outcome);
             HttpResponse::Ok().json(reply)
@@ -51,29 +52,24 @@ struct Refused {
 impl Refused {
     /// The agent makes the sentence the node's message; what it quotes of the request may be of any length.
     fn new(status: StatusCode, sentence: impl Into<String>) -> Self {
-        let mut sentence = sentence.into();
-        if sentence.len() > MAX_SENTENCE {
-            sentence.truncate(sentence.floor_char_boundary(MAX_SENTENCE - '…'.len_utf8()));
-            sentence.push('…');
-        }
-        Self { outcome: Outcome::Invalid, status, sentence }
+        Self { outcome: Outcome::Invalid, status, sentence: ellipsize(&sentence.into(), MAX_SENTENCE) }
     }
 }
 
 async fn answer(
     request: &HttpRequest,
     body: web::Payload,
-    doors: &Doors,
+    state: &AppState,
 ) -> Result<(Outcome, ExecuteTemplateReply), Refused> {
-    doors.token.check(request.headers()).map_err(|refusal| Refused::new(StatusCode::FORBIDDEN, refusal.to_string()))?;
+    state.token.check(request.headers()).map_err(|refusal| Refused::new(StatusCode::FORBIDDEN, refusal.to_string()))?;
     check_content_type(request)?;
-    let task = match read_task(read(request, body).await?, &doors.allowed_roles)? {
+    let task = match read_task(read(request, body).await?, &state.allowed_roles)? {
         Ok(Some(task)) => task,
         Ok(None) => return Ok((Outcome::Ignored, ExecuteTemplateReply::not_mine())),
         Err(error) => return Ok((Outcome::Invalid, ExecuteTemplateReply::end(Phase::Error, error.to_string(), None))),
     };
     let (task, began) = (Arc::new(task), Instant::now());
-    match doors.supervisor.execute(task.clone()).await {
+    match state.supervisor.execute(task.clone()).await {
         Ok(answered) => {
             let outcome = Outcome::of(&answered.reply, answered.started);
             tracing::debug!(

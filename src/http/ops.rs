@@ -2,16 +2,16 @@
 
 use actix_web::{HttpResponse, web};
 
-use super::Doors;
+use super::AppState;
 
 /// The media type of Prometheus' text format; Prometheus 3 fails a scrape without it.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All metrics.
-pub async fn metrics(doors: web::Data<Doors>) -> HttpResponse {
-    let scrape = doors.metrics.scrape_began();
-    doors.supervisor.publish_gauges().await;
-    match doors.metrics.encode() {
+pub async fn metrics(state: web::Data<AppState>) -> HttpResponse {
+    let scrape = state.metrics.scrape_began();
+    state.supervisor.publish_gauges().await;
+    match state.metrics.encode() {
         Ok(text) => {
             scrape.answered();
             HttpResponse::Ok().content_type(METRICS_TYPE).body(text)
@@ -21,15 +21,15 @@ pub async fn metrics(doors: web::Data<Doors>) -> HttpResponse {
 }
 
 /// Alive: the supervisor answered a ping within the last 30 s.
-pub async fn healthz(doors: web::Data<Doors>) -> HttpResponse {
-    probe(if doors.supervisor.is_alive() { Ok(()) } else { Err("the supervisor does not answer") })
+pub async fn healthz(state: web::Data<AppState>) -> HttpResponse {
+    probe(if state.supervisor.is_alive() { Ok(()) } else { Err("the supervisor does not answer") })
 }
 
 /// Ready: listening (or this would not be asked), the token readable, not draining.
-pub async fn readyz(doors: web::Data<Doors>) -> HttpResponse {
-    probe(if doors.supervisor.is_draining() {
+pub async fn readyz(state: web::Data<AppState>) -> HttpResponse {
+    probe(if state.supervisor.is_draining() {
         Err("draining")
-    } else if !doors.token.is_readable() {
+    } else if !state.token.is_readable() {
         Err("the plugin cannot read Argo's token file")
     } else {
         Ok(())

@@ -11,7 +11,7 @@ use super::{
     fields::{Fields, scalar_text},
     json::{Scalars, write_canonical},
 };
-use crate::protocol::Template;
+use crate::{protocol::Template, text::hex};
 
 /// Fields that two requests of one node may differ in: they say how long and under which name, not what to run.
 const NOT_IN_KEY: [&str; 4] = ["attempt", "timeout", "on_stop", "display_name"];
@@ -53,7 +53,7 @@ pub(super) fn fallback_key(
     add("inputs", template.inputs, "{}")?;
     hash_json(&mut hash, &plain)?;
     hash.update(b"]");
-    Ok(hex(hash))
+    Ok(hex(&hash.finalize()))
 }
 
 fn hash_json(hash: &mut Sha256, value: &impl Serialize) -> Result<(), InputError> {
@@ -104,11 +104,7 @@ pub(super) fn args_digest(pipeline: &str, execute: &Execute) -> Result<String, I
     };
     let mut hash = Sha256::new();
     hash_json(&mut hash, &arguments)?;
-    let mut digest = hex(hash);
+    let mut digest = hex(&hash.finalize());
     digest.truncate(ARGS_DIGITS);
     Ok(digest)
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

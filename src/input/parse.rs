@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     Action, Execute, InputError, MockState, OnStop, Task, WorkflowId,
@@ -16,6 +15,7 @@ use super::{
 use crate::{
     pipelines::{ClientKey, Time},
     protocol::{ExecuteTemplateArgs, PLUGIN_KEY, parse_go_duration},
+    text::parse_rfc3339,
 };
 
 /// The values of `action`.
@@ -178,9 +178,8 @@ fn read_duration(fields: &Fields<'_>) -> Result<Option<Duration>, InputError> {
 fn read_workflow_created(fields: &Fields<'_>) -> Result<Option<Time>, InputError> {
     const FIELD: &str = "workflow_created";
     let Some(word) = fields.word(FIELD)? else { return Ok(None) };
-    let parsed = OffsetDateTime::parse(&word, &Rfc3339).ok();
-    match parsed.and_then(|at| i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000)).ok()) {
-        Some(milliseconds) => Ok(Some(Time(milliseconds))),
+    match parse_rfc3339(&word) {
+        Some(created) => Ok(Some(created)),
         None => {
             let allowed = "a time as in RFC 3339, which is \"{{workflow.creationTimestamp.RFC3339}}\"";
             Err(fields.refused(FIELD, &word, allowed))

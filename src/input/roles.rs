@@ -4,7 +4,7 @@
 //! should reach (the confused deputy of IAM's guide). So the operator's list decides, not the workflow.
 
 use super::{InputError, Task, sentence::shorten};
-use crate::pipelines::pattern::like;
+use crate::text::pattern::like;
 
 /// Patterns of role ARNs. Without any: the roles of the task's own `account_id`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Sentences about what is wrong: never longer than a node's message may be, whatever they quote.
 
 use super::InputError;
+use crate::text::{ELLIPSIS, ellipsize};
 
 /// How much of a node's message the prefix of [`InputError`] leaves.
 const MAX_SENTENCE: usize = 250 - "malformed plugin input: ".len();
@@ -11,12 +12,7 @@ const SHOWN_CHARS: usize = 60;
 impl InputError {
     /// A sentence that quotes nothing of unknown length; one that is too long all the same loses its end.
     pub(super) fn new(sentence: impl Into<String>) -> Self {
-        let mut sentence = sentence.into();
-        if sentence.len() > MAX_SENTENCE {
-            sentence.truncate(sentence.floor_char_boundary(MAX_SENTENCE - '…'.len_utf8()));
-            sentence.push('…');
-        }
-        Self(sentence)
+        Self(ellipsize(&sentence.into(), MAX_SENTENCE))
     }
 
     /// A sentence that quotes values of any length: `write` gets the bytes that each of them may take, at first as many
@@ -39,7 +35,7 @@ pub(super) fn shorten(text: &str, room: usize) -> String {
     // Where it can be cut so that the dots still fit.
     let mut cut = 0;
     for (position, c) in text.chars().enumerate() {
-        if shown.len() + '…'.len_utf8() <= room {
+        if shown.len() + ELLIPSIS.len_utf8() <= room {
             cut = shown.len();
         }
         let before = shown.len();
@@ -50,12 +46,12 @@ pub(super) fn shorten(text: &str, room: usize) -> String {
         }
         if position == SHOWN_CHARS {
             shown.truncate(before);
-            cut = cut.max(if before + '…'.len_utf8() <= room { before } else { 0 });
+            cut = cut.max(if before + ELLIPSIS.len_utf8() <= room { before } else { 0 });
         }
         if position == SHOWN_CHARS || shown.len() > room {
             shown.truncate(cut);
-            if cut + '…'.len_utf8() <= room {
-                shown.push('…');
+            if cut + ELLIPSIS.len_utf8() <= room {
+                shown.push(ELLIPSIS);
             }
             break;
         }

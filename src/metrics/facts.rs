@@ -24,9 +24,12 @@ pub type Node = (Key, u32);
 /// A call to AWS, as far as it may be told: neither a parameter, nor an external id, nor a text of AWS's.
 #[derive(Clone, Debug)]
 pub struct CallMade {
+    /// As AWS writes it.
     pub operation: &'static str,
+    /// Whether it was one that changes something.
     pub write: bool,
     pub region: String,
+    /// From its leaving to its answer, retries of the SDK included.
     pub took: Duration,
 }
 

@@ -109,6 +109,7 @@ pub struct Def<L> {
     pub name: &'static str,
     pub kind: Kind,
     pub help: &'static str,
+    /// Which of its series there are from the start.
     pub known: Known,
     labels: PhantomData<fn(L)>,
 }
@@ -120,6 +121,7 @@ pub struct Family {
     pub name: String,
     pub kind: Kind,
     pub help: &'static str,
+    /// Each label with all of its values.
     pub labels: Vec<(&'static str, Vec<&'static str>)>,
     /// How many of its lines a fresh process shows.
     pub at_start: usize,
@@ -128,6 +130,7 @@ pub struct Family {
 }
 
 impl<L: Labels> Def<L> {
+    /// A metric all of whose series exist from the start. `name` is without the prefix, and ends in its unit.
     pub const fn new(name: &'static str, kind: Kind, help: &'static str) -> Self {
         Self { name, kind, help, known: Known::All, labels: PhantomData }
     }
@@ -142,6 +145,7 @@ impl<L: Labels> Def<L> {
         format!("{NAMESPACE}_{}", self.name)
     }
 
+    /// The same as a plain value.
     pub fn family(&self) -> Family {
         // Each histogram also has +Inf, a sum and a count.
         let lines = if let Kind::Histogram(buckets) = self.kind { buckets.len() + 3 } else { 1 };
@@ -196,6 +200,7 @@ pub struct Counter<L> {
 }
 
 impl<L: Labels> Counter<L> {
+    /// Registers it. An error is a name that is taken.
     pub fn new(def: &Def<L>, registry: &Registry, changes: &Changes) -> Result<Self, Error> {
         let series = IntCounterVec::new(def.opts(), &Def::<L>::label_names())?;
         def.series_at_start().iter().for_each(|values| drop(series.with_label_values(values)));
@@ -203,10 +208,12 @@ impl<L: Labels> Counter<L> {
         Ok(Self { series, changes: changes.clone(), labels: PhantomData })
     }
 
+    /// Counts one.
     pub fn inc(&self, labels: L) {
         self.add(labels, 1);
     }
 
+    /// Counts so many; zero is no change.
     pub fn add(&self, labels: L, count: u64) {
         if count > 0 {
             self.series.with_label_values(&labels.values()).inc_by(count);
@@ -229,6 +236,7 @@ pub struct Gauge<L> {
 }
 
 impl<L: Labels> Gauge<L> {
+    /// Registers it. An error is a name that is taken.
     pub fn new(def: &Def<L>, registry: &Registry) -> Result<Self, Error> {
         let gauge = Self::unregistered(def)?;
         registry.register(Box::new(gauge.series.clone()))?;
@@ -242,10 +250,12 @@ impl<L: Labels> Gauge<L> {
         Ok(Self { series, labels: PhantomData })
     }
 
+    /// Sets the value.
     pub fn set(&self, labels: L, value: i64) {
         self.series.with_label_values(&labels.values()).set(value);
     }
 
+    /// Moves the value by so much, up or down.
     pub fn add(&self, labels: L, value: i64) {
         self.series.with_label_values(&labels.values()).add(value);
     }
@@ -256,9 +266,9 @@ impl<L: Labels> Gauge<L> {
 }
 
 /// A moment as a gauge: seconds since the epoch, absent when there is none.
-pub struct Moment(GaugeVec);
+pub struct TimeGauge(GaugeVec);
 
-impl Moment {
+impl TimeGauge {
     pub(super) fn unregistered(def: &Def<()>) -> Result<Self, Error> {
         Ok(Self(GaugeVec::new(def.opts(), &[])?))
     }
@@ -283,6 +293,7 @@ pub struct Histogram<L> {
 }
 
 impl<L: Labels> Histogram<L> {
+    /// Registers it with the buckets of its definition. An error is a name that is taken.
     pub fn new(def: &Def<L>, registry: &Registry, changes: &Changes) -> Result<Self, Error> {
         let buckets = if let Kind::Histogram(buckets) = def.kind { buckets.to_vec() } else { Vec::new() };
         let opts = HistogramOpts { common_opts: def.opts(), buckets };
@@ -292,6 +303,7 @@ impl<L: Labels> Histogram<L> {
         Ok(Self { series, changes: changes.clone(), labels: PhantomData })
     }
 
+    /// Counts one duration.
     pub fn observe(&self, labels: L, seconds: f64) {
         self.series.with_label_values(&labels.values()).observe(seconds);
         self.changes.one_more();

@@ -234,12 +234,12 @@ impl StepEnd {
 }
 
 label! {
-    /// A door's route, by its pattern.
+    /// The route that took a request, by its pattern.
     Route "handler" { Execute = "execute", Metrics = "metrics", Health = "health", Other = "other" }
 }
 
 label! {
-    /// An HTTP status that the doors give.
+    /// An HTTP status that the plugin answers with.
     Code "code" {
         C200 = "200", C400 = "400", C403 = "403", C404 = "404", C405 = "405", C413 = "413", C415 = "415",
         C500 = "500", C503 = "503", Other = "other",

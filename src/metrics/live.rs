@@ -16,14 +16,14 @@ use prometheus::{
 
 use super::{
     catalogue,
-    family::{Changes, Counter, Gauge, Moment},
+    family::{Changes, Counter, Gauge, TimeGauge},
     labels::{Activity, Actor, Label, Level},
 };
 use crate::{pipelines::Time, workflow::Gauges};
 
 /// What the whole process is doing now.
 #[derive(Clone)]
-pub struct Board(Arc<Shared>);
+pub struct LiveState(Arc<Shared>);
 
 struct Shared {
     workflows: Mutex<HashMap<u64, Gauges>>,
@@ -35,9 +35,9 @@ struct Shared {
     taken: Counter<Actor>,
 }
 
-impl Board {
+impl LiveState {
     pub(super) fn new(registry: &Registry, changes: &Changes) -> Result<Self, Error> {
-        let board = Self(Arc::new(Shared {
+        let live = Self(Arc::new(Shared {
             workflows: Mutex::default(),
             expiries: Mutex::default(),
             next: AtomicU64::new(0),
@@ -45,8 +45,8 @@ impl Board {
             waiting: [AtomicI64::new(0), AtomicI64::new(0)],
             taken: Counter::new(&catalogue::ACTOR_MESSAGES, registry, changes)?,
         }));
-        registry.register(Box::new(Gatherer::new(board.clone())?))?;
-        Ok(board)
+        registry.register(Box::new(LiveCollector::new(live.clone())?))?;
+        Ok(live)
     }
 
     fn number(&self) -> u64 {
@@ -62,46 +62,46 @@ impl Board {
     }
 }
 
-/// One workflow's place on the board; given back when dropped, also by a panic.
-pub struct Share {
-    board: Board,
+/// One workflow's gauges, as its runner last told them; gone when dropped, also by a panic.
+pub struct WorkflowGauges {
+    live: LiveState,
     number: u64,
 }
 
-impl Share {
-    pub(super) fn new(board: &Board) -> Self {
-        let share = Self { board: board.clone(), number: board.number() };
-        share.tell(Gauges::default());
-        share
+impl WorkflowGauges {
+    pub(super) fn new(live: &LiveState) -> Self {
+        let gauges = Self { live: live.clone(), number: live.number() };
+        gauges.set(Gauges::default());
+        gauges
     }
 
     /// Says how things stand in this workflow.
-    pub fn tell(&self, gauges: Gauges) {
-        self.board.workflows().insert(self.number, gauges);
+    pub fn set(&self, gauges: Gauges) {
+        self.live.workflows().insert(self.number, gauges);
     }
 }
 
-impl Drop for Share {
+impl Drop for WorkflowGauges {
     fn drop(&mut self) {
-        self.board.workflows().remove(&self.number);
+        self.live.workflows().remove(&self.number);
     }
 }
 
 /// One client's credentials; no longer counted when dropped.
 #[derive(Debug)]
-pub struct Expiry {
-    board: Board,
+pub struct CredentialsExpiry {
+    live: LiveState,
     number: u64,
 }
 
-impl Expiry {
-    pub(super) fn new(board: &Board) -> Self {
-        Self { board: board.clone(), number: board.number() }
+impl CredentialsExpiry {
+    pub(super) fn new(live: &LiveState) -> Self {
+        Self { live: live.clone(), number: live.number() }
     }
 
     /// They were given anew, to this time or for ever.
     pub fn set(&self, at: Option<Time>) {
-        let mut expiries = self.board.expiries();
+        let mut expiries = self.live.expiries();
         match at {
             Some(at) => expiries.insert(self.number, at),
             None => expiries.remove(&self.number),
@@ -109,55 +109,55 @@ impl Expiry {
     }
 }
 
-impl Drop for Expiry {
+impl Drop for CredentialsExpiry {
     fn drop(&mut self) {
-        self.board.expiries().remove(&self.number);
+        self.live.expiries().remove(&self.number);
     }
 }
 
-impl std::fmt::Debug for Board {
+impl std::fmt::Debug for LiveState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Board")
+        f.write_str("LiveState")
     }
 }
 
 /// The supervisor lives as long as this.
-pub struct Alive(Board);
+pub struct SupervisorAlive(LiveState);
 
-impl Alive {
-    pub(super) fn new(board: &Board) -> Self {
-        board.0.supervisors.fetch_add(1, Ordering::Relaxed);
-        Self(board.clone())
+impl SupervisorAlive {
+    pub(super) fn new(live: &LiveState) -> Self {
+        live.0.supervisors.fetch_add(1, Ordering::Relaxed);
+        Self(live.clone())
     }
 }
 
-impl Drop for Alive {
+impl Drop for SupervisorAlive {
     fn drop(&mut self) {
         self.0.0.supervisors.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// A message in an actor's mailbox, from its sending until it is taken, or thrown away with the actor.
-pub struct Posted {
-    board: Board,
+pub struct QueuedMessage {
+    live: LiveState,
     actor: Actor,
 }
 
-impl Posted {
-    pub(super) fn new(board: &Board, actor: Actor) -> Self {
-        board.0.waiting[actor as usize].fetch_add(1, Ordering::Relaxed);
-        Self { board: board.clone(), actor }
+impl QueuedMessage {
+    pub(super) fn new(live: &LiveState, actor: Actor) -> Self {
+        live.0.waiting[actor as usize].fetch_add(1, Ordering::Relaxed);
+        Self { live: live.clone(), actor }
     }
 
     /// The actor has it.
     pub fn taken(self) {
-        self.board.0.taken.inc(self.actor);
+        self.live.0.taken.inc(self.actor);
     }
 }
 
-impl Drop for Posted {
+impl Drop for QueuedMessage {
     fn drop(&mut self) {
-        self.board.0.waiting[self.actor as usize].fetch_sub(1, Ordering::Relaxed);
+        self.live.0.waiting[self.actor as usize].fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -181,33 +181,33 @@ impl LogCounts {
     }
 }
 
-/// Asks the board when Prometheus asks.
-struct Gatherer {
-    board: Board,
+/// Gathers the live state when Prometheus asks.
+struct LiveCollector {
+    live: LiveState,
     active: Gauge<Activity>,
     open_nodes: Gauge<()>,
     queue: Gauge<()>,
     calls_waiting: Gauge<()>,
     actors: Gauge<Actor>,
     mailbox: Gauge<Actor>,
-    queue_head: Moment,
-    oldest_poll: Moment,
-    expiry: Moment,
+    queue_head: TimeGauge,
+    oldest_poll: TimeGauge,
+    expiry: TimeGauge,
 }
 
-impl Gatherer {
-    fn new(board: Board) -> Result<Self, Error> {
+impl LiveCollector {
+    fn new(live: LiveState) -> Result<Self, Error> {
         Ok(Self {
-            board,
+            live,
             active: Gauge::unregistered(&catalogue::ACTIVE)?,
             open_nodes: Gauge::unregistered(&catalogue::OPEN_NODES)?,
             queue: Gauge::unregistered(&catalogue::QUEUE)?,
             calls_waiting: Gauge::unregistered(&catalogue::CALLS_WAITING)?,
             actors: Gauge::unregistered(&catalogue::ACTORS)?,
             mailbox: Gauge::unregistered(&catalogue::MAILBOX)?,
-            queue_head: Moment::unregistered(&catalogue::QUEUE_HEAD)?,
-            oldest_poll: Moment::unregistered(&catalogue::OLDEST_POLL)?,
-            expiry: Moment::unregistered(&catalogue::CREDENTIALS_EXPIRY)?,
+            queue_head: TimeGauge::unregistered(&catalogue::QUEUE_HEAD)?,
+            oldest_poll: TimeGauge::unregistered(&catalogue::OLDEST_POLL)?,
+            expiry: TimeGauge::unregistered(&catalogue::CREDENTIALS_EXPIRY)?,
         })
     }
 
@@ -226,7 +226,7 @@ impl Gatherer {
     }
 
     fn refresh(&self) {
-        let workflows = self.board.workflows();
+        let workflows = self.live.workflows();
         let sum = |of: fn(&Gauges) -> usize| as_gauge(workflows.values().map(of).sum());
         let first = |of: fn(&Gauges) -> Option<Time>| workflows.values().filter_map(of).min().map(seconds);
         self.active.set(Activity::Executing, sum(|g| g.executing));
@@ -238,15 +238,15 @@ impl Gatherer {
         self.oldest_poll.set(first(|g| g.oldest_poll));
         self.actors.set(Actor::Workflow, as_gauge(workflows.len()));
         drop(workflows);
-        self.actors.set(Actor::Supervisor, self.board.0.supervisors.load(Ordering::Relaxed));
+        self.actors.set(Actor::Supervisor, self.live.0.supervisors.load(Ordering::Relaxed));
         for actor in Actor::ALL {
-            self.mailbox.set(*actor, self.board.0.waiting[*actor as usize].load(Ordering::Relaxed));
+            self.mailbox.set(*actor, self.live.0.waiting[*actor as usize].load(Ordering::Relaxed));
         }
-        self.expiry.set(self.board.expiries().values().min().copied().map(seconds));
+        self.expiry.set(self.live.expiries().values().min().copied().map(seconds));
     }
 }
 
-impl Collector for Gatherer {
+impl Collector for LiveCollector {
     fn desc(&self) -> Vec<&Desc> {
         self.parts().into_iter().flat_map(Collector::desc).collect()
     }

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    board::Board,
-    panel::{Look, Panel},
+    builder::DashboardBuilder,
+    panel::{Panel, PanelType},
     query::{age, count, hourly_quantile, quantile, rate, series, share, total},
 };
 use crate::metrics::catalogue::{
@@ -12,28 +12,29 @@ use crate::metrics::catalogue::{
     CREDENTIALS_REFRESHES, PACE_WAIT, QUEUE, QUEUE_HEAD, START_FAILURES,
 };
 
+/// The dashboard of the calls to AWS.
 pub fn dashboard() -> Value {
     let range = "$__range";
     let attempts = format!("({} + {})", rate(&CALLS, "", "operation"), rate(&CALL_RETRIES, "", "operation"));
-    Board::new("awf-aws-api", "awf-aws / AWS", "Calls to SageMaker and STS: how many, how they end, how long they take.")
+    DashboardBuilder::new("awf-aws-api", "awf-aws / AWS", "Calls to SageMaker and STS: how many, how they end, how long they take.")
         .row(
             "In the time range",
             vec![
-                Panel::new(Look::Stat, "Calls", "short", "Calls to AWS; retries of the SDK are not counted.")
+                Panel::new(PanelType::Stat, "Calls", "short", "Calls to AWS; retries of the SDK are not counted.")
                     .query(count(&CALLS, "", "", range), "calls"),
-                Panel::new(Look::Stat, "Failed", "percentunit", "Share of the calls that did not succeed, after retries.")
+                Panel::new(PanelType::Stat, "Failed", "percentunit", "Share of the calls that did not succeed, after retries.")
                     .query(share(&count(&CALLS, r#"outcome!="ok""#, "", range), &count(&CALLS, "", "", range)), "failed")
                     .bounds(0.05, 0.2)
                     .or_else("no calls"),
-                Panel::new(Look::Stat, "Throttled attempts", "short", "Attempts that AWS refused for their rate; most calls succeed at the next attempt.")
+                Panel::new(PanelType::Stat, "Throttled attempts", "short", "Attempts that AWS refused for their rate; most calls succeed at the next attempt.")
                     .query(count(&CALL_THROTTLES, "", "", range), "throttled"),
-                Panel::new(Look::Stat, "Denied calls", "short", "Calls that the role may not make.")
+                Panel::new(PanelType::Stat, "Denied calls", "short", "Calls that the role may not make.")
                     .query(count(&CALLS, r#"outcome="access_denied""#, "", range), "denied")
                     .bounds(1.0, 10.0),
-                Panel::new(Look::Stat, "Credentials refused", "short", "Times that credentials were asked for and not given.")
+                Panel::new(PanelType::Stat, "Credentials refused", "short", "Times that credentials were asked for and not given.")
                     .query(count(&CREDENTIALS_FAILURES, "", "", range), "refused")
                     .bounds(1.0, 3.0),
-                Panel::new(Look::Stat, "Credentials expire in", "s", "Until the first of the credentials in use expires. They are renewed when a call needs them, so an idle plugin may show less than nothing.")
+                Panel::new(PanelType::Stat, "Credentials expire in", "s", "Until the first of the credentials in use expires. They are renewed when a call needs them, so an idle plugin may show less than nothing.")
                     .query(format!("min({}) - time()", series(&CREDENTIALS_EXPIRY, "")), "expire")
                     .or_else("never"),
             ],
@@ -41,47 +42,47 @@ pub fn dashboard() -> Value {
         .row(
             "Calls",
             vec![
-                Panel::new(Look::Lines, "Calls", "reqps", "Calls to AWS by operation.")
+                Panel::new(PanelType::Lines, "Calls", "reqps", "Calls to AWS by operation.")
                     .query(rate(&CALLS, "", "operation"), "{{operation}}"),
-                Panel::new(Look::Bars, "Calls that failed", "short", "By what AWS said, in each interval. limit_exceeded: the quota of executions; outcome_unknown: a time-out, a lost connection or a server error.")
+                Panel::new(PanelType::Bars, "Calls that failed", "short", "By what AWS said, in each interval. limit_exceeded: the quota of executions; outcome_unknown: a time-out, a lost connection or a server error.")
                     .query(count(&CALLS, r#"outcome!="ok""#, "outcome", "$__interval"), "{{outcome}}"),
-                Panel::new(Look::Bars, "Denied calls", "short", "Calls that the role may not make, by operation, in each interval. The README's policy allows all of them.")
+                Panel::new(PanelType::Bars, "Denied calls", "short", "Calls that the role may not make, by operation, in each interval. The README's policy allows all of them.")
                     .query(count(&CALLS, r#"outcome="access_denied""#, "operation", "$__interval"), "{{operation}}"),
-                Panel::new(Look::Lines, "Failed", "percentunit", "Share of the calls that did not succeed, by operation. Calls refused for the full quota are part of normal life and left out.")
+                Panel::new(PanelType::Lines, "Failed", "percentunit", "Share of the calls that did not succeed, by operation. Calls refused for the full quota are part of normal life and left out.")
                     .query(share_by_operation(), "{{operation}}"),
-                Panel::new(Look::Lines, "Answer time", "s", "Whole calls with retries and back-off.")
+                Panel::new(PanelType::Lines, "Answer time", "s", "Whole calls with retries and back-off.")
                     .query(quantile(0.5, &CALL_DURATION, "access"), "half of the {{access}} calls")
                     .query(quantile(0.95, &CALL_DURATION, "access"), "95 % of the {{access}} calls"),
-                Panel::new(Look::Bars, "Starts refused", "short", "Starts that AWS did not take, by reason, in each interval.")
+                Panel::new(PanelType::Bars, "Starts refused", "short", "Starts that AWS did not take, by reason, in each interval.")
                     .query(count(&START_FAILURES, "", "reason", "$__interval"), "{{reason}}"),
             ],
         )
         .row(
             "Throttling and pace",
             vec![
-                Panel::new(Look::Lines, "Throttled attempts", "percentunit", "Share of the attempts that AWS refused for their rate, by operation.")
+                Panel::new(PanelType::Lines, "Throttled attempts", "percentunit", "Share of the attempts that AWS refused for their rate, by operation.")
                     .query(format!("{} / ({attempts} > 0)", rate(&CALL_THROTTLES, "", "operation")), "{{operation}}"),
-                Panel::new(Look::Lines, "Retries per call", "short", "Attempts beyond the first, by operation.")
+                Panel::new(PanelType::Lines, "Retries per call", "short", "Attempts beyond the first, by operation.")
                     .query(format!("{} / ({} > 0)", rate(&CALL_RETRIES, "", "operation"), rate(&CALLS, "", "operation")), "{{operation}}"),
-                Panel::new(Look::Lines, "Calls waiting", "short", "Calls that wait for the plugin's own pace, which follows what AWS takes.")
+                Panel::new(PanelType::Lines, "Calls waiting", "short", "Calls that wait for the plugin's own pace, which follows what AWS takes.")
                     .query(total(&CALLS_WAITING, ""), "waiting"),
-                Panel::new(Look::Lines, "Wait for the pace", "s", "How long calls waited before they left, over the last hour.")
+                Panel::new(PanelType::Lines, "Wait for the pace", "s", "How long calls waited before they left, over the last hour.")
                     .query(hourly_quantile(0.5, &PACE_WAIT), "half of them")
                     .query(hourly_quantile(0.95, &PACE_WAIT), "95 %"),
-                Panel::new(Look::Lines, "Nodes waiting to start", "short", "Places in the start queues.")
+                Panel::new(PanelType::Lines, "Nodes waiting to start", "short", "Places in the start queues.")
                     .query(total(&QUEUE, ""), "waiting"),
-                Panel::new(Look::Lines, "Wait to start", "s", "How long the node that waits longest has waited to start.")
+                Panel::new(PanelType::Lines, "Wait to start", "s", "How long the node that waits longest has waited to start.")
                     .query(age(&QUEUE_HEAD), "longest wait"),
             ],
         )
         .row(
             "Credentials",
             vec![
-                Panel::new(Look::Bars, "Credentials asked for", "short", "Whether they were given, in each interval.")
+                Panel::new(PanelType::Bars, "Credentials asked for", "short", "Whether they were given, in each interval.")
                     .query(format!("{} - {}", count(&CREDENTIALS_REFRESHES, "", "", "$__interval"), count(&CREDENTIALS_FAILURES, "", "", "$__interval")), "given")
                     .query(count(&CREDENTIALS_FAILURES, "", "", "$__interval"), "not given")
                     .wide(12),
-                Panel::new(Look::Lines, "Expire in", "s", "Until the first of the credentials in use expires, by namespace.")
+                Panel::new(PanelType::Lines, "Expire in", "s", "Until the first of the credentials in use expires, by namespace.")
                     .query(format!("min by (namespace) ({}) - time()", series(&CREDENTIALS_EXPIRY, "")), "{{namespace}}")
                     .wide(12),
             ],

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 /// How a panel draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum PanelType {
     /// One number, of the end of the range.
     Stat,
     Lines,
@@ -19,8 +19,10 @@ pub enum Look {
 pub struct Panel {
     pub title: &'static str,
     pub description: String,
-    pub look: Look,
+    pub panel_type: PanelType,
+    /// The id of one of Grafana's units.
     pub unit: &'static str,
+    /// Of the grid's 24 columns.
     pub width: u32,
     /// Where colours change; from the first on the good one holds.
     pub thresholds: Vec<(Option<f64>, &'static str)>,
@@ -32,19 +34,20 @@ pub struct Panel {
 }
 
 impl Panel {
-    pub fn new(look: Look, title: &'static str, unit: &'static str, description: impl Into<String>) -> Self {
+    /// A panel without queries. `unit` is the id of one of Grafana's units (`s`, `short`, `percentunit`, …).
+    pub fn new(panel_type: PanelType, title: &'static str, unit: &'static str, description: impl Into<String>) -> Self {
         Self {
             title,
             description: description.into(),
-            look,
+            panel_type,
             unit,
-            width: if look == Look::Stat { 4 } else { 8 },
+            width: if panel_type == PanelType::Stat { 4 } else { 8 },
             thresholds: Vec::new(),
             queries: Vec::new(),
             no_value: None,
             soft_max: match unit {
                 "percentunit" => Some(1.0),
-                _ if look == Look::Stat || look == Look::Table => None,
+                _ if panel_type == PanelType::Stat || panel_type == PanelType::Table => None,
                 _ => Some(1.0),
             },
         }
@@ -62,11 +65,13 @@ impl Panel {
         self
     }
 
+    /// So many of the 24 columns.
     pub fn wide(mut self, width: u32) -> Self {
         self.width = width;
         self
     }
 
+    /// What a stat says when there is nothing.
     pub fn or_else(mut self, text: &'static str) -> Self {
         self.no_value = Some(text);
         self
@@ -74,12 +79,12 @@ impl Panel {
 
     /// How many grid rows it takes.
     pub fn height(&self) -> u32 {
-        if self.look == Look::Stat { 4 } else { 8 }
+        if self.panel_type == PanelType::Stat { 4 } else { 8 }
     }
 
     /// Grafana's JSON, at a place of the grid.
     pub fn json(&self, id: u32, x: u32, y: u32) -> Value {
-        let instant = matches!(self.look, Look::Stat | Look::Table);
+        let instant = matches!(self.panel_type, PanelType::Stat | PanelType::Table);
         let targets: Vec<Value> = self
             .queries
             .iter()
@@ -89,7 +94,7 @@ impl Panel {
                     "datasource": datasource(),
                     "editorMode": "code",
                     "expr": expression,
-                    "format": if self.look == Look::Table { "table" } else { "time_series" },
+                    "format": if self.panel_type == PanelType::Table { "table" } else { "time_series" },
                     "instant": instant,
                     "range": !instant,
                     "legendFormat": legend,
@@ -106,16 +111,16 @@ impl Panel {
             "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height()},
             "interval": "30s",
             "targets": targets,
-            "fieldConfig": {"defaults": self.defaults(), "overrides": if self.look == Look::Stat { Vec::new() } else { colours() }},
+            "fieldConfig": {"defaults": self.defaults(), "overrides": if self.panel_type == PanelType::Stat { Vec::new() } else { colours() }},
             "options": self.options(),
         })
     }
 
     fn kind(&self) -> &'static str {
-        match self.look {
-            Look::Stat => "stat",
-            Look::Table => "table",
-            Look::Lines | Look::Stacked | Look::Bars => "timeseries",
+        match self.panel_type {
+            PanelType::Stat => "stat",
+            PanelType::Table => "table",
+            PanelType::Lines | PanelType::Stacked | PanelType::Bars => "timeseries",
         }
     }
 
@@ -129,16 +134,16 @@ impl Panel {
             "unit": self.unit,
             "thresholds": {"mode": "absolute", "steps": steps},
         });
-        if self.unit == "percentunit" || self.look != Look::Stat {
+        if self.unit == "percentunit" || self.panel_type != PanelType::Stat {
             defaults["min"] = json!(0);
         }
         if let Some(text) = self.no_value {
             defaults["noValue"] = json!(text);
         }
-        match self.look {
-            Look::Stat => defaults["color"] = json!({"mode": "thresholds"}),
-            Look::Table => {}
-            Look::Lines | Look::Stacked | Look::Bars => {
+        match self.panel_type {
+            PanelType::Stat => defaults["color"] = json!({"mode": "thresholds"}),
+            PanelType::Table => {}
+            PanelType::Lines | PanelType::Stacked | PanelType::Bars => {
                 defaults["color"] = json!({"mode": "palette-classic"});
                 defaults["custom"] = self.drawing();
             }
@@ -147,8 +152,8 @@ impl Panel {
     }
 
     fn drawing(&self) -> Value {
-        let bars = self.look == Look::Bars;
-        let stacked = self.look != Look::Lines;
+        let bars = self.panel_type == PanelType::Bars;
+        let stacked = self.panel_type != PanelType::Lines;
         let mut drawing = json!({
             "drawStyle": if bars { "bars" } else { "line" },
             "fillOpacity": if bars { 80 } else if stacked { 60 } else { 8 },
@@ -166,8 +171,8 @@ impl Panel {
     }
 
     fn options(&self) -> Value {
-        match self.look {
-            Look::Stat => json!({
+        match self.panel_type {
+            PanelType::Stat => json!({
                 "colorMode": if self.thresholds.is_empty() { "none" } else { "value" },
                 "graphMode": "none",
                 "justifyMode": "center",
@@ -175,8 +180,8 @@ impl Panel {
                 "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": false},
                 "textMode": "value",
             }),
-            Look::Table => json!({"cellHeight": "sm", "showHeader": true}),
-            Look::Lines | Look::Stacked | Look::Bars => json!({
+            PanelType::Table => json!({"cellHeight": "sm", "showHeader": true}),
+            PanelType::Lines | PanelType::Stacked | PanelType::Bars => json!({
                 "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": true},
                 "tooltip": {"mode": "multi", "sort": "desc"},
             }),

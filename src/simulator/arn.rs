@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::text::hex;
+
 /// An account's region: what quotas, tokens and names belong to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope {
@@ -96,7 +98,7 @@ impl Ids {
 
     /// A request id in the form of a UUID.
     pub fn request(&mut self) -> String {
-        let hex: String = self.digest().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex(&self.digest()[..16]);
         format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
     }
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::refusal::{Refusal, page_size};
-use crate::pipelines::Time;
+use crate::{pipelines::Time, text::hex};
 
 /// The members that all List operations share.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -76,7 +76,7 @@ fn one_of(field: &str, value: Option<&str>, allowed: &[&'static str]) -> Result<
 
 /// Hexadecimal, so that nobody builds a token by hand.
 fn veiled(key: &str) -> String {
-    key.bytes().map(|b| format!("{b:02x}")).collect()
+    hex(key.as_bytes())
 }
 
 fn unveiled(token: &str) -> Option<String> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pipelines::pattern::like;
+use crate::text::pattern::like;
 
 /// A policy document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     arn::partition,
@@ -13,7 +12,7 @@ use super::{
     refusal::Refusal,
     scenario::is_account,
 };
-use crate::pipelines::Time;
+use crate::{pipelines::Time, text::rfc3339};
 
 /// The longest session of a role that another role's credentials assume (IAM User Guide, "role chaining").
 const LONGEST_CHAINED: u64 = 3600;
@@ -144,7 +143,7 @@ impl Book {
                 "AccessKeyId": key,
                 "SecretAccessKey": self.ids.lower(32),
                 "SessionToken": format!("{}{}", self.ids.lower(32), self.ids.lower(32)),
-                "Expiration": rfc3339(expires),
+                "Expiration": rfc3339(expires).unwrap_or_default(),
             },
             "AssumedRoleUser": {
                 "AssumedRoleId": format!("AROA{}:{session}", self.ids.upper(17)),
@@ -209,12 +208,4 @@ fn web_identity_refusal(denial: WebIdentityDenial, now: Time) -> Refusal {
             "Couldn't retrieve verification key from your identity provider, please reference AssumeRoleWithWebIdentity documentation for requirements",
         ),
     }
-}
-
-/// A time as STS's XML writes it, to the second.
-fn rfc3339(time: Time) -> String {
-    OffsetDateTime::from_unix_timestamp(time.0.div_euclid(1000))
-        .ok()
-        .and_then(|t| t.format(&Rfc3339).ok())
-        .unwrap_or_default()
 }

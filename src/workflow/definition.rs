@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use crate::{
     pipelines::{PipelineDescription, Time},
     protocol::{Outputs, Parameter},
+    text::{cut, rfc3339},
 };
 
 /// How much of a refused value, and of a list of allowed ones, a message shows.
@@ -139,7 +140,7 @@ fn text_of(json: &RawValue) -> String {
 fn listed(words: &[String]) -> String {
     let mut shown = String::new();
     for (at, word) in words.iter().enumerate() {
-        let word = super::identity::cut(word, SHOWN_VALUE);
+        let word = cut(word, SHOWN_VALUE);
         if at > 0 && shown.len() + word.len() > SHOWN_LIST {
             return format!("{shown}, … ({} in all)", words.len());
         }
@@ -197,8 +198,8 @@ impl PipelineDigest {
         }
         for (name, value) in given {
             if let Some(objection) = declared(name).and_then(|declared| declared.objection(value)) {
-                let name = super::identity::cut(name, SHOWN_VALUE);
-                let shown = super::identity::cut(value, SHOWN_VALUE);
+                let name = cut(name, SHOWN_VALUE);
+                let shown = cut(value, SHOWN_VALUE);
                 let dots = if shown.len() < value.len() { "…" } else { "" };
                 return Err(format!("parameters.{name} is `{shown}{dots}`; {objection}"));
             }
@@ -218,10 +219,4 @@ impl PipelineDigest {
         parameters.push(Parameter { name: "step-count".to_owned(), value: self.step_count.to_string() });
         Outputs { parameters, result: None }
     }
-}
-
-/// A time as RFC 3339 in UTC, to the second.
-pub fn rfc3339(time: Time) -> Option<String> {
-    let at = time::OffsetDateTime::from_unix_timestamp(time.0.div_euclid(1000)).ok()?;
-    at.format(&time::format_description::well_known::Rfc3339).ok()
 }

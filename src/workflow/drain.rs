@@ -7,7 +7,7 @@ use crate::pipelines::{Call, Status, Time};
 
 use super::{
     LiveExecution, Machine, Purpose,
-    node::{Stage, StopAnswer},
+    node::{Stage, StopAnswer, Tracked},
 };
 
 /// So many stops are on their way at once, whatever the pace: they are the last calls of the process, and what AWS
@@ -60,7 +60,8 @@ impl Machine {
         let attempts = self.families.iter().flat_map(|(key, f)| f.attempts.iter().map(move |(n, a)| (*key, *n, a)));
         attempts.filter(|(_, _, a)| a.rules.timeout.is_some()).any(|(key, number, attempt)| {
             let Stage::Following(arn) = &attempt.stage else { return false };
-            let runs = self.executions.get(arn).is_some_and(|t| t.execution.status.is_live() && t.stop.is_none());
+            let stops = attempt.rules.stop_when_over || !attempt.rules.attached;
+            let runs = stops && self.executions.get(arn).is_some_and(|t| t.stop.is_none() && is_running(t));
             runs && self.deadline(key, number, Some(arn)).is_some_and(|(at, _)| at <= end)
         })
     }
@@ -87,4 +88,9 @@ impl Machine {
         })
         .collect()
     }
+}
+
+/// Whether an execution goes on unless it is stopped.
+fn is_running(tracked: &Tracked) -> bool {
+    tracked.execution.status.is_live() && tracked.execution.status != Status::Stopping
 }

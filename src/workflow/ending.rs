@@ -37,8 +37,8 @@ impl Machine {
         Some((from.plus(timeout), timeout))
     }
 
-    /// The sentence for a node whose time was up before it could start.
-    pub(super) fn timed_out_waiting(&mut self, key: Key, number: u32) -> Option<String> {
+    /// The time-out of a node whose time was up before it could start, in words, and when it was.
+    pub(super) fn timed_out_waiting(&mut self, key: Key, number: u32) -> Option<(String, Time)> {
         let attempt = self.attempt(key, number)?;
         let (asked, group, timeout) = (attempt.desk.asked_since, attempt.rules.group, attempt.rules.timeout?);
         let at = self.waits_since(group, number, asked, timeout).plus(timeout);
@@ -46,7 +46,7 @@ impl Machine {
             self.wake_node(NodeRef::Execute(key, number), at);
             return None;
         }
-        Some(format!("timed out after {} before it could start", spoken(timeout)))
+        Some((spoken(timeout), at))
     }
 
     /// The sentence for a node whose time was up before its past was known.
@@ -76,12 +76,12 @@ impl Machine {
         // A time that is up is only believed of an execution that was seen live: it may have ended long ago. One that
         // cannot be seen for so long is taken for live, else it would run for ever.
         let grace = self.settings.denied_grace;
+        // While draining nothing is looked at any more, and what this process has just started runs.
+        let last = self.draining.is_some();
         let unseen = |since: Time| now < since.plus(grace);
-        if self
-            .executions
-            .get(arn)
-            .is_some_and(|t| t.seen.is_none() && t.trouble.as_ref().is_none_or(|t| unseen(t.since)))
-        {
+        if self.executions.get(arn).is_some_and(|t| {
+            t.seen.is_none() && !(last && t.started_at.is_some()) && t.trouble.as_ref().is_none_or(|t| unseen(t.since))
+        }) {
             return;
         }
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
@@ -150,7 +150,7 @@ impl Machine {
     }
 
     pub(super) fn stop_answered(&mut self, arn: &Arc<str>, result: Result<CallReply, CallError>) {
-        let (now, draining) = (self.now, self.draining.is_some());
+        let (now, left, draining) = (self.now, self.answers_left, self.draining.is_some());
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let Some(stop) = tracked.stop.as_mut() else { return };
         let ok = result.is_ok();
@@ -169,7 +169,7 @@ impl Machine {
                 };
                 if matches!(reaction, Reaction::Again | Reaction::Mend) {
                     let text = format!("it cannot be stopped: {}", error.message);
-                    Trouble::extend(&mut tracked.stop_trouble, &text, reaction == Reaction::Mend, now);
+                    Trouble::extend(&mut tracked.stop_trouble, &text, reaction == Reaction::Mend, left);
                 }
                 stop.answer = match reaction {
                     Reaction::Look => StopAnswer::NothingToStop,
@@ -194,7 +194,7 @@ impl Machine {
         self.timers.insert((now.plus(again), Timer::Execution(arn.clone())));
         self.out.push(Command::Note(Note::StopRequested { arn: self.spelled(arn), ok }));
         if let Err(error) = result {
-            self.warn(format!("stopping {arn}: {}", error.message));
+            self.warn(format!("stopping {}: {}", self.spelled(arn), error.message));
             if error.kind == CallErrorKind::Throttled
                 && let Some(client) = self.pipelines.get(number).map(|p| p.client.clone())
             {
@@ -235,7 +235,7 @@ impl Machine {
                     self.stop_if_over(key, number, &arn);
                 }
                 Stage::Queued if !(except_exit_handlers && attempt.rules.exit_handler) => {
-                    self.end_unstarted(key, number, text);
+                    self.end_unstarted(key, number, text, self.now);
                 }
                 _ => {}
             }
@@ -246,15 +246,22 @@ impl Machine {
         }
     }
 
-    /// Ends a node that has not started, as soon as it is certain that no earlier process has started it.
-    pub(super) fn end_unstarted(&mut self, key: Key, number: u32, text: &str) {
+    /// Ends a node that is not to start since then, as soon as it is certain that no other process has started it: what an
+    /// earlier one did just before it died is not in the lists yet. Meanwhile it does not start.
+    pub(super) fn end_unstarted(&mut self, key: Key, number: u32, text: &str, since: Time) {
         let Some((pipeline, asked)) = self.attempt(key, number).map(|a| (a.pipeline, a.desk.asked_since)) else {
             return;
         };
-        let since = self.closed.as_ref().map_or(asked, |closed| closed.since.max(asked)).max(self.lags_until());
-        let limit = since.plus(self.settings.stop_wait);
-        if self.is_settled(pipeline) || self.now >= limit {
-            self.end_attempt(key, number, Phase::Failed, text, None);
+        let after = if self.is_new(asked) { since } else { since.max(self.lags_until()) };
+        let limit = after.max(asked).plus(self.settings.stop_wait);
+        if self.is_listed_after(pipeline, after) || self.now >= limit {
+            let blind = self.pipelines.get(pipeline).is_some_and(|p| p.list_denied.is_some()) && !self.is_new(asked);
+            let but = if blind {
+                "; an execution that an earlier process started is not known, lists are denied"
+            } else {
+                ""
+            };
+            self.end_attempt(key, number, Phase::Failed, &format!("{text}{but}"), None);
             return;
         }
         self.wake_attempt(key, number, limit.since(self.now));

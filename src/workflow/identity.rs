@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     input::{Action, OnStop, Task},
     pipelines::{Status, Time},
+    text::{cut, hex},
 };
 
 use super::{run::Run, siblings::Group};
@@ -343,18 +344,6 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, run: &Run) -> De
     Decision::RecheckThenStart { arn: newest.arn.clone(), predecessor: predecessor() }
 }
 
-/// The first `max` bytes of a text, cut at a character boundary.
-pub fn cut(text: &str, max: usize) -> &str {
-    if text.len() <= max {
-        return text;
-    }
-    let mut end = max;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default()
-}
-
 /// SHA-256 over length-prefixed parts: no two lists of parts are spelled alike.
 fn digest(parts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
@@ -363,8 +352,4 @@ fn digest(parts: &[&str]) -> [u8; 32] {
         hash.update(part.as_bytes());
     }
     hash.finalize().into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -36,7 +36,7 @@ impl Pipeline {
 
     /// Whether its listing fails again and again: its nodes wait without holding up those of other pipelines.
     pub(super) fn cannot_be_listed(&self) -> bool {
-        matches!(self.listing, Listing::Wanted { tries: TRIES.., .. })
+        matches!(self.listing, Listing::Wanted { tries: TRIES.., .. } | Listing::Running { tries: TRIES.., .. })
     }
 
     /// Whether a listing was denied just now; later it is tried again, the policy may have been mended.
@@ -70,6 +70,8 @@ impl Machine {
         // By Kubernetes' clock, which may be ahead; and no workflow is younger than its plugin's first request.
         let first = self.aws_clock.theirs(self.first_event.unwrap_or(self.now));
         let margin = if self.sabotaged(Sabotage::CreatedToTheSecond) { Duration::from_secs(60) } else { CLOCKS_APART };
+        let told = |created| self.aws_clock.theirs(self.kubernetes_clock.ours(created));
+        let created = created.map(|at| if self.kubernetes_clock.is_known() { told(at).min(at) } else { at });
         created.map_or(furthest, |created| created.min(first).minus(margin).max(furthest))
     }
 
@@ -144,29 +146,39 @@ impl Machine {
         self.first_event.unwrap_or(self.now).plus(LISTS_LAG).max(since)
     }
 
-    /// Whether everything would be listed that an earlier process has started. If not, it is listed again in time.
-    pub(super) fn is_settled(&mut self, pipeline: usize) -> bool {
-        let lags_until = self.lags_until();
-        let Some(p) = self.pipelines.get(pipeline) else { return true };
-        if matches!(p.listing, Listing::Denied | Listing::Refused { .. })
-            || (matches!(p.listing, Listing::Complete) && p.listed_at >= lags_until)
-        {
+    /// Whether the pipeline was listed after this time. If not, it is listed again as soon as that can be.
+    pub(super) fn is_listed_after(&mut self, pipeline: usize, after: Time) -> bool {
+        let Some(p) = self.pipelines.get_mut(pipeline) else { return true };
+        let settled = match p.listing {
+            Listing::Refused { .. } => true,
+            Listing::Complete | Listing::Denied => p.listed_at >= after,
+            Listing::Wanted { .. } | Listing::Running { .. } => false,
+        };
+        if settled {
             return true;
         }
+        p.list_after = p.list_after.max(after);
         self.list_once_settled(pipeline);
         false
     }
 
-    /// Lists again as soon as what an earlier process started shows in lists.
+    /// Lists again once the time has come after which somebody needs a listing.
     pub(super) fn list_once_settled(&mut self, pipeline: usize) {
-        let (now, lags_until) = (self.now, self.lags_until());
+        let now = self.now;
         let Some(p) = self.pipelines.get_mut(pipeline) else { return };
+        let after = p.list_after;
         let at = match &p.listing {
-            Listing::Denied | Listing::Refused { .. } => return,
-            Listing::Complete if p.listed_at >= lags_until => return,
-            _ if now < lags_until => lags_until,
+            Listing::Refused { .. } => return,
+            Listing::Complete | Listing::Denied if p.listed_at >= after => return,
+            _ if now < after => after,
             Listing::Complete => {
                 self.refresh(pipeline);
+                return;
+            }
+            // A denial of then may have been a moment's.
+            Listing::Denied => {
+                p.listing = Listing::Wanted { at: now, tries: 0, page: None };
+                self.list_next(pipeline);
                 return;
             }
             // What is asked for now was begun too early, or fails.
@@ -298,9 +310,9 @@ impl Machine {
         error: &CallError,
         denied: bool,
     ) {
-        let now = self.now;
+        let (now, left) = (self.now, self.answers_left);
         if let Some(state) = self.clients.get_mut(client) {
-            Trouble::extend(&mut state.trouble, &error.message, denied, now);
+            Trouble::extend(&mut state.trouble, &error.message, denied, left);
         }
         let at = now.plus(backoff(tries, RETRY_MOST));
         if let Some(p) = self.pipelines.get_mut(pipeline) {

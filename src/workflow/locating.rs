@@ -9,7 +9,7 @@ use crate::{
 
 use super::{
     HashMap, HashSet, Machine, Note, Priority, Purpose, Sabotage, Timer, backoff,
-    identity::{Key, Marker, WhenOver, arn_key},
+    identity::{Key, Known, Marker, WhenOver, arn_key},
     listing::RETRY_MOST,
     node::{EndStage, Family, NodeRef, StopNode, Tracked, Trouble},
     pipeline::{Listing, Pipeline},
@@ -65,6 +65,7 @@ impl Machine {
             complete_to: None,
             listed_to: None,
             settles_at: None,
+            list_after: Time(i64::MIN),
             named: false,
             listed_at: if unlisted { Time(i64::MAX) } else { self.now },
             workflow_created: created,
@@ -110,7 +111,7 @@ impl Machine {
     }
 
     pub(super) fn account_answered(&mut self, client: &ClientKey, result: Result<CallReply, CallError>) {
-        let now = self.now;
+        let (now, left) = (self.now, self.answers_left);
         let Some(state) = self.clients.get_mut(client) else { return };
         state.asking = false;
         match result {
@@ -121,7 +122,7 @@ impl Machine {
             Ok(_) => {}
             Err(error) => {
                 let denied = reaction(error.kind, Place::Account) == Reaction::Mend;
-                Trouble::extend(&mut state.trouble, &error.message, denied, now);
+                Trouble::extend(&mut state.trouble, &error.message, denied, left);
                 let at = now.plus(backoff(state.tries, RETRY_MOST));
                 state.tries += 1;
                 state.retry_at = Some(at);
@@ -294,7 +295,6 @@ impl Machine {
         let arn = arn_key(&execution.arn);
         execution.description = None;
         let live = execution.status.is_live();
-        let witnessed = live && execution.status != Status::Stopping;
         let stop_began = execution.modified.filter(|_| execution.status == Status::Stopping);
         execution.created.get_or_insert(self.server_now());
         let tracked = Tracked {
@@ -303,7 +303,7 @@ impl Machine {
             pipeline,
             when_over: WhenOver::Leave,
             run: None,
-            witnessed,
+            witnessed: false,
             stranger: None,
             foreign: false,
             attached: BTreeSet::new(),
@@ -314,6 +314,7 @@ impl Machine {
             progressed_at: self.now,
             due: None,
             describing: false,
+            rests_until: None,
             end: if live { EndStage::Live } else { EndStage::Seen },
             steps: None,
             steps_at: Time::default(),
@@ -339,6 +340,21 @@ impl Machine {
                 p.lives(&arn, false);
             }
             self.look_at(&arn, self.now);
+        }
+    }
+
+    /// An execution as the table looks at it.
+    pub(super) fn known(&self, tracked: &Tracked) -> Known {
+        let execution = &tracked.execution;
+        let created = execution.created.unwrap_or(self.server_now());
+        Known {
+            arn: arn_key(&execution.arn),
+            attempt: tracked.attempt,
+            status: execution.status.clone(),
+            created,
+            modified: tracked.stop_began.or(execution.modified).unwrap_or(created),
+            run: tracked.run,
+            witnessed: tracked.witnessed,
         }
     }
 }

@@ -19,12 +19,12 @@ impl Missing {
 impl Machine {
     pub(super) fn not_found(&mut self, arn: &Arc<str>, error: &CallError) {
         let now = self.now;
-        let Some(tracked) = self.executions.get_mut(arn) else { return };
+        let Some(tracked) = self.executions.get_mut(arn).filter(|t| t.gone.is_none()) else { return };
         let number = tracked.pipeline;
         let lag = tracked.started_at.is_some_and(|at| now.since(at) < LAG);
         if lag {
             tracked.missing = None;
-            self.look_at(arn, now.plus(Duration::from_secs(2)));
+            self.rest(arn, Duration::from_secs(2));
             return;
         }
         let text = format!(
@@ -35,8 +35,8 @@ impl Machine {
         let missing = tracked.missing.get_or_insert(Missing { since: now, answers: 0, text });
         missing.answers += 1;
         let (first, long) = (missing.answers == 1, missing.is_long(now));
+        self.rest(arn, Duration::from_secs(30));
         self.in_trouble(arn, error);
-        self.look_at(arn, now.plus(Duration::from_secs(30)));
         if long && self.pipelines.get(number).is_some_and(|p| matches!(p.listing, Listing::Denied)) {
             // Nobody may list: the answers alone have to do.
             self.is_gone(arn);
@@ -64,6 +64,7 @@ impl Machine {
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         tracked.doubted = false;
         tracked.gone = tracked.missing.take().map(|missing| missing.text);
+        (tracked.steps, tracked.steps_page) = (None, None);
         let number = tracked.pipeline;
         self.tell_gone(arn);
         self.take_from_due(number, arn);

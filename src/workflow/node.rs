@@ -209,9 +209,13 @@ pub struct Attempt {
     pub trouble: Option<Trouble>,
     /// Its own start was denied, every time it was sent since then. What others meet ends no node.
     pub denied: Option<Trouble>,
+    /// When it was to be tried again after the last denial.
+    pub denied_turn: Option<Time>,
     /// The execution of an earlier attempt that was looked at once more before starting.
     pub rechecked: Option<Arc<str>>,
     pub timed_out_at: Option<Time>,
+    /// When a stop task named it before it could start: it no longer does.
+    pub dropped: Option<Time>,
     /// The timer that is set.
     pub wake: Option<Time>,
 }
@@ -262,10 +266,11 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// Keeps `since` when the trouble goes on.
-    pub fn extend(slot: &mut Option<Self>, text: &str, denied: bool, now: Time) {
-        let since = slot.as_ref().filter(|t| t.denied == denied).map_or(now, |t| t.since);
-        *slot = Some(Self { since, last: now, text: text.to_owned(), denied });
+    /// Takes in what a call met that left then; keeps `since` when the trouble goes on. When the answer was read says
+    /// nothing: a process that stood still reads what was true before.
+    pub fn extend(slot: &mut Option<Self>, text: &str, denied: bool, left: Time) {
+        let since = slot.as_ref().filter(|t| t.denied == denied).map_or(left, |t| t.since);
+        *slot = Some(Self { since, last: left, text: text.to_owned(), denied });
     }
 
     /// Whether this denial is final for a node that asks since `asked`: it was met again after the grace. Time alone
@@ -338,6 +343,8 @@ pub struct Tracked {
     /// When it is looked at next, while it lives.
     pub due: Option<Time>,
     pub describing: bool,
+    /// The last look failed: not before this the next, whoever wants it.
+    pub rests_until: Option<Time>,
     pub end: EndStage,
     /// Dropped when the last node that needs them has ended: twenty take 12 KiB.
     pub steps: Option<Vec<Step>>,

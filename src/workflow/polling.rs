@@ -34,14 +34,27 @@ impl Machine {
     }
 
     fn look_later(&mut self, arn: &Arc<str>) {
-        let Some(tracked) = self.executions.get(arn) else { return };
+        let wait = self.until_the_next_look(arn);
+        self.look_at(arn, self.now.plus(wait));
+    }
+
+    /// A look failed: it is repeated in its time, however many nodes want it sooner.
+    pub(super) fn rest(&mut self, arn: &Arc<str>, wait: Duration) {
+        let at = self.now.plus(wait);
+        if let Some(tracked) = self.executions.get_mut(arn) {
+            tracked.rests_until = Some(at);
+        }
+        self.look_at(arn, at);
+    }
+
+    fn until_the_next_look(&self, arn: &Arc<str>) -> Duration {
+        let Some(tracked) = self.executions.get(arn) else { return self.settings.poll_max };
         let age = self.server_now().since(tracked.execution.created.unwrap_or(self.now));
-        let wait = if tracked.stop.is_some() {
+        if tracked.stop.is_some() {
             self.settings.poll_min
         } else {
             poll_plan::interval(age, self.settings.poll_min, self.settings.poll_max)
-        };
-        self.look_at(arn, self.now.plus(wait));
+        }
     }
 
     /// An execution's ARN as AWS spells it.
@@ -75,7 +88,11 @@ impl Machine {
 
     /// Describes one execution, unless that is under way.
     pub(super) fn describe(&mut self, arn: &Arc<str>) {
-        let Some(pipeline) = self.executions.get(arn).map(|t| t.pipeline) else { return };
+        let Some((pipeline, rests)) = self.executions.get(arn).map(|t| (t.pipeline, t.rests_until)) else { return };
+        if let Some(at) = rests.filter(|at| *at > self.now) {
+            self.look_at(arn, at);
+            return;
+        }
         // Also when a describe is under way: its answer sets the next time, and a due time that stays would spin the rounds.
         self.take_from_due(pipeline, arn);
         let Some(tracked) = self.executions.get_mut(arn) else { return };
@@ -197,11 +214,12 @@ impl Machine {
 
     /// A poll failed: the execution goes on, its node says so.
     pub(super) fn in_trouble(&mut self, arn: &Arc<str>, error: &CallError) {
-        let now = self.now;
+        let left = self.answers_left;
         let denied = reaction(error.kind, Place::Poll) == Reaction::Mend;
         let Some(tracked) = self.executions.get_mut(arn) else { return };
-        let text = format!("AWS cannot be asked: {}", report::fit(&error.message, 120));
-        Trouble::extend(&mut tracked.trouble, &text, denied, now);
+        let text =
+            format!("AWS cannot be asked: {}", report::fit(&crate::text::sentence::shorten(&error.message, 120), 120));
+        Trouble::extend(&mut tracked.trouble, &text, denied, left);
         self.followers_look(arn);
     }
 
@@ -224,8 +242,9 @@ impl Machine {
             Err(error) if reaction(error.kind, Place::Poll) == Reaction::Missing => self.not_found(arn, &error),
             Err(error) => {
                 self.call_trouble(number, &error);
+                let wait = self.until_the_next_look(arn);
+                self.rest(arn, wait);
                 self.in_trouble(arn, &error);
-                self.look_later(arn);
             }
         }
     }
@@ -236,8 +255,10 @@ impl Machine {
         let believes = self.sabotaged(Sabotage::BelievesStaleLists);
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let was_live = tracked.execution.status.is_live();
+        let was_stopping = tracked.execution.status == Status::Stopping;
         let goes_back = rank(&execution.status) < rank(&tracked.execution.status);
         let was_seen = tracked.seen.replace(now).is_some();
+        tracked.rests_until = None;
         tracked.trouble = None;
         tracked.missing = None;
         tracked.gone = None;
@@ -254,7 +275,7 @@ impl Machine {
             tracked.progressed_at = now;
         }
         tracked.execution.status = execution.status;
-        tracked.witnessed |= live && tracked.execution.status != Status::Stopping;
+        tracked.witnessed |= described && live && tracked.execution.status != Status::Stopping;
         if let Some(marker) = execution.description.as_deref().and_then(Marker::parse).filter(|m| m.key == tracked.key)
         {
             // Start may have answered with an execution of an earlier run.
@@ -266,7 +287,8 @@ impl Machine {
         // Lists do not say when a status changed: what was known belongs to the status before.
         let unchanged = described || same;
         tracked.execution.modified = execution.modified.or(tracked.execution.modified.filter(|_| unchanged));
-        if live && !was_live {
+        let resumed = described && was_stopping && tracked.execution.status == Status::Executing;
+        if live && (!was_live || resumed) {
             // Revived in the console: what was said to its earlier stop no longer holds, nor does that stop's token.
             tracked.stop = None;
             tracked.stop_trouble = None;
@@ -283,6 +305,7 @@ impl Machine {
         }
         let number = tracked.pipeline;
         if let Some(who) = stranger {
+            let arn = self.spelled(arn);
             self.warn(format!("{arn} carries this workflow's marker, but {who} started it, not this plugin"));
         }
         if turned {
@@ -327,11 +350,16 @@ impl Machine {
     /// Lists lag: what one shows of an earlier moment undoes nothing. Only a describe tells of a revival, and for that it
     /// is asked once lists have had the time to show the end.
     fn distrust(&mut self, arn: &Arc<str>) {
-        let server_now = self.server_now();
+        let (now, server_now) = (self.now, self.server_now());
         let Some(tracked) = self.executions.get_mut(arn) else { return };
         let ended = tracked.execution.modified.is_some_and(|end| server_now.since(end) < LISTS_LAG);
         if tracked.execution.status.is_live() {
-            self.look_later(arn);
+            // Stopped and retried between two looks, perhaps.
+            if now.since(tracked.progressed_at) < LISTS_LAG {
+                self.look_later(arn);
+            } else {
+                self.describe(arn);
+            }
         } else if !ended && tracked.end != EndStage::Seen {
             tracked.end = EndStage::Seen;
             tracked.doubted = true;
@@ -417,7 +445,7 @@ impl Machine {
         let Some(tracked) = self.executions.get(arn) else { return };
         let timeout = attempt.rules.timeout;
         let timed_out = attempt.timed_out_at.is_some() || self.outlived(timeout, &tracked.execution);
-        let doubtful = self.known(tracked);
+        let (doubtful, attached) = (self.known(tracked), attempt.rules.attached);
         let steps = tracked.steps.as_deref().unwrap_or_default();
         let (phase, text) = report::end_of(
             &tracked.execution,
@@ -426,6 +454,7 @@ impl Machine {
             timeout.filter(|_| timed_out),
         );
         if phase != Phase::Succeeded
+            && !attached
             && let Some(run) = self.run().filter(|run| run.may_come_after(&doubtful))
             && let Some(attempt) = self.attempt_mut(key, number)
         {

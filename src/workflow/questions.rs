@@ -12,7 +12,7 @@ use super::{
     Machine, PipelineDigest, Priority, Purpose, Timer, backoff,
     identity::Key,
     locating::Located,
-    node::{NodeRef, Stage, StopNode, StopScope, Tracked, Trouble, View},
+    node::{Attempt, NodeRef, Stage, StopNode, StopScope, Tracked, Trouble, View},
     pipeline::DigestSlot,
     report::{self, spoken},
     requests::{ended, told},
@@ -21,6 +21,10 @@ use super::{
 
 /// A digest, also a refusal, is shared by all that ask within this time.
 const DIGEST_FOR: Duration = Duration::from_secs(30);
+
+/// A stop task waits so long for nodes that are still looking for an earlier execution: by then an execution that cannot be
+/// described has had several tries, and whoever still waits for its request is not asked for any more.
+const LOCATES_WITHIN: Duration = Duration::from_secs(60);
 
 impl Machine {
     pub(super) fn advance_validation(&mut self, key: Key) {
@@ -137,7 +141,7 @@ impl Machine {
         version: Option<i64>,
         result: Result<CallReply, CallError>,
     ) {
-        let now = self.now;
+        let (now, left) = (self.now, self.answers_left);
         let Some(p) = self.pipelines.get_mut(pipeline) else { return };
         let (arn, client) = (p.arn.clone(), p.client.clone());
         let (old, tries) = match p.digests.remove(&version) {
@@ -160,7 +164,7 @@ impl Machine {
                 otherwise => {
                     let denied = otherwise == Reaction::Mend;
                     let mut trouble = old;
-                    Trouble::extend(&mut trouble, &error.message, denied, now);
+                    Trouble::extend(&mut trouble, &error.message, denied, left);
                     let at = now.plus(backoff(tries, Duration::from_secs(15)));
                     self.timers.insert((at, Timer::Digest(pipeline)));
                     if error.kind == CallErrorKind::Throttled {
@@ -223,21 +227,28 @@ impl Machine {
                     // No pipeline, no executions.
                     Located::Refused(_) | Located::Ready => {}
                 }
+                // Whether something runs, or is about to, cannot be said of these yet; a stop of everything lets none start.
+                let locates = !all && self.now < since.plus(LOCATES_WITHIN);
                 let starting = self.families.iter().any(|(k, f)| {
                     of_key.is_none_or(|wanted| wanted == *k)
-                        && f.attempts.values().any(|a| matches!(a.stage, Stage::Starting(_) | Stage::Searching { .. }))
+                        && f.attempts.values().any(|a| match a.stage {
+                            Stage::Starting(_) | Stage::Searching { .. } => true,
+                            Stage::Locating => locates,
+                            _ => false,
+                        })
                 });
                 if starting {
                     self.wake_stop(key, Duration::from_secs(1));
                     return;
                 }
                 if let Some(wanted) = of_key {
-                    self.drop_queued(wanted);
+                    self.drop_unstarted(wanted);
                 }
                 // What an earlier process started last may not be listed yet: it is stopped when it is.
                 let looked_into: Vec<usize> = (0..self.pipelines.len()).filter(|n| all || *n == pipeline).collect();
+                let lags_until = self.lags_until();
                 for number in looked_into {
-                    self.is_settled(number);
+                    self.is_listed_after(number, lags_until);
                 }
                 let gap = all.then(|| self.survey_gap(pipeline)).flatten();
                 let Some(stop) = self.stops.get_mut(&key) else { return };
@@ -297,12 +308,18 @@ impl Machine {
         }
     }
 
-    /// Nodes of a key that wait to start will not.
-    fn drop_queued(&mut self, wanted: Key) {
-        let waiting: Vec<(Key, u32)> =
-            self.queue.waiters().filter(|w| w.key == wanted).map(|w| (w.key, w.attempt)).collect();
-        for (key, number) in waiting {
-            self.end_attempt(key, number, Phase::Failed, "a stop task stopped it before it could start", None);
+    /// Nodes of a key that have not started never will: each ends when it is certain that no earlier process has started it.
+    fn drop_unstarted(&mut self, key: Key) {
+        let now = self.now;
+        let Some(family) = self.families.get_mut(&key) else { return };
+        let unstarted = |a: &Attempt| matches!(a.stage, Stage::Locating | Stage::Queued) && !a.rules.attached;
+        let mut waiting: Vec<u32> = Vec::new();
+        for (number, attempt) in family.attempts.iter_mut().filter(|(_, a)| unstarted(a)) {
+            attempt.dropped.get_or_insert(now);
+            waiting.push(*number);
+        }
+        for number in waiting {
+            self.advance(key, number);
         }
     }
 

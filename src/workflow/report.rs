@@ -6,10 +6,12 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     pipelines::{Execution, Status, Step, Time},
-    protocol::{Outputs, Parameter, Phase, go_duration},
+    protocol::{Outputs, Parameter, Phase},
 };
 
-use super::identity::{cut, execution_id};
+pub use crate::text::{fit, spoken};
+
+use super::identity::execution_id;
 
 /// Longer messages bloat the Workflow object; Argo shows them in one line.
 pub const MESSAGE_MAX: usize = 250;
@@ -17,17 +19,6 @@ pub const MESSAGE_MAX: usize = 250;
 pub const OUTPUTS_MAX: usize = 8 * 1024;
 /// `outputs.result` and `failure-reason`.
 const TEXT_MAX: usize = 1024;
-/// `…` is three bytes.
-const ELLIPSIS: char = '…';
-
-/// A text within `max` bytes, on one line, with `…` where it was cut.
-pub fn fit(text: &str, max: usize) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if line.len() <= max {
-        return line;
-    }
-    format!("{}{ELLIPSIS}", cut(&line, max.saturating_sub(ELLIPSIS.len_utf8())))
-}
 
 /// A message within [`MESSAGE_MAX`]; never empty, since Argo keeps the previous message when one is.
 pub fn message(text: &str) -> String {
@@ -260,9 +251,4 @@ pub fn running_message(status: &Status, steps: Option<&[Step]>) -> String {
         text.push_str(&now.join(", "));
     }
     text
-}
-
-/// Writes a duration for a sentence.
-pub fn spoken(d: Duration) -> String {
-    go_duration(Duration::from_secs(d.as_secs()))
 }

@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     input::{Action, Execute, MockState, Task},
-    pipelines::{Status, sentence},
+    pipelines::Status,
     protocol::{ExecuteTemplateReply, NodeResult, Phase},
+    text::sentence,
 };
 
 use super::{
@@ -96,8 +97,10 @@ impl Machine {
                         warning,
                         trouble: None,
                         denied: None,
+                        denied_turn: None,
                         rechecked: None,
                         timed_out_at: None,
+                        dropped: None,
                         wake: None,
                     }),
                 );
@@ -362,7 +365,9 @@ impl Machine {
     }
 
     fn view_queued(&self, key: Key, number: u32, attempt: &Attempt) -> View {
-        let own = attempt.denied.as_ref().or(attempt.trouble.as_ref());
+        // A denial that was not met again when its turn had come is not what the node waits for.
+        let denied = attempt.denied.as_ref().filter(|_| attempt.denied_turn >= Some(self.now));
+        let own = denied.or(attempt.trouble.as_ref());
         if let Some(trouble) = own.or_else(|| self.starting_trouble(attempt.pipeline)) {
             return View::settled(Phase::Pending, told(trouble, 0), None);
         }
@@ -433,7 +438,7 @@ impl Machine {
 
 /// A trouble's sentence: what, and since when. `before` bytes of the message are taken already; the text gives way.
 pub(super) fn told(trouble: &Trouble, before: usize) -> String {
-    let since = super::definition::rfc3339(trouble.since).unwrap_or_default();
+    let since = crate::text::rfc3339(trouble.since).unwrap_or_default();
     let since = format!(" (since {since})");
     let room = report::MESSAGE_MAX.saturating_sub(before + since.len());
     format!("{}{since}", report::fit(&sentence::shorten(&trouble.text, room), room))

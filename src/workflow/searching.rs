@@ -1,6 +1,6 @@
 //! The search for what a start with an unknown outcome may have started.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::protocol::Phase;
 
@@ -64,5 +64,23 @@ impl Machine {
             self.list_anew(pipeline);
             self.wake_node(NodeRef::Execute(key, number), at);
         }
+    }
+
+    /// Looks at an execution of the node before anything is decided, through the client of this attempt: the role of an
+    /// earlier one may be gone. Until it can be seen, the node says why not, and one that ended before still counts its time.
+    pub(super) fn look_first(&mut self, key: Key, number: u32, arn: &Arc<str>) {
+        self.hand_over(key, number, arn);
+        self.describe(arn);
+        let trouble = self.executions.get(arn).and_then(|t| t.trouble.clone());
+        let ended = self.executions.get(arn).is_some_and(|t| !t.execution.status.is_live());
+        let timed_out = if ended { self.timed_out_locating(key, number, trouble.as_ref()) } else { None };
+        if let Some(text) = timed_out {
+            self.end_attempt(key, number, Phase::Failed, &text, None);
+            return;
+        }
+        if let Some(attempt) = self.attempt_mut(key, number) {
+            attempt.trouble = trouble;
+        }
+        self.wake_attempt(key, number, Duration::from_secs(5));
     }
 }

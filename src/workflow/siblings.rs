@@ -13,11 +13,16 @@ use crate::{input::Task, pipelines::Time};
 use super::{
     HashMap, Machine, Sabotage,
     identity::{Key, Known, Marker},
+    listing::FURTHEST,
 };
 
 /// Nodes that were handed out together were asked for within this time: an agent has 16 workers, and each request takes
 /// up to a second.
 const TOGETHER: Duration = Duration::from_secs(60);
+
+/// Within this time of its beginning a process has been asked for all that an earlier one was: the longest requeue is 72 s,
+/// and an agent that met a closed port comes back later.
+const ASKED_AGAIN: Duration = Duration::from_secs(150);
 
 /// A process that began so soon after its workflow was created is the first: a pod takes 10 to 40 s to be there.
 const FIRST_PROCESS: Duration = Duration::from_secs(90);
@@ -86,6 +91,10 @@ impl Machine {
     /// Takes in the marker of an execution that another process has started.
     pub(super) fn meet_sibling(&mut self, marker: &Marker, known: &Known) {
         let Some((group, at)) = marker.asked.filter(|_| marker.attempt == 0) else { return };
+        // Anybody can write a description: what cannot be is not believed.
+        if at > known.created.plus(TOGETHER) || known.created.since(at) > FURTHEST {
+            return;
+        }
         if self.run().is_some_and(|run| run.has_started(known)) {
             self.siblings.asked(group, at);
         }
@@ -95,21 +104,26 @@ impl Machine {
     /// been asked for it before this one was, at `asked`.
     pub(super) fn first_asked(&self, task: &Task, group: Option<Group>, asked: Time) -> Option<(Group, Time)> {
         let group = group?;
-        if let Some(at) = self.siblings.all_asked(group).filter(|_| task.attempt == 0) {
+        let first_event = self.first_event.unwrap_or(self.now);
+        let new = self.is_new(asked);
+        if let Some(at) = self.siblings.all_asked(group).filter(|_| task.attempt == 0 && !new) {
             return Some((group, at));
         }
-        let first_event = self.first_event.unwrap_or(self.now);
-        // An agent asks for all it has within a minute; and the workflow's own first process came before no other.
-        let new = asked.since(first_event) > TOGETHER;
+        // The workflow's own first process came after no other.
         let began = self.aws_clock.theirs(first_event);
         let first_process = task.workflow_created.is_some_and(|created| began.since(created) < FIRST_PROCESS);
         (new || first_process).then(|| (group, self.aws_clock.theirs(asked)))
     }
 
+    /// Whether nobody before this process can have been asked for a node: an agent asks again within a requeue.
+    pub(super) fn is_new(&self, asked: Time) -> bool {
+        self.first_event.is_some_and(|first| asked.since(first) > ASKED_AGAIN)
+    }
+
     /// Since when, by our clock, a node has waited that this process was first asked for at `asked`. Only a first attempt
     /// began together with its siblings.
     pub(super) fn waits_since(&self, group: Option<Group>, attempt: u32, asked: Time, timeout: Duration) -> Time {
-        if attempt > 0 || self.sabotaged(Sabotage::ForgetsSiblings) {
+        if attempt > 0 || self.is_new(asked) || self.sabotaged(Sabotage::ForgetsSiblings) {
             return asked;
         }
         let Some(at) = group.and_then(|group| self.siblings.all_asked(group)) else { return asked };

@@ -81,7 +81,6 @@ impl Machine {
         if let Some(tracked) = self.executions.get_mut(&arn) {
             // The token may have found an older execution: only a describe tells.
             tracked.seen = None;
-            tracked.witnessed &= !new;
             tracked.started_at = Some(self.now);
             tracked.when_over = when_over;
         }
@@ -121,7 +120,7 @@ impl Machine {
     /// Certainly not started: back to its place in the queue.
     fn requeue_start(&mut self, key: Key, number: u32, error: CallError, reaction: Reaction) {
         let Some(flight) = self.landed(key, number) else { return };
-        let now = self.now;
+        let (now, left) = (self.now, self.answers_left);
         let Some(attempt) = self.attempt_mut(key, number) else { return };
         let pipeline = attempt.pipeline;
         let Some(task) = attempt.task.clone() else { return };
@@ -155,7 +154,7 @@ impl Machine {
                     _ => error.message.clone(),
                 };
                 if let Some(attempt) = self.attempt_mut(key, number) {
-                    Trouble::extend(&mut attempt.trouble, &text, false, now);
+                    Trouble::extend(&mut attempt.trouble, &text, false, left);
                 }
                 // The queue waits a moment as a whole: whoever is next would meet the same.
                 self.queue.join(Waiter { not_before: now.plus(backoff(1, RETRY_MOST)), ..waiter });
@@ -167,25 +166,31 @@ impl Machine {
     /// Its start was denied, which may be its own matter (a condition on the version, say) or everybody's: it keeps its
     /// place, and the next one tries.
     fn set_aside(&mut self, waiter: Waiter, error: &CallError) {
-        let (now, pipeline) = (self.now, waiter.pipeline);
+        let (now, left, pipeline) = (self.now, self.answers_left, waiter.pipeline);
         let (key, number) = (waiter.key, waiter.attempt);
         self.queue.join(waiter.clone());
         let waiting = self.waiting_for(pipeline);
         let pause = self.denied_pause(pipeline);
         let all_wait = self.sabotaged(Sabotage::DenialHoldsAll);
         let Some(p) = self.pipelines.get_mut(pipeline) else { return };
-        Trouble::extend(&mut p.start_denied, &error.message, true, now);
+        Trouble::extend(&mut p.start_denied, &error.message, true, left);
         p.start_again_at = now.plus(if all_wait { DENIED_AGAIN } else { pause });
         self.timers.insert((p.start_again_at, Timer::Queue));
         let shared = p.start_denied.clone().filter(|_| all_wait);
         let Some(attempt) = self.attempt_mut(key, number) else { return };
-        Trouble::extend(&mut attempt.denied, &error.message, true, now);
+        let grace = attempt.rules.denied_grace;
+        if attempt.denied_turn.is_some_and(|turn| now > turn.plus(grace)) {
+            // It waited for something else meanwhile: this is another denial.
+            attempt.denied = None;
+        }
+        Trouble::extend(&mut attempt.denied, &error.message, true, left);
         attempt.denied = shared.or(attempt.denied.take());
         let since = attempt.denied.as_ref().map_or(now, |t| t.since.max(attempt.desk.asked_since));
         // Everybody else has had a turn by then; the last try comes when the grace is over.
         let last_try = since.plus(attempt.rules.denied_grace).since(now);
         let wait = DENIED_AGAIN.max(pause * waiting).min(last_try).max(Duration::from_secs(1));
         let aside_until = if all_wait { now } else { now.plus(wait) };
+        attempt.denied_turn = Some(aside_until);
         self.queue.join(Waiter { aside_until, ..waiter });
         self.advance(key, number);
         self.tell_waiters(|w| w.pipeline == pipeline);
@@ -228,9 +233,9 @@ impl Machine {
             self.end_attempt(key, number, Phase::Error, text, None);
             return;
         }
-        let now = self.now;
+        let (now, left) = (self.now, self.answers_left);
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };
-        Trouble::extend(&mut attempt.trouble, text, false, now);
+        Trouble::extend(&mut attempt.trouble, text, false, left);
         let Stage::Starting(flight) = &mut attempt.stage else { return };
         flight.uncertain = true;
         let at = now.plus(backoff(flight.tries.saturating_sub(1), RETRY_MOST));

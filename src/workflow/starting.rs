@@ -10,7 +10,7 @@ use crate::{
 
 use super::{
     Machine, Priority, Purpose, Sabotage, Timer,
-    identity::{self, Decision, Key, Known, Marker, arn_key},
+    identity::{self, Decision, Key, Known, Marker},
     locating::Located,
     node::{EndStage, Flight, NodeRef, Stage, Tracked, Trouble},
     pipeline::{Listing, Pipeline},
@@ -152,7 +152,7 @@ impl Machine {
         let newest_asked = family.attempts.keys().next_back().copied().unwrap_or(number);
         match identity::decide(&known, number, newest_asked, &run) {
             Decision::Follow(arn) => self.follow(key, number, &arn),
-            Decision::AwaitEnd(arn) => self.follow(key, number, &arn),
+            Decision::AwaitEnd(arn) => self.await_end(key, number, &arn),
             Decision::Report(arn) => self.report(key, number, &arn),
             Decision::RecheckThenStart { arn, predecessor } => self.recheck(key, number, &arn, predecessor),
             Decision::Start { predecessor } => self.want_start(key, number, predecessor),
@@ -168,21 +168,6 @@ impl Machine {
         executions.filter_map(|arn| self.executions.get(arn)).any(|t| t.doubted)
     }
 
-    /// An execution as the table looks at it.
-    pub(super) fn known(&self, tracked: &Tracked) -> Known {
-        let execution = &tracked.execution;
-        let created = execution.created.unwrap_or(self.server_now());
-        Known {
-            arn: arn_key(&execution.arn),
-            attempt: tracked.attempt,
-            status: execution.status.clone(),
-            created,
-            modified: tracked.stop_began.or(execution.modified).unwrap_or(created),
-            run: tracked.run,
-            witnessed: tracked.witnessed,
-        }
-    }
-
     /// Lists do not say when an execution ended or its stop began, and the table asks in which run of the workflow that
     /// was: whether a describe is under way to learn it.
     fn asks_when_changed(&mut self, key: Key, number: u32) -> bool {
@@ -195,15 +180,38 @@ impl Machine {
         };
         let vague: Vec<Arc<str>> = family.executions.iter().filter(vague).cloned().collect();
         for arn in &vague {
-            self.describe(arn);
-        }
-        if !vague.is_empty() {
-            self.wake_attempt(key, number, Duration::from_secs(5));
+            self.look_first(key, number, arn);
         }
         !vague.is_empty()
     }
 
+    /// An execution of an earlier run is being stopped: its time is not this attempt's.
+    fn await_end(&mut self, key: Key, number: u32, arn: &Arc<str>) {
+        self.attach_to(key, number, arn);
+        match self.timed_out_waiting(key, number) {
+            Some((timeout, _)) => {
+                let id = identity::execution_id(arn);
+                let text =
+                    format!("timed out after {timeout} while execution {id} of an earlier run was still being stopped");
+                self.end_attempt(key, number, Phase::Failed, &text, None);
+            }
+            None => self.stop_if_over(key, number, arn),
+        }
+    }
+
     pub(super) fn follow(&mut self, key: Key, number: u32, arn: &Arc<str>) {
+        self.attach_to(key, number, arn);
+        match self.executions.get(arn).map(|t| (t.gone.clone(), t.execution.status.is_live())) {
+            Some((Some(text), _)) => self.end_attempt(key, number, Phase::Error, &text, None),
+            Some((None, true)) => {
+                self.stop_if_over(key, number, arn);
+                self.check_timeout(key, number, arn);
+            }
+            Some((None, false)) | None => {}
+        }
+    }
+
+    fn attach_to(&mut self, key: Key, number: u32, arn: &Arc<str>) {
         self.queue.leave(key, number);
         self.hand_over(key, number, arn);
         let own = self.executions.get(arn).is_some_and(|t| t.attempt == number && t.seen.is_some());
@@ -217,14 +225,6 @@ impl Machine {
                 attempt.task = None;
             }
         }
-        match self.executions.get(arn).map(|t| (t.gone.clone(), t.execution.status.is_live())) {
-            Some((Some(text), _)) => self.end_attempt(key, number, Phase::Error, &text, None),
-            Some((None, true)) => {
-                self.stop_if_over(key, number, arn);
-                self.check_timeout(key, number, arn);
-            }
-            Some((None, false)) | None => {}
-        }
     }
 
     /// An earlier attempt's execution may have been revived in the console: look once more before starting another.
@@ -235,8 +235,7 @@ impl Machine {
                 self.want_start(key, number, predecessor);
             } else {
                 // Until a describe comes back nothing is decided; one that failed is repeated.
-                self.describe(arn);
-                self.wake_attempt(key, number, Duration::from_secs(5));
+                self.look_first(key, number, arn);
             }
             return;
         }
@@ -244,7 +243,7 @@ impl Machine {
         if let Some(tracked) = self.executions.get_mut(arn) {
             tracked.end = EndStage::Seen;
         }
-        self.describe(arn);
+        self.look_first(key, number, arn);
     }
 
     fn want_start(&mut self, key: Key, number: u32, predecessor: Option<Arc<str>>) {
@@ -257,14 +256,19 @@ impl Machine {
             attempt.stage = Stage::Locating;
             return;
         };
-        let exit_handler = attempt.rules.exit_handler;
-        let closed = self.closed.clone().filter(|closed| !(closed.except_exit_handlers && exit_handler));
-        if let Some(closed) = closed.filter(|_| !self.sabotaged(Sabotage::StartsAfterOver)) {
-            self.end_unstarted(key, number, &closed.text);
+        let (exit_handler, dropped) = (attempt.rules.exit_handler, attempt.dropped);
+        if let Some(since) = dropped {
+            self.end_unstarted(key, number, "a stop task stopped it before it could start", since);
             return;
         }
-        if let Some(text) = self.timed_out_waiting(key, number) {
-            self.end_attempt(key, number, Phase::Failed, &text, None);
+        let closed = self.closed.clone().filter(|closed| !(closed.except_exit_handlers && exit_handler));
+        if let Some(closed) = closed.filter(|_| !self.sabotaged(Sabotage::StartsAfterOver)) {
+            self.end_unstarted(key, number, &closed.text, closed.since);
+            return;
+        }
+        if let Some((timeout, since)) = self.timed_out_waiting(key, number) {
+            let text = format!("timed out after {timeout} before it could start");
+            self.end_unstarted(key, number, &text, since);
             return;
         }
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return };

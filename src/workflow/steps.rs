@@ -84,7 +84,7 @@ impl Machine {
                 if tracked.end == EndStage::Listing {
                     if hopeless || tracked.steps_tries >= STEPS_TRIES {
                         tracked.end = EndStage::Known;
-                        self.warn(format!("the steps of {arn} cannot be listed: {}", error.message));
+                        self.warn(format!("the steps of {} cannot be listed: {}", self.spelled(arn), error.message));
                     } else {
                         let at = now.plus(backoff(tracked.steps_tries - 1, Duration::from_secs(10)));
                         self.timers.insert((at, Timer::Execution(arn.clone())));

@@ -141,9 +141,9 @@ impl Machine {
         if error.kind == CallErrorKind::Throttled {
             self.note_throttle(client, false);
         }
-        let now = self.now;
+        let (now, left) = (self.now, self.answers_left);
         if let Some(state) = self.clients.get_mut(client) {
-            Trouble::extend(&mut state.trouble, &error.message, reaction == Reaction::Mend, now);
+            Trouble::extend(&mut state.trouble, &error.message, reaction == Reaction::Mend, left);
         }
         let at = now.plus(backoff(tries, RETRY_MOST));
         self.surveys.insert(client.clone(), Survey::Again { at, tries: tries + 1 });

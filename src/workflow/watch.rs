@@ -57,7 +57,7 @@ impl Machine {
         }
         let now = self.now;
         if let Some(deadline) = self.watch.deadline.filter(|deadline| *deadline <= now) {
-            let since = super::definition::rfc3339(deadline).unwrap_or_default();
+            let since = crate::text::rfc3339(deadline).unwrap_or_default();
             self.close(&format!("the workflow's activeDeadlineSeconds passed at {since}"), true);
         }
         if self.watch.signal.is_some() {

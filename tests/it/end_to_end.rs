@@ -332,7 +332,7 @@ async fn debug_logs_every_answer_and_every_call_and_no_secret() {
 }
 
 #[actix_rt::test]
-async fn the_ops_door_shows_health_and_the_first_metrics() {
+async fn the_ops_listener_shows_health_and_the_first_metrics() {
     let (_simulator, plugin) = long_running().await;
     plugin.until_running(&execute("main", json!({}))).await;
     assert_eq!(plugin.ops("/healthz").await.0, 200);

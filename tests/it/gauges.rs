@@ -9,11 +9,12 @@ use std::{
 };
 
 use awf_aws::{
-    actors::{NoObserver, Supervisor, SupervisorHandle, Surroundings},
+    actors::{Dependencies, Supervisor, SupervisorHandle},
     app,
     backend::Backend,
     input,
     metrics::Metrics,
+    observer::NoObserver,
     pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, Clock, Execution, Status, Step},
     protocol::{ExecuteTemplateArgs, ExecuteTemplateReply},
     workflow::Settings,
@@ -125,14 +126,14 @@ impl Plugin {
         let clock = app::wall_clock();
         let service = Arc::new(Service { clock: Some(clock.clone()), ..Service::default() });
         let metrics = Arc::new(Metrics::new().unwrap());
-        let surroundings = Surroundings {
+        let dependencies = Dependencies {
             backend: service.clone(),
             observer: Arc::new(NoObserver),
             clock: clock.clone(),
             metrics: metrics.clone(),
             settings: Settings { reply_timeout: Duration::from_millis(800), ..Settings::default() },
         };
-        let (supervisor, _death) = Supervisor::launch(surroundings, Duration::from_secs(1));
+        let (supervisor, _death) = Supervisor::launch(dependencies, Duration::from_secs(1));
         Self { service, supervisor, metrics, clock }
     }
 

@@ -16,7 +16,7 @@ use actix_web::{
 use awf_aws::{
     app,
     config::{Config, KubernetesConfig, LogConfig, LogFormat},
-    http::{self, Doors, EXECUTE_PATH, auth::Token},
+    http::{self, AppState, EXECUTE_PATH, auth::Token},
 };
 use proptest::{
     collection::{btree_map, vec},
@@ -37,9 +37,9 @@ fn token_file(test: &str, text: &str) -> PathBuf {
     path
 }
 
-fn doors(token: Option<PathBuf>) -> web::Data<Doors> {
+fn state(token: Option<PathBuf>) -> web::Data<AppState> {
     let (supervisor, metrics, _death) = supervised(Scripted::new(Script::Hangs));
-    web::Data::new(Doors { supervisor, token: Arc::new(Token::new(token)), allowed_roles: Arc::new([]), metrics })
+    web::Data::new(AppState { supervisor, token: Arc::new(Token::new(token)), allowed_roles: Arc::new([]), metrics })
 }
 
 /// What the API answers to one request.
@@ -56,13 +56,13 @@ impl Answer {
     }
 }
 
-async fn send(doors: &web::Data<Doors>, request: TestRequest) -> Answer {
-    let app = test::init_service(App::new().app_data(doors.clone()).configure(http::api)).await;
+async fn send(state: &web::Data<AppState>, request: TestRequest) -> Answer {
+    let app = test::init_service(App::new().app_data(state.clone()).configure(http::api)).await;
     answer(test::call_service(&app, request.to_request()).await).await
 }
 
-async fn send_to_ops(doors: &web::Data<Doors>, path: &str) -> Answer {
-    let app = test::init_service(App::new().app_data(doors.clone()).configure(http::ops)).await;
+async fn send_to_ops(state: &web::Data<AppState>, path: &str) -> Answer {
+    let app = test::init_service(App::new().app_data(state.clone()).configure(http::ops)).await;
     answer(test::call_service(&app, TestRequest::get().uri(path).to_request()).await).await
 }
 
@@ -97,8 +97,8 @@ fn mock(state: &str) -> Value {
 
 #[actix::test]
 async fn the_right_token_gets_an_answer() {
-    let doors = doors(Some(token_file("right", &format!("{TOKEN}\n"))));
-    let answer = send(&doors, post(mock("success").to_string())).await;
+    let state = state(Some(token_file("right", &format!("{TOKEN}\n"))));
+    let answer = send(&state, post(mock("success").to_string())).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.json()["node"]["phase"], "Succeeded");
     assert_eq!(answer.json()["node"]["message"], "success");
@@ -107,9 +107,9 @@ async fn the_right_token_gets_an_answer() {
 
 #[actix::test]
 async fn anything_but_post_is_405_and_says_what_is_allowed() {
-    let doors = doors(None);
+    let state = state(None);
     for method in [Method::GET, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS, Method::PATCH] {
-        let answer = send(&doors, TestRequest::with_uri(EXECUTE_PATH).method(method.clone())).await;
+        let answer = send(&state, TestRequest::with_uri(EXECUTE_PATH).method(method.clone())).await;
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
         assert_eq!(answer.headers.get(header::ALLOW).unwrap(), "POST");
     }
@@ -117,7 +117,7 @@ async fn anything_but_post_is_405_and_says_what_is_allowed() {
 
 #[actix::test]
 async fn a_missing_or_wrong_token_is_403_before_the_body_is_looked_at() {
-    let doors = doors(Some(token_file("wrong", TOKEN)));
+    let state = state(Some(token_file("wrong", TOKEN)));
     let lone = || TestRequest::post().uri(EXECUTE_PATH).set_payload("no JSON, no content type");
     let short = &TOKEN[1..];
     for header in [
@@ -130,69 +130,69 @@ async fn a_missing_or_wrong_token_is_403_before_the_body_is_looked_at() {
         &format!("Bearer {TOKEN}x"),
         "Bearer \u{e9}",
     ] {
-        let answer = send(&doors, lone().insert_header((header::AUTHORIZATION, header))).await;
+        let answer = send(&state, lone().insert_header((header::AUTHORIZATION, header))).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{header:?}");
         assert!(answer.text.contains("token"), "{}", answer.text);
         assert!(!answer.text.contains(TOKEN));
     }
-    let answer = send(&doors, lone()).await;
+    let answer = send(&state, lone()).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
-    assert!(series(&doors.metrics, "awf_aws_execute_requests_total{outcome=\"invalid\"}") == 9.0);
+    assert!(series(&state.metrics, "awf_aws_execute_requests_total{outcome=\"invalid\"}") == 9.0);
 }
 
 #[actix::test]
 async fn an_unreadable_token_file_is_403_with_its_cure_and_read_again_later() {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("token-comes-late");
     drop(fs::remove_file(&path));
-    let doors = doors(Some(path.clone()));
-    let ready = send_to_ops(&doors, "/readyz").await;
+    let state = state(Some(path.clone()));
+    let ready = send_to_ops(&state, "/readyz").await;
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
 
-    let answer = send(&doors, post(mock("success").to_string())).await;
+    let answer = send(&state, post(mock("success").to_string())).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     for part in [path.to_str().unwrap(), "as uid ", "runAsUser: 8737"] {
         assert!(answer.text.contains(part), "{part} in {}", answer.text);
     }
 
     fs::write(&path, TOKEN).unwrap();
-    assert_eq!(send(&doors, post(mock("success").to_string())).await.status, StatusCode::OK);
-    assert_eq!(send_to_ops(&doors, "/readyz").await.status, StatusCode::OK);
+    assert_eq!(send(&state, post(mock("success").to_string())).await.status, StatusCode::OK);
+    assert_eq!(send_to_ops(&state, "/readyz").await.status, StatusCode::OK);
 }
 
 #[actix::test]
 async fn another_content_type_is_415() {
-    let doors = doors(None);
+    let state = state(None);
     let ask = |kind: &'static str| {
         TestRequest::post().uri(EXECUTE_PATH).set_payload("{").insert_header((header::CONTENT_TYPE, kind))
     };
     for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""] {
-        let answer = send(&doors, ask(kind)).await;
+        let answer = send(&state, ask(kind)).await;
         assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{kind:?}");
         assert!(answer.text.contains("application/json"), "{}", answer.text);
     }
     for kind in ["application/json", "application/json; charset=utf-8", "Application/JSON"] {
-        assert_eq!(send(&doors, ask(kind)).await.status, StatusCode::BAD_REQUEST, "{kind:?}");
+        assert_eq!(send(&state, ask(kind)).await.status, StatusCode::BAD_REQUEST, "{kind:?}");
     }
 }
 
 #[actix::test]
 async fn more_than_2_mib_is_413_announced_or_not() {
-    let doors = doors(None);
+    let state = state(None);
     let announced = post("{}").insert_header((header::CONTENT_LENGTH, (2 * 1024 * 1024 + 1).to_string()));
-    assert_eq!(send(&doors, announced).await.status, StatusCode::PAYLOAD_TOO_LARGE);
-    let sent = send(&doors, post(vec![b' '; 2 * 1024 * 1024 + 1])).await;
+    assert_eq!(send(&state, announced).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let sent = send(&state, post(vec![b' '; 2 * 1024 * 1024 + 1])).await;
     assert_eq!(sent.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(sent.text.contains("2 MiB"));
 
     let mut largest = json!({"workflow": {"metadata": {}}, "template": {"inputs": ""}});
     let room = 2 * 1024 * 1024 - largest.to_string().len();
     largest["template"]["inputs"] = Value::String("x".repeat(room));
-    assert_eq!(send(&doors, post(largest.to_string())).await.status, StatusCode::OK);
+    assert_eq!(send(&state, post(largest.to_string())).await.status, StatusCode::OK);
 }
 
 #[actix::test]
 async fn what_is_no_request_is_400_with_one_sentence() {
-    let doors = doors(None);
+    let state = state(None);
     for (body, part) in [
         ("", "not JSON"),
         ("{", "not JSON"),
@@ -206,7 +206,7 @@ async fn what_is_no_request_is_400_with_one_sentence() {
         (r#"{"workflow": {"metadata": {}}, "template": []}"#, "\"template\""),
         (r#"{"workflow": {}, "template": {}}"#, "metadata"),
     ] {
-        let answer = send(&doors, post(body)).await;
+        let answer = send(&state, post(body)).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}");
         assert!(answer.text.contains(part), "{part} in {}", answer.text);
         assert_eq!(answer.text.lines().count(), 1);
@@ -215,77 +215,77 @@ async fn what_is_no_request_is_400_with_one_sentence() {
 
 #[actix::test]
 async fn a_refusal_never_quotes_more_than_a_message_may_hold() {
-    let doors = doors(None);
+    let state = state(None);
     let long = "é".repeat(100_000);
     let metadata = json!({"workflow": {"metadata": long}, "template": {}});
-    let answer = send(&doors, post(metadata.to_string())).await;
+    let answer = send(&state, post(metadata.to_string())).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert!(answer.text.len() <= 250 && answer.text.contains("not a template.execute request"), "{}", answer.text);
     let kind = TestRequest::post().uri(EXECUTE_PATH).insert_header((header::CONTENT_TYPE, "x".repeat(10_000)));
-    let answer = send(&doors, kind).await;
+    let answer = send(&state, kind).await;
     assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert!(answer.text.len() <= 250 && answer.text.ends_with("allowed is application/json"), "{}", answer.text);
 }
 
 #[actix::test]
 async fn another_plugins_task_is_answered_by_an_empty_object() {
-    let doors = doors(None);
+    let state = state(None);
     for plugin in [json!({}), json!({"slack": {"text": "hello"}}), json!({"awf-aws": {}})] {
-        let answer = send(&doors, post(body(plugin).to_string())).await;
+        let answer = send(&state, post(body(plugin).to_string())).await;
         assert_eq!((answer.status, answer.text.as_str()), (StatusCode::OK, "{}"));
     }
     let without_plugin = json!({"workflow": {"metadata": {}}, "template": {"name": "x"}});
-    assert_eq!(send(&doors, post(without_plugin.to_string())).await.text, "{}");
-    assert!(series(&doors.metrics, "awf_aws_execute_requests_total{outcome=\"ignored\"}") == 4.0);
+    assert_eq!(send(&state, post(without_plugin.to_string())).await.text, "{}");
+    assert!(series(&state.metrics, "awf_aws_execute_requests_total{outcome=\"ignored\"}") == 4.0);
 }
 
 #[actix::test]
 async fn malformed_plugin_input_is_a_final_error_that_names_the_field() {
-    let doors = doors(None);
-    let answer = send(&doors, post(body(json!({"awf-aws-plugin": {}})).to_string())).await;
+    let state = state(None);
+    let answer = send(&state, post(body(json!({"awf-aws-plugin": {}})).to_string())).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.json()["node"]["phase"], "Error");
     let message = answer.json()["node"]["message"].as_str().unwrap().to_owned();
     assert!(message.starts_with("malformed plugin input: "), "{message}");
     assert!(answer.json().get("requeue").is_none());
-    assert!(series(&doors.metrics, "awf_aws_execute_requests_total{outcome=\"invalid\"}") == 1.0);
+    assert!(series(&state.metrics, "awf_aws_execute_requests_total{outcome=\"invalid\"}") == 1.0);
 }
 
 #[actix::test]
 async fn while_draining_a_new_workflow_gets_the_free_poll_and_readiness_is_off() {
-    let doors = doors(None);
-    assert_eq!(send_to_ops(&doors, "/readyz").await.status, StatusCode::OK);
-    doors.supervisor.drain(Duration::from_secs(1)).await.unwrap();
-    let answer = send(&doors, post(mock("success").to_string())).await;
+    let state = state(None);
+    assert_eq!(send_to_ops(&state, "/readyz").await.status, StatusCode::OK);
+    state.supervisor.drain(Duration::from_secs(1)).await.unwrap();
+    let answer = send(&state, post(mock("success").to_string())).await;
     assert_eq!(answer.json(), json!({"node": {}, "requeue": "15s"}));
-    assert_eq!(send_to_ops(&doors, "/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(send_to_ops(&doors, "/healthz").await.status, StatusCode::OK);
+    assert_eq!(send_to_ops(&state, "/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(send_to_ops(&state, "/healthz").await.status, StatusCode::OK);
 }
 
 #[actix::test]
 async fn a_dead_supervisor_is_503() {
-    let doors = doors(None);
-    assert!(doors.supervisor.crash_supervisor_for_test());
+    let state = state(None);
+    assert!(state.supervisor.crash_supervisor_for_test());
     tokio::task::yield_now().await;
-    let answer = send(&doors, post(mock("success").to_string())).await;
+    let answer = send(&state, post(mock("success").to_string())).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(send_to_ops(&doors, "/healthz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(send_to_ops(&state, "/healthz").await.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[actix::test]
 async fn other_paths_are_404_and_healthz_needs_no_token() {
-    let doors = doors(Some(token_file("paths", TOKEN)));
+    let state = state(Some(token_file("paths", TOKEN)));
     for path in ["/", "/metrics", "/readyz", "/api/v1/template"] {
-        assert_eq!(send(&doors, TestRequest::get().uri(path)).await.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(send(&state, TestRequest::get().uri(path)).await.status, StatusCode::NOT_FOUND, "{path}");
     }
-    assert_eq!(send(&doors, TestRequest::get().uri("/healthz")).await.status, StatusCode::OK);
-    assert_eq!(send_to_ops(&doors, EXECUTE_PATH).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(send(&state, TestRequest::get().uri("/healthz")).await.status, StatusCode::OK);
+    assert_eq!(send_to_ops(&state, EXECUTE_PATH).await.status, StatusCode::NOT_FOUND);
 }
 
 #[actix::test]
 async fn metrics_are_served_in_prometheus_text_format_with_every_known_series_at_zero() {
-    let doors = doors(None);
-    let answer = send_to_ops(&doors, "/metrics").await;
+    let state = state(None);
+    let answer = send_to_ops(&state, "/metrics").await;
     assert_eq!(answer.headers.get(header::CONTENT_TYPE).unwrap(), "text/plain; version=0.0.4; charset=utf-8");
     for name in [
         "awf_aws_build_info{mode=\"sidecar\",version=\"",
@@ -306,9 +306,9 @@ async fn metrics_are_served_in_prometheus_text_format_with_every_known_series_at
     ] {
         assert!(answer.text.contains(name), "{name} in\n{}", answer.text);
     }
-    send(&doors, post(mock("success").to_string())).await;
-    assert!(series(&doors.metrics, "awf_aws_execute_requests_total{outcome=\"succeeded\"}") == 1.0);
-    assert!(series(&doors.metrics, "awf_aws_execute_request_duration_seconds_count") == 1.0);
+    send(&state, post(mock("success").to_string())).await;
+    assert!(series(&state.metrics, "awf_aws_execute_requests_total{outcome=\"succeeded\"}") == 1.0);
+    assert!(series(&state.metrics, "awf_aws_execute_request_duration_seconds_count") == 1.0);
 }
 
 /// Any JSON; keys and texts are often those that mean something.
@@ -373,13 +373,13 @@ fn any_body() -> impl Strategy<Value = Value> {
 #[actix::test]
 async fn a_thousand_arbitrary_json_bodies_never_give_a_5xx_a_panic_or_a_200_that_is_not_json() {
     tokio::time::pause();
-    let doors = doors(None);
+    let state = state(None);
     let mut runner = TestRunner::deterministic();
     let strategy = any_body();
     let mut answers = [0; 2];
     for _ in 0..1000 {
         let body = strategy.new_tree(&mut runner).unwrap().current();
-        let answer = send(&doors, post(body.to_string())).await;
+        let answer = send(&state, post(body.to_string())).await;
         match answer.status {
             StatusCode::OK => {
                 assert!(answer.json().is_object(), "{body}");
@@ -390,11 +390,11 @@ async fn a_thousand_arbitrary_json_bodies_never_give_a_5xx_a_panic_or_a_200_that
         }
     }
     assert!(answers.iter().all(|count| *count > 50), "both kinds of answers were met: {answers:?}");
-    assert!(series(&doors.metrics, "awf_aws_actor_restarts_total{actor=\"workflow\"}") == 0.0, "no runner panicked");
+    assert!(series(&state.metrics, "awf_aws_actor_restarts_total{actor=\"workflow\"}") == 0.0, "no runner panicked");
 }
 
 #[actix::test]
-async fn both_doors_answer_on_real_sockets_and_a_taken_ops_port_does_not_matter() {
+async fn both_listeners_answer_on_real_sockets_and_a_taken_ops_port_does_not_matter() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let config = Config {
         listen: "127.0.0.1:0".parse().unwrap(),
@@ -425,7 +425,7 @@ async fn both_doors_answer_on_real_sockets_and_a_taken_ops_port_does_not_matter(
     .unwrap();
     let (api, ops) = (service.api_address, service.ops_address.unwrap());
     let serving =
-        actix::spawn(service.until_signal(app::Ending { grace: Duration::from_secs(1), linger: Duration::ZERO }));
+        actix::spawn(service.until_signal(app::Shutdown { grace: Duration::from_secs(1), linger: Duration::ZERO }));
 
     let client = awc::Client::default();
     let url = format!("http://{api}{EXECUTE_PATH}");

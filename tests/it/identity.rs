@@ -5,7 +5,7 @@ use std::time::Duration;
 use awf_aws::{
     pipelines::{Status, Time},
     workflow::{
-        identity::{Decision, Known, Marker, arn_key, cut, decide, display_name, start_token, stop_token},
+        identity::{Decision, Known, Marker, arn_key, decide, display_name, start_token, stop_token},
         run::{CLOCKS_APART, Run},
         siblings::Group,
     },
@@ -207,13 +207,6 @@ fn a_display_name_is_one_that_sagemaker_takes() {
         assert!(name.starts_with(expected) && name.ends_with("-3"), "{name}");
         assert!(name.len() <= 82 && !name.contains("--"));
     }
-}
-
-#[test]
-fn a_text_is_cut_at_a_character_boundary() {
-    assert_eq!(cut("aüb", 2), "a");
-    assert_eq!(cut("aüb", 3), "aü");
-    assert_eq!(cut("ab", 9), "ab");
 }
 
 #[test]

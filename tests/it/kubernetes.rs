@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use awf_aws::{
-    kubernetes::{Seen, judge},
+    kubernetes::{Answer, judge},
     pipelines::Time,
     workflow::WorkflowState::{self, Alive, Forbidden, Gone, Over, Unknown},
 };
@@ -13,7 +13,7 @@ const UID: &str = "27c01e7c-9d93-450f-a001-c64d649aac99";
 const START: Time = Time(1_795_435_200_000);
 
 /// The workflow as Argo writes it while it runs, with members replaced.
-fn workflow(patch: Value) -> Seen {
+fn workflow(patch: Value) -> Answer {
     let mut object = json!({
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
@@ -23,11 +23,11 @@ fn workflow(patch: Value) -> Seen {
         "status": {"phase": "Running", "startedAt": "2026-11-23T12:00:00Z", "finishedAt": null, "nodes": {"wf": {}}},
     });
     merge(&mut object, patch);
-    Seen::of_json(object.to_string().as_bytes())
+    Answer::of_json(object.to_string().as_bytes())
 }
 
 /// The metadata of its task set.
-fn tasks(patch: Value) -> Seen {
+fn tasks(patch: Value) -> Answer {
     let mut object = json!({
         "kind": "PartialObjectMetadata",
         "apiVersion": "meta.k8s.io/v1",
@@ -35,7 +35,7 @@ fn tasks(patch: Value) -> Seen {
                      "ownerReferences": [{"kind": "Workflow", "name": "wf", "uid": UID}]},
     });
     merge(&mut object, patch);
-    Seen::of_json(object.to_string().as_bytes())
+    Answer::of_json(object.to_string().as_bytes())
 }
 
 fn merge(object: &mut Value, patch: Value) {
@@ -54,17 +54,17 @@ fn labelled(value: &str) -> Value {
 }
 
 /// An answer with this status, and with the name of the object that was asked for or of none.
-fn refusal(code: u16, names_it: bool, message: &str) -> Seen {
+fn refusal(code: u16, names_it: bool, message: &str) -> Answer {
     let name = if names_it { "wf" } else { "" };
     let body = json!({"kind": "Status", "code": code, "message": message, "details": {"name": name}});
-    Seen::of_refusal(code, "wf", body.to_string().as_bytes())
+    Answer::of_refusal(code, "wf", body.to_string().as_bytes())
 }
 
-fn denied() -> Seen {
+fn denied() -> Answer {
     refusal(403, true, "forbidden")
 }
 
-fn failed() -> Seen {
+fn failed() -> Answer {
     refusal(500, false, "etcdserver: leader changed")
 }
 
@@ -118,7 +118,7 @@ fn what_both_answers_say_together() {
         ("denied and failing", denied(), failed(), Unknown),
         ("a cluster without Argo", refusal(404, false, "404 page not found"), absent(), Unknown),
         ("throttled", refusal(429, false, "too many requests"), failed(), Unknown),
-        ("nonsense", Seen::of_json(b"<html>"), Seen::of_json(b"{}"), Unknown),
+        ("nonsense", Answer::of_json(b"<html>"), Answer::of_json(b"{}"), Unknown),
     ] {
         assert_eq!(judge(UID, &workflow, &tasks), expected, "{name}");
     }

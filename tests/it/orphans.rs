@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use awf_aws::{
     config::orphans::{OrphansArgs, OrphansConfig},
-    orphans::{Found, Verdict, candidate, judge},
+    orphans::{Candidate, Verdict, candidate, judge},
     pipelines::{Execution, Status, Time},
     workflow::{
         WorkflowState,
@@ -81,7 +81,7 @@ fn only_what_nobody_wants_is_an_orphan() {
         for (when_over, expected) in
             [(WhenOver::Stop, stop), (WhenOver::ExitHandler, exit_handler), (WhenOver::Leave, "wanted")]
         {
-            let found = Found {
+            let found = Candidate {
                 arn: String::new(),
                 status: Status::Executing,
                 created: None,

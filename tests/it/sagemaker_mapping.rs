@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use awf_aws::{
     backend::{
-        Backend,
+        Backend, carry_out,
         sagemaker::{MAX_CLIENTS, SageMaker},
     },
     metrics::Metrics,

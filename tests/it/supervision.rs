@@ -13,12 +13,13 @@ use std::{
 };
 
 use awf_aws::{
-    actors::{NoObserver, Supervisor, SupervisorError, SupervisorHandle, Surroundings},
+    actors::{Dependencies, Supervisor, SupervisorError, SupervisorHandle},
     app,
     backend::Backend,
     config::{Config, KubernetesConfig, LogConfig, LogFormat},
     input::{self, Action, MockState, Task, WorkflowId},
     metrics::Metrics,
+    observer::NoObserver,
     pipelines::{Call, CallEnded, CallReply, ClientKey, Execution, Status},
     protocol::{ExecuteTemplateReply, NodeResult, Phase},
     workflow::{LiveExecution, Settings},
@@ -93,14 +94,14 @@ fn running(call: Call) -> CallReply {
 /// A supervisor around a backend, with its metrics and the sign of its death.
 pub fn supervised(backend: Arc<Scripted>) -> (SupervisorHandle, Arc<Metrics>, oneshot::Receiver<()>) {
     let metrics = Arc::new(Metrics::new().unwrap());
-    let surroundings = Surroundings {
+    let dependencies = Dependencies {
         backend,
         observer: Arc::new(NoObserver),
         clock: app::wall_clock(),
         metrics: metrics.clone(),
         settings: Settings { reply_timeout: Duration::from_millis(800), ..Settings::default() },
     };
-    let (handle, death) = Supervisor::launch(surroundings, REPLY_TIMEOUT);
+    let (handle, death) = Supervisor::launch(dependencies, REPLY_TIMEOUT);
     (handle, metrics, death)
 }
 
@@ -357,6 +358,6 @@ async fn a_dead_supervisor_ends_the_app_by_a_fault() {
     };
     let service = app::Service::start(&config, Scripted::new(Script::Hangs), None, app::wall_clock()).unwrap();
     assert!(service.supervisor.crash_supervisor_for_test());
-    let ended = service.until_signal(app::Ending::of(&config)).await;
+    let ended = service.until_signal(app::Shutdown::of(&config)).await;
     assert!(matches!(ended, Err(app::AppError::SupervisorDied)), "{ended:?}");
 }

@@ -13,7 +13,7 @@ const MAX_LINES: usize = 500;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["app", "config", "demo", "metrics", "monitoring", "simulator", "telemetry"]),
-    ("demo", &["protocol"]),
+    ("demo", &["pipelines", "protocol", "text"]),
     (
         "app",
         &[
@@ -23,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "http",
             "kubernetes",
             "metrics",
+            "observer",
             "orphans",
             "pipelines",
             "simulator",
@@ -32,16 +33,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("config", &["pipelines", "protocol"]),
     ("telemetry", &["config", "metrics"]),
-    ("http", &["actors", "input", "metrics", "protocol"]),
-    ("orphans", &["actors", "backend", "config", "input", "pipelines", "workflow"]),
-    ("kubernetes", &["actors", "input", "pipelines", "workflow"]),
-    ("actors", &["backend", "input", "metrics", "pipelines", "protocol", "workflow"]),
-    ("simulator", &["backend", "pipelines"]),
-    ("backend", &["metrics", "pipelines"]),
+    ("http", &["actors", "input", "metrics", "protocol", "text"]),
+    ("orphans", &["backend", "config", "input", "observer", "pipelines", "text", "workflow"]),
+    ("kubernetes", &["input", "observer", "pipelines", "text", "workflow"]),
+    ("actors", &["backend", "input", "metrics", "observer", "pipelines", "protocol", "workflow"]),
+    ("observer", &["input", "workflow"]),
+    ("simulator", &["backend", "pipelines", "text"]),
+    ("backend", &["metrics", "pipelines", "text"]),
     ("monitoring", &["metrics"]),
     ("metrics", &["input", "pipelines", "protocol", "workflow"]),
-    ("workflow", &["input", "pipelines", "protocol"]),
-    ("input", &["pipelines", "protocol"]),
+    ("workflow", &["input", "pipelines", "protocol", "text"]),
+    ("input", &["pipelines", "protocol", "text"]),
+    ("text", &["pipelines", "protocol"]),
     ("protocol", &[]),
     ("pipelines", &[]),
 ];
@@ -71,7 +74,10 @@ const NOT_PURE: &[&str] = &[
 ];
 
 /// Modules in which all decisions are made, without a clock and without I/O.
-const PURE: &[&str] = &["workflow", "input", "protocol", "pipelines"];
+const PURE: &[&str] = &["workflow", "input", "text", "protocol", "pipelines"];
+
+/// Modules within which no two files use each other.
+const NO_CIRCLES: &[&str] = &["backend"];
 
 #[test]
 fn imports_run_one_way() {
@@ -113,6 +119,28 @@ fn no_module_may_use_what_it_does_not_use() {
         }
     }
     assert!(unused.is_empty(), "\n{}", unused.join("\n"));
+}
+
+#[test]
+fn no_two_files_of_a_room_use_each_other() {
+    let sources = sources("src");
+    let mut circles = Vec::new();
+    for room in NO_CIRCLES {
+        let inside: Vec<(String, BTreeSet<String>)> = sources
+            .iter()
+            .filter(|source| source.path.parent() == Some(&Path::new("src").join(room)))
+            .map(|source| (source.name(), used_neighbours(&source.code, room)))
+            .collect();
+        assert!(inside.len() > 1, "{room} has no files");
+        for (file, used) in &inside {
+            for (other, used_there) in inside.iter().filter(|(other, _)| file < other) {
+                if used.contains(other) && used_there.contains(file) {
+                    circles.push(format!("{room}: `{file}` and `{other}`"));
+                }
+            }
+        }
+    }
+    assert!(circles.is_empty(), "these use each other:\n{}", circles.join("\n"));
 }
 
 #[test]
@@ -164,6 +192,8 @@ fn the_walls_see_code_and_only_code() {
     assert!(names("use std::{env, fs};", "std::env") && !names("use std::{fs};", "std::env"));
     let used = used_modules("use crate::{a::{b, c}, d, e::f};\ncrate::g::h()");
     assert_eq!(used, ["a", "d", "e", "g"].map(str::to_owned).into());
+    let neighbours = used_neighbours("use super::{a::b, c};\ncrate::room::d::e(); crate::other::f()", "room");
+    assert_eq!(neighbours, ["a", "c", "d"].map(str::to_owned).into());
 }
 
 struct Source {
@@ -173,6 +203,13 @@ struct Source {
     /// Its text without comments and literals.
     code: String,
     lines: usize,
+}
+
+impl Source {
+    /// Its own module's name: `errors` for `src/backend/errors.rs`.
+    fn name(&self) -> String {
+        self.path.file_stem().expect("a file has a name").to_string_lossy().into_owned()
+    }
 }
 
 /// Every Rust file below a directory of the repository.
@@ -261,6 +298,13 @@ fn names(code: &str, path: &str) -> bool {
 fn used_modules(code: &str) -> BTreeSet<String> {
     let mut used = groups(code, "crate");
     used.append(&mut groups(code, "awf_aws"));
+    used
+}
+
+/// The files beside it that a file of a room names, as `super::x` or `crate::room::x`.
+fn used_neighbours(code: &str, room: &str) -> BTreeSet<String> {
+    let mut used = groups(code, "super");
+    used.append(&mut groups(code, room));
     used
 }
 

@@ -1,6 +1,6 @@
 //! How a sentence is shortened: from the middle, and never its code and request id.
 
-use awf_aws::pipelines::sentence::{fitting, shorten};
+use awf_aws::text::sentence::{fitting, shorten};
 
 /// The seed's own.
 const SEED: &str = "failed to describe amazon sagemaker pipeline: WebIdentityErr: failed to retrieve credentials caused by: \

@@ -74,6 +74,7 @@ fn a_restarted_process_adopts_what_runs_whatever_the_clocks_show() {
         let mut w = world(skew, true);
         let node = node(&w, 0);
         w.ask(&node);
+        w.pass(20 * MINUTE);
         w.restart();
         w.tokens.clear();
         w.ask(&node);

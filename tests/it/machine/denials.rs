@@ -104,3 +104,25 @@ fn a_policy_that_was_mended_lets_everybody_start_at_once() {
     run(&mut w, &nodes, 30 * SECOND);
     assert_eq!(w.executions.len(), 30);
 }
+
+#[test]
+fn two_denials_of_one_node_with_an_hour_of_waiting_between_them_are_two_blips() {
+    let mut w = World::new();
+    let node = |key: &str| with(task(key, 0), |e| e.max_running = Some(1));
+    let key = super::key_of(&node("a")).hex(64);
+    w.deny_starts = Some(Box::new(move |start| start.description.contains(&key)));
+    w.send(&node("a"));
+    w.send(&node("b"));
+    w.pass(60 * SECOND);
+    w.deny_starts = None;
+    w.pass(60 * 60 * SECOND);
+    assert_eq!(w.executions.len(), 1, "one of them runs");
+    w.ask(&node("a"));
+    let waits = message(&w.ask(&node("a")));
+    assert!(waits.contains("max_running is 1"), "not the denial of an hour ago: {waits}");
+    w.fail(START, &[CallErrorKind::Denied]);
+    w.end(0, awf_aws::pipelines::Status::Succeeded);
+    w.pass(60 * SECOND);
+    w.ask(&node("a"));
+    assert_eq!(phase(&w.ask(&node("a"))), Some(Phase::Running));
+}

@@ -9,7 +9,7 @@ use awf_aws::{
     workflow::Settings,
 };
 
-use super::world::{World, message, output, phase, task};
+use super::world::{World, message, output, phase, task, with};
 
 const SECOND: Duration = Duration::from_secs(1);
 const ROLE: &str = "arn:aws:iam::100000000002:role/run";
@@ -80,4 +80,31 @@ fn the_workflows_limit_counts_all_its_pipelines() {
     w.end(0, Status::Succeeded);
     w.pass(60 * SECOND);
     assert_eq!(w.executions.len(), 4);
+}
+
+#[test]
+fn a_retry_looks_at_the_earlier_execution_by_its_own_role_and_never_waits_for_ever() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.end(0, Status::Failed);
+    w.pass(60 * SECOND);
+    assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Failed));
+    w.calls_by.clear();
+    w.ask(&with_role("a", 1));
+    w.pass(20 * SECOND);
+    assert_eq!(w.executions.len(), 2);
+    let looks = w.clients_of("DescribePipelineExecution");
+    assert!(looks.iter().all(|c| c.role_arn.as_deref() == Some(ROLE)), "the earlier role may be gone: {looks:?}");
+    // And where nobody may look, that is said, and the node's time still counts.
+    w.end(1, Status::Failed);
+    w.pass(60 * SECOND);
+    w.fail("DescribePipelineExecution", &[CallErrorKind::Denied; 5000]);
+    let node = with(with_role("a", 2), |e| e.timeout = Some(300 * SECOND));
+    w.ask(&node);
+    w.pass(30 * SECOND);
+    w.ask(&node);
+    let told = w.ask(&node);
+    assert!(message(&told).contains("access_denied"), "{told:?}");
+    w.pass(300 * SECOND);
+    assert_eq!(phase(&w.ask(&node)), Some(Phase::Failed));
 }

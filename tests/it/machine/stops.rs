@@ -194,3 +194,17 @@ fn an_execution_whose_arn_is_spelled_in_other_case_is_the_same() {
     assert_eq!(phase(&w.ask(&stop(None, Some(lower)))), Some(Phase::Running));
     assert_eq!(w.executions[0].status, Status::Stopping);
 }
+
+#[test]
+fn what_was_stopped_and_retried_between_two_looks_is_stopped_again_at_its_time_out() {
+    let mut w = World::new();
+    let node = with(task("a", 0), |e| e.timeout = Some(30 * MINUTE));
+    w.ask(&node);
+    // Somebody stops it in the console, a look shows that, and it is retried before the next.
+    w.end(0, Status::Stopping);
+    w.pass(MINUTE);
+    w.end(0, Status::Executing);
+    w.pass(31 * MINUTE);
+    assert_eq!(w.count("StopPipelineExecution"), 1);
+    assert_eq!(w.executions[0].status, Status::Stopping);
+}

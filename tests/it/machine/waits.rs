@@ -175,3 +175,19 @@ fn siblings_that_began_one_by_one_tell_nothing_of_each_other() {
     w.ask(&node(4));
     assert_eq!(w.executions.len(), 5, "it was asked for just now");
 }
+
+#[test]
+fn a_node_that_argo_hands_out_late_is_not_timed_out_by_a_sibling_of_long_ago() {
+    let node = |n: u32| with(task(&format!("wf[0].go({n}:x)"), 0), |e| e.timeout = Some(5 * MINUTE));
+    let mut w = World::new();
+    w.ask(&node(0));
+    w.pass(2 * MINUTE);
+    w.restart();
+    w.ask(&node(0));
+    // Argo's mutex lets the next one go only now.
+    w.pass(10 * MINUTE);
+    w.ask(&node(1));
+    w.pass(SECOND);
+    assert_eq!(phase(&w.ask(&node(1))), Some(Phase::Running), "{}", message(&w.ask(&node(1))));
+    assert_eq!(w.executions.len(), 2);
+}

@@ -2,11 +2,12 @@
 
 use awf_aws::{
     backend::token::Claims,
-    pipelines::{Time, pattern::like},
+    pipelines::Time,
     simulator::{
         book::{Book, Caller},
         scenario::Scenario,
     },
+    text::pattern::like,
 };
 use serde_json::{Value, json};
 

@@ -11,6 +11,7 @@ use awf_aws::{
 };
 
 use super::{Process, World};
+use crate::simulation::plan::SECOND;
 
 /// How often one process has made calls of one kind about one thing.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,8 @@ struct Count {
     /// Of those, after a stop was sent.
     stopping_since: Option<Time>,
     failed: u64,
+    /// When the last four were made, the newest first.
+    last: [Time; 4],
 }
 
 #[derive(Default)]
@@ -72,10 +75,13 @@ impl World {
         {
             looks.stopping_since.get_or_insert(now);
         }
-        let new = Count { first: now, times: 0, stopping_since: None, failed: 0 };
+        let new = Count { first: now, times: 0, stopping_since: None, failed: 0, last: [Time(0); 4] };
         let entry = (process, call.operation(), subject);
         let count = self.checks.calls.counts.entry(entry.clone()).or_insert(new);
         count.times += 1;
+        let fifth = count.last[3];
+        count.last.rotate_right(1);
+        count.last[0] = now;
         let age = now.since(count.first).as_secs();
         // A tenth of the age, from 5 to 30 s: 29 looks in the first five minutes; each 5 s while it is being stopped;
         // each 2 s while it is not found in its first minute.
@@ -91,6 +97,10 @@ impl World {
             Call::GetCallerIdentity => 10 + age / 5,
         };
         let (times, failed) = (count.times, count.failed);
+        // Nothing that fails is asked for again and again without a pause.
+        if matches!(call, Call::DescribeExecution { .. } | Call::ListSteps { .. }) && now.since(fifth) < 2 * SECOND {
+            self.checks.broke(format!("{entry:?} is called five times within two seconds"));
+        }
         if times > most + 2 * failed {
             self.checks.broke(format!("{times} calls of {entry:?} within {age} s, {failed} of them failed"));
         }

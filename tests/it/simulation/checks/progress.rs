@@ -72,6 +72,11 @@ impl World {
         self.checks.progress.asked.entry((process, node)).or_insert(now);
     }
 
+    /// When a process was first asked for a node.
+    pub(super) fn is_asked_at(&self, process: Process, node: NodeId) -> Option<Time> {
+        self.checks.progress.asked.get(&(process, node)).copied()
+    }
+
     /// Looks at every node of a workflow, each time the controller does.
     pub fn check_progress(&mut self, number: usize) {
         if self.workflows[number].completed_at.is_some() {
@@ -126,8 +131,9 @@ impl World {
             Work::Execute => self.is_late_execution(number, node.clone(), place, calm, patience),
             // A stop or a check of parameters waits for nothing but AWS, the longest for a stop to end.
             Work::StopOne(_) | Work::StopArn(_) | Work::StopAll => {
-                // Its wait begins when what it stops is found.
-                let bound = Settings::default().stop_wait + 2 * LISTS_LAG + self.told_within() + patience;
+                // Its wait begins when what it stops is found, also what a start of another node may have started.
+                let searched = if self.is_any_uncertain(number) { SEARCH_IN_VAIN } else { Duration::ZERO };
+                let bound = Settings::default().stop_wait + 2 * LISTS_LAG + searched + self.told_within() + patience;
                 self.late(node, "a stop does not end", calm, bound)
             }
             Work::Validate(_) => self.late(node, "a check does not end", calm, self.told_within() + patience),
@@ -221,6 +227,9 @@ impl World {
         let denied = self.last_denied(number, place).is_some();
         // A denial that lasts is its end, and not its start.
         let bound = if denied { self.told_within() + BACKOFF } else { 3 * BACKOFF + 15 * SECOND };
+        // Siblings may say that its time is up: then it ends, once lists show what an earlier process started last.
+        let settles = if node.plan.timeout.is_some() { LISTS_LAG + BACKOFF } else { Duration::ZERO };
+        let patience = patience + settles;
         self.late(&node, "a node does not start", since, bound + patience)
     }
 

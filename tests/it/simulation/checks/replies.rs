@@ -1,7 +1,7 @@
 //! What nodes are told: Argo's rules, ends that repeat, and ends that say what the book says.
 
 use awf_aws::{
-    pipelines::Status,
+    pipelines::{Status, Time},
     protocol::{ExecuteTemplateReply, Phase},
     simulator::execution::Execution,
 };
@@ -64,6 +64,7 @@ impl World {
                 }
                 self.check_denial(process, node, &end);
                 self.check_end(id.0, node, &end);
+                self.check_traceless(id.0, node, &end);
                 self.check_steps(&end, reply);
             }
             Work::Attach => self.check_attached_end(&end),
@@ -78,7 +79,10 @@ impl World {
         // What a process does not know of shows in the second listing after its start, and what another pod starts
         // meanwhile in the listings that precede later starts.
         let pods = self.workflows[id.0].pods.len() > 1;
-        let process_began = self.now.minus(if pods { 400 * SECOND } else { 120 * SECOND });
+        // A process that stood still goes on with what it knew.
+        let stood_still = self.now.since(self.workflows[id.0].pods[id.1].stalled_until) < 60 * SECOND;
+        let behind = if pods { 400 * SECOND } else { 120 * SECOND };
+        let process_began = if stood_still { Time(0) } else { self.now.minus(behind) };
         let before = process_began.minus(SECOND.mul_f64(self.plan.troubles.stale));
         let blind = |e: &&Execution| {
             e.deleted || self.checks.revived.contains_key(&e.arn) || e.created >= before || !e.status.is_live()
@@ -95,7 +99,9 @@ impl World {
     pub(super) fn moved(&self, workflow: usize, node: NodeId) -> bool {
         use crate::simulation::troubles::Moves;
         let moves = self.plan.workflows[workflow].troubles.moves;
-        matches!(moves, Some(Moves::Region | Moves::Account)) && self.workflows[workflow].nodes[node].attempt > 0
+        let (nodes, key) = (&self.workflows[workflow].nodes, self.workflows[workflow].nodes[node].key);
+        let again = || nodes.iter().any(|n| n.key == key && n.attempt > 0);
+        matches!(moves, Some(Moves::Region | Moves::Account)) && again()
     }
 
     /// A node that ends with its workflow does so for a reason.
@@ -150,6 +156,24 @@ impl World {
         if before.phase != end.phase && before.arn == end.arn && end.arn.is_some() && !lost {
             let text = format!("{name} ended as {before:?} and as {end:?}");
             self.checks.broken.get_or_insert(text);
+        }
+    }
+
+    /// A node that ends before it could start has no execution.
+    fn check_traceless(&mut self, workflow: usize, node: NodeId, end: &Ended) {
+        if end.phase != Phase::Failed || end.arn.is_some() || !end.message.contains("before it could start") {
+            return;
+        }
+        let run = self.workflows[workflow].nodes[node].run;
+        // What another pod has just started may be absent from lists.
+        let listed = self.now.minus(60 * SECOND);
+        let own = self
+            .started_by(workflow)
+            .find(|(s, e)| s.node == (workflow, node) && s.run == run && !e.deleted && e.created < listed);
+        let text = own.map(|(_, e)| format!("{end:?} is said of what runs as {}, {:?}", e.arn, e.status));
+        self.bites.add("check: who ends before its start has no execution");
+        if let Some(text) = text.filter(|_| !self.moved(workflow, node) && !self.lists_were_denied(workflow)) {
+            self.checks.broke(text);
         }
     }
 
@@ -235,7 +259,8 @@ impl World {
             let revived = self.checks.revived.contains_key(&e.arn);
             named && here && e.status.is_live() && e.created < asked && !e.deleted && !revived
         });
-        let gap = end.message.contains("only pipelines that nodes have named");
+        let gaps = ["only pipelines that nodes have named", "could not be listed"];
+        let gap = gaps.iter().any(|text| end.message.contains(text));
         if let Some((started, _)) = alive.filter(|_| !self.lists_were_denied(workflow) && !gap) {
             let text = format!("a stop ended {end:?}, and this runs: {:?}", started.marker);
             self.checks.broke(text);

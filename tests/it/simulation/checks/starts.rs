@@ -21,6 +21,8 @@ use crate::simulation::{
 const EPOCH_MARGIN: Duration = Duration::from_secs(15 * 60);
 /// What was retried in the console shows in the listing that precedes a start, which may be five minutes old.
 const LISTED_AGAIN: Duration = Duration::from_secs(400);
+/// An earlier process's nodes are asked for again within this time of the next one's beginning.
+const ASKED_AGAIN: Duration = Duration::from_secs(150);
 
 /// Whether a start has been carried out, now or before: another pod's process may have been faster.
 fn started_or_was(result: &Result<CallReply, CallError>) -> bool {
@@ -66,8 +68,12 @@ impl World {
         if marker.attempt > 0 || this.plan.keyless || !self.knows_its_run(number) || self.lists_were_denied(number) {
             return;
         }
-        // What this process has started itself, or what is not listed yet, tells it nothing.
+        // What this process has started itself, or what is not listed yet, tells it nothing; and of what it is asked for
+        // so late it cannot know that an earlier one was asked as well.
         let began = self.pod(process.0).process_born;
+        if self.is_asked_at(process, node.1).is_some_and(|at| at.since(began) > ASKED_AGAIN) {
+            return;
+        }
         let lags = Duration::from_secs_f64(self.plan.list_lag);
         let told = |(s, e): &(&Started, &Execution)| {
             s.marker.asked.is_some_and(|(its, _)| its == group)

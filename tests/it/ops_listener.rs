@@ -1,4 +1,4 @@
-//! The operators' door is open to the cluster: whoever comes in and says nothing must neither cost memory nor keep
+//! The operators' listener is open to the cluster: whoever comes in and says nothing must neither cost memory nor keep
 //! Prometheus and the kubelet out.
 
 use std::{
@@ -64,7 +64,7 @@ async fn five_hundred_unfinished_heads_cost_little_and_keep_nobody_out_for_long(
     }
     let peak = plugin.process.memory("VmHWM");
     assert!(peak <= MEMORY_BUDGET, "{} MiB", peak >> 20);
-    // The agent's door was never concerned.
+    // The agent's listener was never concerned.
     assert_eq!(client(PATIENCE).get(format!("{}/healthz", plugin.api())).send().await.unwrap().status(), 200);
     drop(silent);
 }
@@ -96,12 +96,12 @@ async fn an_unfinished_head_is_closed_after_its_time_also_behind_a_finished_one(
 }
 
 #[actix::test]
-async fn the_agents_door_keeps_its_connections() {
+async fn the_agents_listener_keeps_its_connections() {
     let plugin = Plugin::start("http://127.0.0.1:1", &[]).await;
     let port = plugin.api().rsplit(':').next().unwrap().parse().unwrap();
     let mut stream = connect(port);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // A head in two halves, further apart than the other door would wait; and a second request behind it.
+    // A head in two halves, further apart than the other listener would wait; and a second request behind it.
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost").unwrap();
     sleep(Duration::from_secs(4)).await;
     let mut answer = [0; 12];

@@ -9,7 +9,7 @@ use crate::metrics::catalogue;
 const COLUMNS: u32 = 24;
 
 /// A dashboard in the making.
-pub struct Board {
+pub struct DashboardBuilder {
     uid: &'static str,
     title: &'static str,
     description: &'static str,
@@ -19,7 +19,8 @@ pub struct Board {
     line: u32,
 }
 
-impl Board {
+impl DashboardBuilder {
+    /// An empty dashboard. Grafana tells dashboards apart by `uid`, so it never changes.
     pub fn new(uid: &'static str, title: &'static str, description: &'static str) -> Self {
         Self { uid, title, description, panels: Vec::new(), x: 0, y: 0, line: 0 }
     }
@@ -56,6 +57,7 @@ impl Board {
         self
     }
 
+    /// Grafana's JSON of it.
     pub fn json(self) -> Value {
         json!({
             "uid": self.uid,

@@ -10,11 +10,12 @@
 //!
 //! The way gives up its inner parts first, then AWS's words go, then the hint's end. Code and request id stay.
 
+use super::{ELLIPSIS, ellipsize as cut};
+
 /// Between the way and the cause.
 const CAUSED_BY: &str = "caused by: ";
 const STATUS: &str = " status code: ";
 const REQUEST: &str = ", request id: ";
-const ELLIPSIS: &str = "…";
 /// A rest of a hint that is shorter says nothing.
 const LEAST_HINT: usize = 24;
 
@@ -105,12 +106,4 @@ pub fn fitting(failure: &str, hints: &[String], max: usize) -> String {
         }
     }
     shorten(&hints.last().map_or_else(|| failure.to_owned(), whole), max)
-}
-
-fn cut(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let end = text.floor_char_boundary(max.saturating_sub(ELLIPSIS.len()));
-    format!("{}{ELLIPSIS}", text.get(..end).unwrap_or_default())
 }
