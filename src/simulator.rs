@@ -7,18 +7,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub mod arn;
 pub mod book;
+pub mod condition;
 pub mod definition;
 pub mod door;
 pub mod execution;
+pub mod expression;
+mod facts;
 pub mod faults;
 mod help;
 pub mod http;
+mod jobs;
+mod json_path;
 pub mod paging;
 mod pipeline;
 pub mod refusal;
 mod runs;
 pub mod scenario;
 mod start;
+pub mod steps;
 mod sts;
 
 pub use help::HELP;

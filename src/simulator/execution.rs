@@ -3,66 +3,21 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::{
     arn::{Ids, Scope},
+    condition::decide_all,
     definition::{Definition, StepKind, StepPlan},
+    expression,
+    facts::Known,
     faults::{Faults, Times},
+    steps::{Found, OutputValue, StepRun, StepStatus, outputs},
 };
 use crate::pipelines::{Status, Time};
 
 /// FailureReason of every failed execution; the useful text is the step's.
 pub const FAILED: &str = "Step failure: One or multiple steps failed.";
-
-/// A step's status, in SageMaker's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StepStatus {
-    Executing,
-    Stopping,
-    Stopped,
-    Failed,
-    Succeeded,
-}
-
-impl StepStatus {
-    /// The word of `StepStatus` in ListPipelineExecutionSteps.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Executing => "Executing",
-            Self::Stopping => "Stopping",
-            Self::Stopped => "Stopped",
-            Self::Failed => "Failed",
-            Self::Succeeded => "Succeeded",
-        }
-    }
-
-    fn is_running(self) -> bool {
-        matches!(self, Self::Executing | Self::Stopping)
-    }
-}
-
-/// A step that has been started.
-#[derive(Clone, Debug)]
-pub struct StepRun {
-    /// Its place in the definition.
-    pub plan: usize,
-    pub status: StepStatus,
-    pub attempt: u32,
-    pub started: Time,
-    pub ended: Option<Time>,
-    pub failure_reason: Option<String>,
-    /// When it ends; `None` for a Callback step that waits to be freed.
-    due: Option<Time>,
-    /// It will end as Failed, for this reason.
-    fails: Option<String>,
-    /// Its failure does not fail the execution.
-    handled: bool,
-    outputs: Vec<(String, String)>,
-    job_arn: Option<String>,
-    pub callback_token: Option<String>,
-    outcome: bool,
-}
 
 /// One execution of a pipeline.
 #[derive(Clone, Debug)]
@@ -205,8 +160,10 @@ impl Execution {
         self.modified = self.reached;
         self.stop_until = self.reached.plus(seconds(faults.stop_seconds));
         for i in 0..self.steps.len() {
-            let waited_for =
-                matches!(self.plan(i).kind, StepKind::Lambda { .. } | StepKind::Callback { .. } | StepKind::Condition);
+            let waited_for = matches!(
+                self.plan(i).kind,
+                StepKind::Lambda { .. } | StepKind::Callback { .. } | StepKind::Condition { .. }
+            );
             let step = &mut self.steps[i];
             if step.status == StepStatus::Executing && !waited_for {
                 step.status = StepStatus::Stopping;
@@ -237,14 +194,22 @@ impl Execution {
         }
         step.due = Some(now);
         match result {
-            Ok(outputs) => (step.fails, step.outputs) = (None, outputs),
+            Ok(outputs) => {
+                let said = |(name, value)| OutputValue { name, value, stand_in: false };
+                (step.fails, step.outputs) = (None, outputs.into_iter().map(said).collect());
+            }
             Err(reason) => step.fails = Some(reason),
         }
         true
     }
 
-    fn plan(&self, run: usize) -> &StepPlan {
+    pub(super) fn plan(&self, run: usize) -> &StepPlan {
         &self.definition.steps[self.steps[run].plan]
+    }
+
+    /// How far it has been played.
+    pub(super) fn reached(&self) -> Time {
+        self.reached
     }
 
     fn running(&self) -> impl Iterator<Item = usize> + '_ {
@@ -293,16 +258,26 @@ impl Execution {
             let text = "AlgorithmError: ExecuteUserScriptError: ExitCode 1, ErrorMessage \"simulated failure\"";
             script.reason.clone().unwrap_or_else(|| format!("ClientError: {}: {text}", plan.name))
         };
+        let known = Known { execution: self, objects: &faults.objects };
+        let mut outcome = script.outcome;
         let reason = match &plan.kind {
-            StepKind::Fail { message } => Some(message.clone()),
-            _ => fails.then(scripted),
+            StepKind::Fail { message } => Some(expression::text(message, &known).unwrap_or_else(|reason| reason)),
+            _ if fails => Some(scripted()),
+            StepKind::Condition { conditions } if outcome.is_none() => match decide_all(conditions, &known) {
+                Ok(decided) => {
+                    outcome = decided;
+                    None
+                }
+                Err(reason) => Some(format!("ClientError: {reason}.")),
+            },
+            _ => None,
         };
         let waits = matches!(plan.kind, StepKind::Callback { .. });
         let duration = match (script.seconds, &plan.kind) {
             (Some(n), _) => Some(n),
             (None, _) if waits => None,
             // A decision takes no time worth showing.
-            (None, StepKind::Condition | StepKind::Fail { .. }) => Some(0.0),
+            (None, StepKind::Condition { .. } | StepKind::Fail { .. }) => Some(0.0),
             (None, _) => Some(default_seconds),
         };
         StepRun {
@@ -318,7 +293,9 @@ impl Execution {
             outputs: outputs(&plan.kind, &script.outputs),
             job_arn: self.job_arn(plan, ids),
             callback_token: waits.then(|| ids.lower(10)),
-            outcome: script.outcome.unwrap_or(true),
+            // What hangs on something that nobody told takes the first branch.
+            outcome: outcome.unwrap_or(true),
+            found: Found::of(&script),
         }
     }
 
@@ -383,68 +360,8 @@ impl Execution {
 
     /// A step as ListPipelineExecutionSteps shows it.
     pub fn step_json(&self, run: usize) -> Value {
-        let (step, plan) = (&self.steps[run], self.plan(run));
-        let mut shown = Map::new();
-        shown.insert("StepName".into(), plan.name.as_str().into());
-        if let Some(text) = &plan.display_name {
-            shown.insert("StepDisplayName".into(), text.as_str().into());
-        }
-        if let Some(text) = &plan.description {
-            shown.insert("StepDescription".into(), text.as_str().into());
-        }
-        shown.insert("StartTime".into(), timestamp(step.started));
-        if let Some(ended) = step.ended {
-            shown.insert("EndTime".into(), timestamp(ended));
-        }
-        shown.insert("StepStatus".into(), step.status.as_str().into());
-        shown.insert("AttemptCount".into(), step.attempt.into());
-        if let Some(reason) = &step.failure_reason {
-            shown.insert("FailureReason".into(), clipped(reason, 1024).into());
-        }
-        if let Some(metadata) = metadata(step, plan) {
-            shown.insert("Metadata".into(), metadata);
-        }
-        shown.into()
+        self.steps[run].shown(self.plan(run))
     }
-}
-
-fn metadata(step: &StepRun, plan: &StepPlan) -> Option<Value> {
-    let ended_outputs = || {
-        let shown = if step.status == StepStatus::Succeeded { step.outputs.as_slice() } else { &[] };
-        shown.iter().map(|(name, value)| json!({"Name": name, "Value": value})).collect::<Vec<_>>()
-    };
-    Some(match &plan.kind {
-        StepKind::Job { member, .. } => json!({ *member: {"Arn": step.job_arn} }),
-        // The package exists only once the step has made it.
-        StepKind::RegisterModel { .. } if step.status == StepStatus::Succeeded => {
-            json!({"RegisterModel": {"Arn": step.job_arn}})
-        }
-        StepKind::Lambda { function_arn, .. } => {
-            json!({"Lambda": {"Arn": function_arn, "OutputParameters": ended_outputs()}})
-        }
-        StepKind::Callback { queue, .. } => json!({"Callback": {
-            "CallbackToken": step.callback_token, "SqsQueueUrl": queue, "OutputParameters": ended_outputs(),
-        }}),
-        StepKind::Condition if step.status == StepStatus::Succeeded => {
-            json!({"Condition": {"Outcome": if step.outcome { "True" } else { "False" }}})
-        }
-        StepKind::Fail { message } => json!({"Fail": {"ErrorMessage": clipped(message, 3072)}}),
-        StepKind::RegisterModel { .. } | StepKind::Condition | StepKind::Other => return None,
-    })
-}
-
-/// Declared outputs with the script's values or stand-ins; what only the script names comes after.
-fn outputs(kind: &StepKind, scripted: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    let (StepKind::Lambda { outputs: declared, .. } | StepKind::Callback { outputs: declared, .. }) = kind else {
-        return Vec::new();
-    };
-    let given = |name: &String| scripted.get(name).cloned().unwrap_or_else(|| format!("{name}-value"));
-    let extra = scripted.iter().filter(|(name, _)| !declared.contains(name));
-    declared
-        .iter()
-        .map(|name| (name.clone(), given(name)))
-        .chain(extra.map(|(name, value)| (name.clone(), value.clone())))
-        .collect()
 }
 
 /// Seconds as they are configured; checked when they were set.

@@ -149,9 +149,13 @@ pub struct StepScript {
     pub handled: bool,
     /// Output parameters of a Lambda or Callback step.
     pub outputs: BTreeMap<String, String>,
-    /// Outcome of a Condition step; true unless told.
+    /// Outcome of a Condition step, whatever its conditions say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<bool>,
+    /// Contents of the step's property files, by name: what `Std:JsonGet` reads.
+    pub property_files: BTreeMap<String, Value>,
+    /// Final metrics of a training job, by name.
+    pub metrics: BTreeMap<String, f64>,
 }
 
 /// Everything that can be set while the simulator runs.
@@ -199,6 +203,8 @@ pub struct Faults {
     /// How long a job takes to stop, and an execution at least.
     pub stop_seconds: f64,
     pub steps: BTreeMap<String, StepScript>,
+    /// Contents of JSON files in S3, by URI: what `Std:JsonGet` reads where it names one.
+    pub objects: BTreeMap<String, Value>,
 }
 
 impl Default for Faults {
@@ -226,6 +232,7 @@ impl Default for Faults {
             step_seconds: 1.0,
             stop_seconds: 1.0,
             steps: BTreeMap::new(),
+            objects: BTreeMap::new(),
         }
     }
 }

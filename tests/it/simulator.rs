@@ -10,7 +10,9 @@ use awf_aws::{
 };
 use serde_json::{Value, json};
 
+mod conditions;
 mod executions;
+mod sdk;
 mod service;
 mod worse;
 
