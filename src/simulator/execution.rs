@@ -40,6 +40,8 @@ pub struct Execution {
     pub token: String,
     /// How many Start calls were answered with this execution.
     pub starts: u64,
+    /// How many Retry calls revived it.
+    pub retries: u64,
     /// Of the last stop that was carried out. A retry does not make it new: a stop under it again does nothing.
     pub stop_token: Option<String>,
     pub status: Status,
@@ -49,8 +51,8 @@ pub struct Execution {
     pub created: Time,
     pub modified: Time,
     pub steps: Vec<StepRun>,
-    /// Attempts of steps before a retry, by place in the definition.
-    pub attempts: BTreeMap<usize, u32>,
+    /// Runs that a retry replaced, oldest first; their jobs are still there.
+    pub(super) earlier: Vec<StepRun>,
     /// Gone from the API, with its pipeline.
     pub deleted: bool,
     /// A stop takes at least until then.
@@ -97,6 +99,7 @@ impl Execution {
             definition: start.definition,
             token: start.token,
             starts: 1,
+            retries: 0,
             stop_token: None,
             status: Status::Executing,
             past: Vec::new(),
@@ -104,7 +107,7 @@ impl Execution {
             created: now,
             modified: now,
             steps: Vec::new(),
-            attempts: BTreeMap::new(),
+            earlier: Vec::new(),
             deleted: false,
             stop_until: now,
             reached: now,
@@ -172,16 +175,33 @@ impl Execution {
         }
     }
 
-    /// Runs what failed or was stopped again, under the same ARN.
+    /// Runs what failed or was stopped again, under the same ARN. What succeeded keeps its results.
     pub fn retry(&mut self, now: Time) {
-        for step in &self.steps {
-            self.attempts.insert(step.plan, step.attempt);
-        }
-        self.steps.retain(|s| s.status == StepStatus::Succeeded);
+        let (kept, again): (Vec<StepRun>, Vec<StepRun>) =
+            std::mem::take(&mut self.steps).into_iter().partition(|run| run.status == StepStatus::Succeeded);
+        self.steps = kept;
+        self.earlier.extend(again);
+        self.retries += 1;
         self.reached = self.reached.max(now);
         self.becomes(Status::Executing);
         self.failure_reason = None;
         self.modified = self.reached;
+    }
+
+    /// All runs of steps, those before a retry first.
+    pub(super) fn runs(&self) -> impl Iterator<Item = &StepRun> {
+        self.earlier.iter().chain(&self.steps)
+    }
+
+    /// How often each step was begun, by its name.
+    pub fn attempts_by_step(&self) -> BTreeMap<&str, u32> {
+        let mut attempts = BTreeMap::new();
+        for run in self.runs() {
+            if let Some(plan) = self.definition.steps.get(run.plan) {
+                *attempts.entry(plan.name.as_str()).or_default() += 1;
+            }
+        }
+        attempts
     }
 
     /// Ends a waiting Callback step; false when it no longer waits.
@@ -280,14 +300,16 @@ impl Execution {
             (None, StepKind::Condition { .. } | StepKind::Fail { .. }) => Some(0.0),
             (None, _) => Some(default_seconds),
         };
+        let due = duration.map(|n| self.reached.plus(seconds(n)));
         StepRun {
             plan: place,
             status: StepStatus::Executing,
-            attempt: self.attempts.get(&place).copied().unwrap_or(0) + 1,
+            attempt: self.earlier.iter().filter(|run| run.plan == place).map(|run| run.attempt).max().unwrap_or(0) + 1,
             started: self.reached,
             ended: None,
             failure_reason: None,
-            due: duration.map(|n| self.reached.plus(seconds(n))),
+            due,
+            planned: due,
             fails: reason,
             handled: script.handled,
             outputs: outputs(&plan.kind, &script.outputs),
@@ -299,9 +321,13 @@ impl Execution {
         }
     }
 
-    /// Names as SageMaker gives them: `pipelines-<execution>-<step>-<10 random>`, at most 63 characters.
+    /// Names as SageMaker gives them: `pipelines-<execution>-<step>-<10 random>`, at most 63 characters. The names of two types
+    /// may have only 32.
     fn job_arn(&self, plan: &StepPlan, ids: &mut Ids) -> Option<String> {
         match &plan.kind {
+            StepKind::Job { resource: resource @ ("hyper-parameter-tuning-job" | "automl-job"), .. } => {
+                Some(self.scope.sagemaker(&format!("{resource}/pipelines-{}-{}", self.id, ids.lower(9))))
+            }
             StepKind::Job { resource, .. } => {
                 let step: String = plan.name.chars().filter(|c| *c != '_').take(29).collect();
                 let job = format!("{resource}/pipelines-{}-{step}-{}", self.id, ids.lower(10));

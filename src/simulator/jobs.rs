@@ -1,11 +1,16 @@
 //! The jobs of steps as SageMaker's Describe operations show them: the definition's arguments, and what came of them.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
+    arn::partition,
     definition::StepKind,
     execution::{Execution, clipped, timestamp},
+    expression::resolve,
+    facts::Known,
     steps::{StepRun, StepStatus},
 };
 
@@ -51,6 +56,20 @@ pub(super) fn best_of_tuning(execution: &Execution, run: &StepRun) -> Option<Val
 pub(super) fn best_name(tuning: &str) -> String {
     let hex: String = Sha256::digest(tuning).iter().take(4).map(|b| format!("{b:02x}")).collect();
     format!("{tuning}-001-{hex}")
+}
+
+/// On how many instances a step's job runs; no more than a few are played.
+pub(super) fn instances(execution: &Execution, run: &StepRun) -> usize {
+    let paths = [
+        "/ResourceConfig/InstanceCount",
+        "/ProcessingResources/ClusterConfig/InstanceCount",
+        "/TransformResources/InstanceCount",
+    ];
+    let arguments = execution.definition.steps.get(run.plan).map(|plan| &plan.arguments);
+    let given = arguments.and_then(|all| paths.iter().find_map(|path| all.pointer(path)));
+    let known = Known { execution, objects: &BTreeMap::new() };
+    let count = given.and_then(|count| resolve(count, &known).ok().flatten()).and_then(|count| count.as_u64());
+    usize::try_from(count.unwrap_or(1)).unwrap_or(1).clamp(1, 20)
 }
 
 fn put(shown: &mut Map<String, Value>, member: &str, value: Value) {
@@ -181,7 +200,7 @@ impl Job<'_> {
         // Each of the two versions of the operation has its own.
         shown.entry("InputDataConfig").or_insert_with(|| json!([]));
         shown.entry("AutoMLJobInputDataConfig").or_insert_with(|| json!([]));
-        shown.entry("RoleArn").or_insert_with(|| "arn:aws:iam::100000000002:role/pipelines".into());
+        shown.entry("RoleArn").or_insert_with(|| self.role().into());
         if self.run.status == StepStatus::Succeeded {
             let candidate = format!("{}-1", self.name);
             let model = joined(&output, &[self.name, "tuning", &candidate, "output/model.tar.gz"]);
@@ -201,6 +220,11 @@ impl Job<'_> {
     /// The scenario's first metric.
     fn objective(&self) -> Option<(&String, &f64)> {
         self.run.found.as_ref()?.metrics.iter().next()
+    }
+
+    fn role(&self) -> String {
+        let scope = &self.execution.scope;
+        format!("arn:{}:iam::{}:role/SimulatedPipelineRole", partition(&scope.region), scope.account)
     }
 
     /// Where the definition puts results, else the account's default bucket.

@@ -51,6 +51,8 @@ pub struct StepRun {
     pub failure_reason: Option<String>,
     /// When it ends; `None` for a Callback step that waits to be freed.
     pub(super) due: Option<Time>,
+    /// When it was to end as it began; a stop does not change it.
+    pub(super) planned: Option<Time>,
     /// It will end as Failed, for this reason.
     pub(super) fails: Option<String>,
     /// Its failure does not fail the execution.
@@ -80,12 +82,18 @@ pub(super) struct Found {
     pub property_files: BTreeMap<String, Value>,
     /// Final metrics of a training job.
     pub metrics: BTreeMap<String, f64>,
+    /// Lines of its job's log.
+    pub logs: Option<Vec<String>>,
 }
 
 impl Found {
     /// `None` when the script says nothing of it.
     pub fn of(script: &StepScript) -> Option<Box<Self>> {
-        let found = Self { property_files: script.property_files.clone(), metrics: script.metrics.clone() };
+        let found = Self {
+            property_files: script.property_files.clone(),
+            metrics: script.metrics.clone(),
+            logs: script.logs.clone(),
+        };
         (found != Self::default()).then(|| Box::new(found))
     }
 }

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 mod conditions;
 mod executions;
+mod jobs;
+mod retries;
 mod sdk;
 mod service;
 mod worse;
