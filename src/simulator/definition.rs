@@ -52,6 +52,11 @@ pub enum StepKind {
         member: &'static str,
         resource: &'static str,
     },
+    /// A quality or bias check: a processing job under a metadata member of its own.
+    Check {
+        member: &'static str,
+        check_type: Option<String>,
+    },
     RegisterModel {
         group: String,
     },
@@ -194,7 +199,9 @@ impl<'a> Reader<'a> {
                 description: text(draft.json, "Description"),
                 kind: draft.kind.clone(),
                 arguments: match draft.kind {
-                    StepKind::Job { .. } => draft.json.get("Arguments").cloned().unwrap_or_default(),
+                    StepKind::Job { .. } | StepKind::Check { .. } => {
+                        draft.json.get("Arguments").cloned().unwrap_or_default()
+                    }
                     _ => Value::Null,
                 },
                 property_files: named(draft.json, "PropertyFiles", "PropertyFileName").map(str::to_owned).collect(),
@@ -256,6 +263,8 @@ fn kind(word: &str, name: &str, json: &Value) -> Result<StepKind, String> {
         "Transform" => job("TransformJob", "transform-job"),
         "Tuning" => job("TuningJob", "hyper-parameter-tuning-job"),
         "AutoML" => job("AutoMLJob", "automl-job"),
+        "QualityCheck" => StepKind::Check { member: "QualityCheck", check_type: text(json, "CheckType") },
+        "ClarifyCheck" => StepKind::Check { member: "ClarifyCheck", check_type: text(json, "CheckType") },
         "Model" => job("Model", "model"),
         "EndpointConfig" => job("EndpointConfig", "endpoint-config"),
         "Endpoint" => job("Endpoint", "endpoint"),

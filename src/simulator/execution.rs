@@ -328,7 +328,8 @@ impl Execution {
             StepKind::Job { resource: resource @ ("hyper-parameter-tuning-job" | "automl-job"), .. } => {
                 Some(self.scope.sagemaker(&format!("{resource}/pipelines-{}-{}", self.id, ids.lower(9))))
             }
-            StepKind::Job { resource, .. } => {
+            StepKind::Job { .. } | StepKind::Check { .. } => {
+                let resource = if let StepKind::Job { resource, .. } = plan.kind { resource } else { "processing-job" };
                 let step: String = plan.name.chars().filter(|c| *c != '_').take(29).collect();
                 let job = format!("{resource}/pipelines-{}-{step}-{}", self.id, ids.lower(10));
                 Some(self.scope.sagemaker(&job))

@@ -70,7 +70,7 @@ impl Facts for Known<'_> {
                 json_path::find(&json!({"Outcome": outcome}), path).cloned()
             }
             StepKind::RegisterModel { .. } => json_path::find(&json!({"ModelPackageArn": run.job_arn}), path).cloned(),
-            StepKind::Job { .. } => {
+            StepKind::Job { .. } | StepKind::Check { .. } => {
                 let description = jobs::draft(self.execution, run)?;
                 json_path::find_named(&description, path).map(|found| resolve_all(found, self))
             }

@@ -22,13 +22,17 @@ pub(super) fn identity(run: &StepRun) -> Option<(&str, &str)> {
 /// A job's description with the definition's expressions as they are written. `None` for a step without a job.
 pub(super) fn draft(execution: &Execution, run: &StepRun) -> Option<Value> {
     let plan = execution.definition.steps.get(run.plan)?;
-    let StepKind::Job { member, .. } = &plan.kind else { return None };
+    let member = match &plan.kind {
+        StepKind::Job { member, .. } => *member,
+        StepKind::Check { .. } => "ProcessingJob",
+        _ => return None,
+    };
     let (_, name) = identity(run)?;
     let mut shown = plan.arguments.as_object().cloned().unwrap_or_default();
     // Not a member of any description.
     shown.shift_remove("Tags");
     let job = Job { execution, run, name };
-    match *member {
+    match member {
         "TrainingJob" => job.training(&mut shown),
         "ProcessingJob" => job.processing(&mut shown),
         "TransformJob" => job.transform(&mut shown),

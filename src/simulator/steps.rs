@@ -132,6 +132,9 @@ impl StepRun {
         };
         Some(match &plan.kind {
             StepKind::Job { member, .. } => json!({ *member: {"Arn": self.job_arn} }),
+            StepKind::Check { member, check_type } => {
+                json!({ *member: {"CheckType": check_type, "CheckJobArn": self.job_arn} })
+            }
             // The package exists only once the step has made it.
             StepKind::RegisterModel { .. } if succeeded => json!({"RegisterModel": {"Arn": self.job_arn}}),
             StepKind::Lambda { function_arn, .. } => {

@@ -110,6 +110,29 @@ fn the_other_jobs_show_where_their_results_are() {
 }
 
 #[test]
+fn a_check_is_a_processing_job_under_its_own_name() {
+    let definition = json!({"Steps": [
+        {"Name": "Drift", "Type": "QualityCheck", "CheckType": "DATA_QUALITY", "Arguments": {}},
+        {"Name": "Bias", "Type": "ClarifyCheck", "CheckType": "MODEL_BIAS", "Arguments": {}, "DependsOn": ["Drift"]},
+    ]});
+    let mut w = World::with_pipeline(json!({}), definition);
+    let arn = w.start(0.0, "a");
+    for (step, (member, kind)) in
+        w.steps(9.0, &arn).iter().zip([("QualityCheck", "DATA_QUALITY"), ("ClarifyCheck", "MODEL_BIAS")])
+    {
+        let check = &step["Metadata"][member];
+        assert_eq!(check["CheckType"], kind);
+        let name = check["CheckJobArn"].as_str().unwrap().rsplit_once(":processing-job/").unwrap().1;
+        let job = w.ok(9.0, "DescribeProcessingJob", json!({"ProcessingJobName": name}));
+        assert_eq!(
+            (&job["ProcessingJobArn"], &job["ProcessingJobStatus"]),
+            (&check["CheckJobArn"], &json!("Completed"))
+        );
+        assert_eq!(streams(&mut w, 9.0, "ProcessingJobs", name).len(), 1);
+    }
+}
+
+#[test]
 fn a_failed_job_says_why_and_its_log_ends_in_a_traceback() {
     let reason = "AlgorithmError: ExecuteUserScriptError: ExitCode 1";
     let (mut w, arn) = running(json!({"Train": {"fail": "always", "reason": reason}}));
