@@ -48,13 +48,14 @@
 //! | `metrics` | `input`, `pipelines`, `protocol`, `workflow` (what it notes) |
 //! | `input` | `pipelines`, `protocol`, `text` |
 //! | `text` | `pipelines` (its `Time`), `protocol` (Go's durations) |
-//! | `pipelines`, `protocol` | nothing |
+//! | `links`, `pipelines`, `protocol` | nothing |
 //!
 //! [`metrics::catalogue`] has every metric as data; [`monitoring`] makes the dashboards of it.
 //!
 //! The other modules have their rows in that test. `actix` stays in `actors`, `actix_web` in `http`, `simulator`
 //! and `app`, `aws_*` in `backend`, `kube` in `kubernetes`, `awc` in `demo`, `std::env` in `config`. `workflow`, `input`,
-//! `text`, `protocol` and `pipelines` are pure: no clock, no files or sockets, no `async`. No source file is longer than 500 lines.
+//! `text`, `protocol`, `pipelines` and `links` are pure: no clock, no files or sockets, no `async`. No source file is longer
+//! than 500 lines.
 //!
 //! # Reading order, ten minutes
 //!
@@ -75,6 +76,7 @@ pub mod demo;
 pub mod http;
 pub mod input;
 pub mod kubernetes;
+pub mod links;
 pub mod metrics;
 pub mod monitoring;
 pub mod observer;

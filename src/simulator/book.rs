@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     arn::{Ids, Scope},
+    denial::denial,
     execution::{Execution, seconds},
     faults::{Faults, Times, operation, strikes},
     pipeline::Pipeline,
@@ -70,7 +71,11 @@ pub struct Book {
     pub(super) pipelines: BTreeMap<Scope, BTreeMap<String, Pipeline>>,
     pub(super) executions: Vec<Execution>,
     pub(super) by_arn: HashMap<String, usize>,
+    /// By the id that the names of its jobs carry. Jobs outlive their execution.
+    pub(super) by_id: HashMap<String, usize>,
     pub(super) tokens: HashMap<(Scope, String), TokenUse>,
+    /// Tokens of RetryPipelineExecution.
+    pub(super) retry_tokens: HashMap<(Scope, String), TokenUse>,
     pub(super) sessions: HashMap<String, Session>,
     /// Live executions per scope, for the quota.
     pub(super) live: BTreeMap<Scope, usize>,
@@ -88,7 +93,9 @@ impl Book {
             pipelines: BTreeMap::new(),
             executions: Vec::new(),
             by_arn: HashMap::new(),
+            by_id: HashMap::new(),
             tokens: HashMap::new(),
+            retry_tokens: HashMap::new(),
             sessions: HashMap::new(),
             live: BTreeMap::new(),
             agenda: BTreeSet::new(),
@@ -163,10 +170,12 @@ impl Book {
             "SendPipelineExecutionStepSuccess" | "SendPipelineExecutionStepFailure" => {
                 self.free_callback(caller, operation, input, now)
             }
+            "GetLogEvents" => self.get_log_events(caller, input, now),
+            "DescribeLogStreams" => self.describe_log_streams(caller, input, now),
             "GetCallerIdentity" | "AssumeRole" | "AssumeRoleWithWebIdentity" => {
                 self.security_token(Some(caller), operation, input, now)
             }
-            _ => Err(Refusal::new(400, "UnknownOperationException", format!("no such operation: {operation}"))),
+            _ => self.describe_job(caller, operation, input),
         };
         self.delivered(operation, result)
     }
@@ -258,8 +267,15 @@ impl Book {
                 self.agenda.remove(&(due, index));
             }
         }
-        self.tokens.retain(|_, used| used.execution != index);
+        self.forget_tokens(&[index]);
         true
+    }
+
+    /// The tokens of executions that are gone may be used again.
+    pub(super) fn forget_tokens(&mut self, executions: &[usize]) {
+        for tokens in [&mut self.tokens, &mut self.retry_tokens] {
+            tokens.retain(|_, used| !executions.contains(&used.execution));
+        }
     }
 
     /// Whether an execution is already in the lists.
@@ -279,7 +295,7 @@ impl Book {
                     "status": e.status.as_str(), "token": e.token, "starts": e.starts, "created_ms": e.created.0,
                     "modified_ms": e.modified.0, "display_name": e.display_name, "description": e.description,
                     "parameters": e.parameters.iter().cloned().collect::<BTreeMap<_, _>>(),
-                    "steps": e.steps.len(), "deleted": e.deleted,
+                    "steps": e.steps.len(), "retries": e.retries, "attempts": e.attempts_by_step(), "deleted": e.deleted,
                 })
             })
             .collect();
@@ -290,33 +306,4 @@ impl Book {
 
 fn internal() -> Refusal {
     Refusal::new(500, "InternalFailure", "The request processing has failed because of an unknown error")
-}
-
-/// A denial in the words of IAM.
-fn denial(caller: &Caller, operation: &str, input: &Value) -> Refusal {
-    let resource = ["PipelineExecutionArn", "PipelineName", "RoleArn"].iter().find_map(|m| input.get(*m)?.as_str());
-    let resource = match resource {
-        Some(name) if !name.starts_with("arn:") => caller.scope().sagemaker(&format!("pipeline/{name}")),
-        Some(arn) => arn.to_owned(),
-        None => "*".to_owned(),
-    };
-    match operation {
-        "AssumeRoleWithWebIdentity" => {
-            Refusal::new(403, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")
-        }
-        "AssumeRole" | "GetCallerIdentity" => {
-            let text =
-                format!("User: {} is not authorized to perform: sts:{operation} on resource: {resource}", caller.arn);
-            Refusal::new(403, "AccessDenied", text)
-        }
-        _ => Refusal::new(
-            400,
-            "AccessDeniedException",
-            format!(
-                "User: {} is not authorized to perform: sagemaker:{operation} on resource: {resource} \
-                 because no identity-based policy allows the sagemaker:{operation} action",
-                caller.arn
-            ),
-        ),
-    }
 }

@@ -18,6 +18,7 @@ mod identity;
 mod input;
 mod kill_rounds;
 mod kubernetes;
+mod links;
 mod machine;
 mod monitoring;
 mod moto;
