@@ -22,6 +22,7 @@ use crate::{
     app::{self, AppError},
     config::{
         self, Config, ConfigError, LogArgs, ServeArgs,
+        iam::{self, IamCommand},
         orphans::{OrphansArgs, OrphansConfig},
     },
     demo::{self, DemoArgs, stage::Paths},
@@ -57,6 +58,9 @@ enum Command {
     /// Write the dashboards and the table of metrics that belong to this version
     #[command(subcommand)]
     Monitoring(MonitoringCommand),
+    /// Print what an AWS role for the plugin needs: who may use it, what it may do, which service account leads to it
+    #[command(subcommand)]
+    Iam(IamCommand),
     /// Play one workflow from start to end, without AWS, Kubernetes or Argo
     Demo(DemoArgs),
 }
@@ -100,6 +104,7 @@ pub fn run() -> ExitCode {
         Some(Command::Simulator(args)) => simulate(&args),
         Some(Command::Orphans(args)) => find_orphans(*args),
         Some(Command::Monitoring(command)) => write_monitoring(&command),
+        Some(Command::Iam(command)) => print_iam(command),
         Some(Command::Demo(args)) => play(&args),
     }
 }
@@ -124,6 +129,17 @@ fn write_monitoring(command: &MonitoringCommand) -> ExitCode {
             eprintln!("awf-aws: {error}");
             ExitCode::from(INTERNAL)
         }
+    }
+}
+
+fn print_iam(command: IamCommand) -> ExitCode {
+    match iam::document(command) {
+        Ok(document) => {
+            // A closed pipe has read enough.
+            io::stdout().write_all(document.text().as_bytes()).unwrap_or_default();
+            ExitCode::SUCCESS
+        }
+        Err(error) => refuse(&error),
     }
 }
 

@@ -46,6 +46,7 @@
 //! | `workflow` | `input`, `pipelines`, `protocol`, `text` |
 //! | `backend` | `metrics` (attempts and credentials, which no caller sees), `pipelines`, `text` |
 //! | `metrics` | `input`, `pipelines`, `protocol`, `workflow` (what it notes) |
+//! | `iam` | `input` (a region's partition), `pipelines` (time); policies as data, so it is as pure as these |
 //! | `input` | `pipelines`, `protocol`, `text` |
 //! | `text` | `pipelines` (its `Time`), `protocol` (Go's durations) |
 //! | `pipelines`, `protocol` | nothing |
@@ -73,6 +74,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod http;
+pub mod iam;
 pub mod input;
 pub mod kubernetes;
 pub mod metrics;

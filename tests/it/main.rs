@@ -14,6 +14,7 @@ mod demo;
 mod end_to_end;
 mod gauges;
 mod http_contract;
+mod iam;
 mod identity;
 mod input;
 mod kill_rounds;

@@ -31,7 +31,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "workflow",
         ],
     ),
-    ("config", &["pipelines", "protocol"]),
+    ("config", &["iam", "pipelines", "protocol"]),
+    ("iam", &["input", "pipelines"]),
     ("telemetry", &["config", "metrics"]),
     ("http", &["actors", "input", "metrics", "protocol", "text"]),
     ("orphans", &["backend", "config", "input", "observer", "pipelines", "text", "workflow"]),
@@ -74,7 +75,7 @@ const NOT_PURE: &[&str] = &[
 ];
 
 /// Modules in which all decisions are made, without a clock and without I/O.
-const PURE: &[&str] = &["workflow", "input", "text", "protocol", "pipelines"];
+const PURE: &[&str] = &["workflow", "iam", "input", "text", "protocol", "pipelines"];
 
 /// Modules within which no two files use each other.
 const NO_CIRCLES: &[&str] = &["backend"];
