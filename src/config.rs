@@ -14,6 +14,7 @@ use clap::Args;
 
 use crate::protocol::parse_go_duration;
 
+pub mod doctor;
 pub mod iam;
 pub mod orphans;
 

@@ -14,7 +14,6 @@ use serde_json::Value;
 pub mod account;
 pub mod names;
 pub mod permissions;
-pub mod token;
 pub mod trust;
 
 /// The version of the policy language; the only one without surprises.

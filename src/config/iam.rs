@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{ConfigError, given};
+use super::{ConfigError, doctor::single, given};
 use crate::iam::{
     Document,
     account::{Account, Way},
@@ -172,12 +172,12 @@ fn permissions(p: &mut Vec<String>, args: &PermissionsArgs) -> Option<Permission
 
 fn account(p: &mut Vec<String>, args: &AccountArgs) -> Option<Account> {
     // A manifest is about one account.
-    let single = |name: Result<String, String>| match name {
-        Ok(name) if name.contains('*') => Err(format!("{name:?} is a pattern; a manifest needs one name")),
-        name => name,
-    };
-    let namespace = read(p, "--namespace", single(names::namespace(&args.namespace)));
-    let account = read(p, "--service-account", single(names::account(&args.service_account)));
+    let namespace = read(p, "--namespace", names::namespace(&args.namespace).and_then(|own| single("namespace", own)));
+    let account = read(
+        p,
+        "--service-account",
+        names::account(&args.service_account).and_then(|own| single("service account", own)),
+    );
     let role = read(p, "--role-arn", RoleArn::parse(&args.role_arn));
     let cluster = given(args.cluster.as_deref()).map(|name| read(p, "--cluster", names::cluster(name)));
     let flag = "--argo-controller-account (AWF_AWS_ARGO_CONTROLLER_ACCOUNT)";

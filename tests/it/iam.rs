@@ -5,11 +5,9 @@ use std::{collections::BTreeSet, fs, path::Path};
 use awf_aws::{
     demo::template::documents,
     iam::{
-        names::{Issuer, RoleArn, Subject},
+        names::{Issuer, RoleArn},
         permissions::{Permissions, Purpose},
-        token::Claims,
     },
-    pipelines::Time,
     simulator::faults::OPERATIONS,
 };
 use serde_json::{Map, Value, json};
@@ -193,30 +191,6 @@ fn a_role_is_its_arn_and_the_name_without_its_path() {
     {
         assert!(RoleArn::parse(wrong).is_err(), "{wrong}");
     }
-}
-
-#[test]
-fn of_a_token_only_the_claims_are_kept_that_a_trust_policy_is_about() {
-    // {"aud":["sts.amazonaws.com"],"exp":1700000000,"iss":"https://i.example/id","sub":"system:serviceaccount:ml:a"}
-    let payload = "eyJhdWQiOlsic3RzLmFtYXpvbmF3cy5jb20iXSwiZXhwIjoxNzAwMDAwMDAwLCJpc3MiOiJodHRwczovL2kuZXhhbXBsZS9pZCIsInN1YiI6InN5c3RlbTpzZXJ2aWNlYWNjb3VudDptbDphIn0";
-    let claims = Claims::of_jwt(&format!("e30.{payload}.c2lnbmF0dXJl\n")).unwrap();
-    assert_eq!(
-        claims,
-        Claims {
-            iss: "https://i.example/id".to_owned(),
-            sub: "system:serviceaccount:ml:a".to_owned(),
-            aud: vec!["sts.amazonaws.com".to_owned()],
-            exp: Some(Time(1_700_000_000_000)),
-        }
-    );
-    let subject = Subject::of_claim(&claims.sub).unwrap();
-    assert_eq!((subject.namespace.as_str(), subject.account.as_str()), ("ml", "a"));
-    // One audience may stand alone; a claim may be absent.
-    assert_eq!(Claims::of_jwt("e30.eyJhdWQiOiJ4In0.s").unwrap().aud, ["x"]);
-    for none in ["", "a-token-that-only-the-agent-knows", "e30.e30", "e30.bm90IGpzb24.s", "e30.e30.s.t", "e30.*.s"] {
-        assert_eq!(Claims::of_jwt(none), None, "{none}");
-    }
-    assert_eq!(Subject::of_claim("system:node:ip-10-0-0-1"), None);
 }
 
 fn permissions(purpose: Purpose) -> Permissions {

@@ -11,6 +11,7 @@ mod config;
 mod controller_rights;
 mod definition;
 mod demo;
+mod doctor;
 mod end_to_end;
 mod gauges;
 mod http_contract;
