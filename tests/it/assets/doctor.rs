@@ -43,7 +43,11 @@ fn the_doctors_job_runs_as_the_workflows_account_with_rights_to_look_at_it_and_n
     let config = DoctorConfig::from_args(line.doctor, Variables::default()).unwrap();
     assert_eq!((config.namespace.as_deref(), config.token_file), (Some("ml"), None), "the agent's token is elsewhere");
     assert!(config.pipeline.is_some() && config.region.is_some());
-    assert_eq!(config.skip, ["executor-plugins", "plugin-configmap"].map(str::to_owned).into(), "what is in Argo's namespace");
+    assert_eq!(
+        config.skip,
+        ["executor-plugins", "plugin-configmap"].map(str::to_owned).into(),
+        "what is in Argo's namespace"
+    );
     assert_eq!(container["env"][0]["name"], "NAMESPACE");
     assert_eq!(container["env"][0]["valueFrom"], json!({"fieldRef": {"fieldPath": "metadata.namespace"}}));
 }

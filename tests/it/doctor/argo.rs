@@ -32,6 +32,24 @@ async fn a_cluster_that_lacks_nothing_is_well() {
 }
 
 #[actix_rt::test]
+async fn on_a_workstation_the_cluster_is_looked_at_with_an_administrators_keys() {
+    let (mut pod, _kubernetes) = both().await;
+    for name in ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "KUBERNETES_SERVICE_HOST"] {
+        pod.unset(name);
+    }
+    pod.set("AWS_ACCESS_KEY_ID", "testing");
+    pod.set("AWS_SECRET_ACCESS_KEY", super::CANARY);
+    pod.flag("--token-file=");
+    pod.flags.remove(1);
+    let report = pod.report().await;
+    assert_eq!(report.code, Some(0), "{:#}", report.object);
+    // The account's role is not the administrator's, and that is no fault unless somebody expects it.
+    assert_eq!(report.check("caller")["saw"], "arn:aws:iam::100000000002:user/simulated");
+    pod.flag(format!("--pod-role={ROLE}"));
+    pod.broken("caller").await.says("by --pod-role");
+}
+
+#[actix_rt::test]
 async fn a_cluster_that_cannot_be_asked_is_said_and_what_hangs_on_it_left_out() {
     let (mut pod, kubernetes) = both().await;
     kubernetes.forbid(&["argoproj.io"]);
