@@ -88,8 +88,9 @@ fn trust_policy(facts: &Facts, known: &Known) -> Fix {
     Fix::say(format!(
         "The role {} does not let in this pod. STS does not say what is wrong: the role may not exist, or its trust policy names another \
          issuer, namespace, service account or audience, or has a * under StringEquals. The first command shows the policy as it is. \
-         Make it the one below (trust.json; keep other statements that others need).",
-        role.arn
+         Make it the one below (trust.json; keep other statements that others need); if there is no such role, make it instead: \
+         `aws iam create-role --role-name {} --assume-role-policy-document file://trust.json`.",
+        role.arn, role.name
     ))
     .policy(format!("the trust policy of {}", role.arn), trust.policy())
     .command(format!("aws iam get-role --role-name {} --query Role.AssumeRolePolicyDocument", role.name))
