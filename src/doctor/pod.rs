@@ -8,7 +8,10 @@ use super::{
 use crate::{
     backend::errors::one_line,
     config::doctor::Variables,
-    iam::names::{self, RoleArn},
+    iam::{
+        names::{self, RoleArn},
+        trust::Trust,
+    },
 };
 
 /// How the credentials are to come, by the variables; what the SDK takes first goes first.
@@ -65,12 +68,17 @@ pub fn variables(name: &'static str, facts: &Facts, known: &Known) -> Check {
 pub(super) fn no_role(facts: &Facts, known: &Known) -> Fix {
     let (namespace, account) = (known.namespace(), &known.account);
     if facts.config.pod_identity {
-        return Fix::say("EKS Pod Identity has no association for the workflow's service account. Make one, then start a new pod:")
-            .command(format!(
-                "aws eks create-pod-identity-association --cluster-name CLUSTER --namespace {namespace} --service-account {account} --role-arn {}",
-                known.role_arn()
-            ))
-            .command(known.new_pods());
+        return Fix::say(
+            "EKS Pod Identity gives this service account no role. It needs an association, and the role must trust EKS (trust.json). \
+             Make both, then start a new pod:",
+        )
+        .policy(format!("the trust policy of {}", known.role_arn()), Trust::PodIdentity { subject: known.subject() }.policy())
+        .command(format!("aws iam update-assume-role-policy --role-name {} --policy-document file://trust.json", known.role_name()))
+        .command(format!(
+            "aws eks create-pod-identity-association --cluster-name CLUSTER --namespace {namespace} --service-account {account} --role-arn {}",
+            known.role_arn()
+        ))
+        .command(known.new_pods());
     }
     if known.annotation.is_some() {
         return Fix::say(
@@ -115,6 +123,11 @@ pub fn token_file(name: &'static str, facts: &Facts, known: &Known) -> Check {
             Check::broken(name, format!("{file} holds no JSON Web Token"), fix)
         }
         Seen::Read(()) => Check::well(name, format!("{file} can be read")),
+        Seen::Missing if variables.web_identity_token_file.is_none() => {
+            let fix =
+                Fix::say("EKS Pod Identity mounts it when a pod is made. Start a new one:").command(known.new_pods());
+            Check::broken(name, format!("{file} does not exist"), fix)
+        }
         Seen::Missing => {
             let fix = Fix::say(
                 "The token's volume is not mounted into this container. Take the container's name out of the pod's annotation \

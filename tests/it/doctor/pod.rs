@@ -31,6 +31,34 @@ async fn a_pod_without_variables_is_told_to_annotate_its_service_account() {
 }
 
 #[actix_rt::test]
+async fn a_pod_identity_without_an_association_gets_its_command_and_the_trust_policy_of_its_kind() {
+    let mut pod = Pod::new().await;
+    pod.unset("AWS_ROLE_ARN");
+    pod.unset("AWS_WEB_IDENTITY_TOKEN_FILE");
+    pod.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9/v1/credentials");
+    let file = pod.file("pod-identity");
+    pod.set("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &file.display().to_string());
+    pod.flag("--namespace=ml");
+    pod.flag(format!("--pod-role={ROLE}"));
+    pod.broken("token-file").await.says("EKS Pod Identity mounts it when a pod is made").command(NEW_PODS);
+    // The agent on the node does not answer, as it does for an account without an association.
+    fs::write(&file, token(json!({}))).unwrap();
+    let broken = pod.broken("sts").await;
+    assert_eq!(
+        *broken.policy(0),
+        json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": {"Service": "pods.eks.amazonaws.com"}, "Action": ["sts:AssumeRole", "sts:TagSession"],
+            "Condition": {"StringEquals": {
+                "aws:RequestTag/kubernetes-namespace": "ml", "aws:RequestTag/kubernetes-service-account": "awf-aws-workflow",
+            }},
+        }]})
+    );
+    broken.command(&format!(
+        "aws eks create-pod-identity-association --cluster-name CLUSTER --namespace ml --service-account awf-aws-workflow --role-arn {ROLE}"
+    ));
+}
+
+#[actix_rt::test]
 async fn half_of_the_variables_were_set_by_hand() {
     for (missing, there) in
         [("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN")]
