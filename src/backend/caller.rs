@@ -2,9 +2,9 @@
 
 use super::{
     convert,
-    errors::{Asked, explain, invalid},
+    errors::{CallContext, explain, invalid},
     sagemaker::{SageMaker, is_region},
-    wire::Witness,
+    wire::AttemptRecorder,
 };
 use crate::pipelines::{CallError, ClientKey};
 
@@ -21,10 +21,11 @@ impl SageMaker {
         if !is_region(&client.region) {
             return Err(invalid(format!("{:?} is not the name of an AWS region", client.region)));
         }
-        let asked = Asked { operation: "GetCallerIdentity", write: false, client, web_identity: self.web_identity() };
-        let witness = Witness::default();
-        let request = self.sts(client).await.get_caller_identity().customize().interceptor(witness.clone());
-        let out = request.send().await.map_err(|error| explain(&error, witness.seen(), asked))?;
+        let context =
+            CallContext { operation: "GetCallerIdentity", write: false, client, web_identity: self.web_identity() };
+        let recorder = AttemptRecorder::default();
+        let request = self.sts(client).await.get_caller_identity().customize().interceptor(recorder.clone());
+        let out = request.send().await.map_err(|error| explain(&error, recorder.attempts(), context))?;
         Ok(Caller {
             account: convert::text(out.account).unwrap_or_default(),
             arn: convert::text(out.arn).unwrap_or_default(),

@@ -149,10 +149,10 @@ impl DoctorConfig {
         let p = &mut problems;
         let text = |value: &Option<String>| given(value.as_deref()).map(str::to_owned);
         let account = text(&args.account_id).map(|id| read(p, "--account-id", names::account_id(&id)));
-        let pipeline = text(&args.pipeline).map(|name| {
-            read(p, "--pipeline", names::pipeline(&name).and_then(|own| single("pipeline", own)));
-            name
-        });
+        let pipeline = text(&args.pipeline);
+        if let Some(name) = &pipeline {
+            read(p, "--pipeline", names::pipeline(name).and_then(|own| single("pipeline", own)));
+        }
         let role = text(&args.role_arn).map(|arn| read(p, "--role-arn", RoleArn::parse(&arn)));
         let external_id = text(&args.external_id).map(|id| read(p, "--external-id", names::external_id(&id)));
         let pod_role = text(&args.pod_role).map(|arn| read(p, "--pod-role", RoleArn::parse(&arn)));

@@ -9,7 +9,7 @@ use super::{
     known::{Known, ROLE_ANNOTATION},
 };
 use crate::{
-    backend::errors::one_line,
+    backend::redact::redacted,
     iam::{
         account::{Account, Way},
         names::{RoleArn, Subject},
@@ -40,7 +40,7 @@ pub fn service_account(name: &'static str, facts: &Facts, known: &Known) -> Chec
             let fix = with_manifest(Fix::say("Make the account with its secret and rights:"), facts, known, argo);
             return Check::broken(name, format!("there is no service account {whole}"), fix);
         }
-        Look::Forbidden(why) | Look::Failed(why) => return Check::unknown(name, one_line(why)),
+        Look::Forbidden(why) | Look::Failed(why) => return Check::unknown(name, redacted(why)),
     }
     if let Some(check) = annotation(name, facts, known, &whole) {
         return check;
@@ -59,7 +59,7 @@ pub fn service_account(name: &'static str, facts: &Facts, known: &Known) -> Chec
             let secret = secret_name(&argo.account, &known.account);
             return Check::broken(name, format!("there is no secret {secret} in {}", argo.namespace), fix);
         }
-        Look::Forbidden(why) | Look::Failed(why) => return Check::unknown(name, one_line(why)),
+        Look::Forbidden(why) | Look::Failed(why) => return Check::unknown(name, redacted(why)),
     }
     for (deed, right) in AGENT.into_iter().zip(&argo.agent_rights) {
         let what = match deed.subresource {
@@ -77,7 +77,7 @@ pub fn service_account(name: &'static str, facts: &Facts, known: &Known) -> Chec
                 );
                 return Check::broken(name, format!("{whole} may not {what}"), fix);
             }
-            Right::Unknown(why) => return Check::unknown(name, one_line(why)),
+            Right::Unknown(why) => return Check::unknown(name, redacted(why)),
         }
     }
     Check::well(name, format!("{whole}: role, secret and rights"))

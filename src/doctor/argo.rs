@@ -8,7 +8,7 @@ use super::{
     known::Known,
 };
 use crate::{
-    backend::errors::one_line,
+    backend::redact::redacted,
     kubernetes::{
         controller_rights,
         looking::Look,
@@ -29,12 +29,12 @@ const SWITCH: &str = "ARGO_EXECUTOR_PLUGINS";
 pub fn access(name: &'static str, facts: &Facts, _: &Known) -> Check {
     let argo = match &facts.cluster {
         Cluster::NotAsked(why) => {
-            return Check::skipped(name, format!("{}; a run with --kubeconfig looks at Argo as well", one_line(why)));
+            return Check::skipped(name, format!("{}; a run with --kubeconfig looks at Argo as well", redacted(why)));
         }
         Cluster::Failed(why) => {
             let fix = Fix::say("Mend the kubeconfig that --kubeconfig (KUBECONFIG) names, or leave the cluster out by --kubernetes=off.")
                 .command("kubectl cluster-info");
-            return Check::broken(name, one_line(why), fix);
+            return Check::broken(name, redacted(why), fix);
         }
         Cluster::Asked(argo) => argo,
     };
@@ -53,12 +53,12 @@ pub fn access(name: &'static str, facts: &Facts, _: &Known) -> Check {
             let fix =
                 Fix::say("The API server does not take the token, or the credentials of the kubeconfig. Get new ones:")
                     .command("kubectl auth whoami");
-            Check::broken(name, one_line(why), fix)
+            Check::broken(name, redacted(why), fix)
         }
         Look::Failed(why) => {
             let fix = Fix::say("The API server cannot be reached. See that a network policy lets the pod out to it:")
                 .command("kubectl cluster-info");
-            Check::broken(name, one_line(why), fix)
+            Check::broken(name, redacted(why), fix)
         }
     }
 }
@@ -90,7 +90,7 @@ pub fn controller_right(name: &'static str, facts: &Facts, _: &Known) -> Check {
             .command(controller_rights::command(&controller.namespace, &controller.name));
             Check::broken(name, format!("{own} may not patch workflowtasksets/status in {namespace}"), fix)
         }
-        Right::Unknown(why) => Check::unknown(name, one_line(why)),
+        Right::Unknown(why) => Check::unknown(name, redacted(why)),
     }
 }
 
@@ -104,7 +104,7 @@ pub fn executor_plugins(name: &'static str, facts: &Facts, _: &Known) -> Check {
     let list = match &argo.deployments {
         Look::Here(list) => list,
         Look::NotThere => return Check::unknown(name, format!("no deployments can be seen in {namespace}")),
-        Look::Forbidden(why) | Look::Failed(why) => return Check::unknown(name, one_line(why)),
+        Look::Forbidden(why) | Look::Failed(why) => return Check::unknown(name, redacted(why)),
     };
     let items = list.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let Some((deployment, container)) = items.iter().find_map(controller) else {
@@ -165,7 +165,7 @@ pub fn config_map(name: &'static str, facts: &Facts, _: &Known) -> Check {
         (Look::Here(map), _) => (controllers, map),
         (_, Look::Here(map)) => (own, map),
         (Look::Forbidden(why) | Look::Failed(why), _) | (_, Look::Forbidden(why) | Look::Failed(why)) => {
-            return Check::unknown(name, one_line(why));
+            return Check::unknown(name, redacted(why));
         }
         (Look::NotThere, Look::NotThere) => {
             let fix = Fix::say(

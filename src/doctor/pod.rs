@@ -6,7 +6,7 @@ use super::{
     known::Known,
 };
 use crate::{
-    backend::errors::one_line,
+    backend::redact::redacted,
     config::doctor::Variables,
     iam::{
         names::{self, RoleArn},
@@ -18,7 +18,7 @@ use crate::{
 pub fn variables(name: &'static str, facts: &Facts, known: &Known) -> Check {
     let Variables { role_arn, web_identity_token_file: file, access_key, secret_key, in_pod, .. } =
         &facts.config.variables;
-    let role = role_arn.as_deref().map(one_line);
+    let role = role_arn.as_deref().map(redacted);
     let both = role.as_deref().zip(file.as_deref());
     if access_key != secret_key {
         let (there, missing) = match access_key {
@@ -150,7 +150,7 @@ pub fn token_file(name: &'static str, facts: &Facts, known: &Known) -> Check {
         }
         Seen::Failed(why) => {
             let fix = Fix::say("Start a new pod; EKS's webhook mounts the token:").command(known.new_pods());
-            Check::broken(name, format!("{file} cannot be read: {}", one_line(&why)), fix)
+            Check::broken(name, format!("{file} cannot be read: {}", redacted(&why)), fix)
         }
     }
 }
@@ -186,7 +186,7 @@ fn owned(owner: Option<Owner>) -> String {
 /// What the token says of itself. STS compares exactly this with the provider and the trust policy.
 pub fn token_claims(name: &'static str, facts: &Facts, known: &Known) -> Check {
     let Some(claims) = &known.claims else { return Check::skipped(name, "there is no token to look into") };
-    let says = one_line(&claims.to_string());
+    let says = redacted(&claims.to_string());
     let (namespace, account) = (known.namespace(), &known.account);
     if claims.expires.is_some_and(|at| at <= facts.now) {
         let fix = Fix::say(
@@ -280,7 +280,7 @@ pub fn argo_token(name: &'static str, facts: &Facts, _: &Known) -> Check {
         }
         Seen::Failed(why) => {
             let fix = Fix::say("Argo's init container writes it; start a new agent pod.");
-            Check::broken(name, format!("{file} cannot be read: {}", one_line(why)), fix)
+            Check::broken(name, format!("{file} cannot be read: {}", redacted(why)), fix)
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Check, Fix, facts::Facts, known::Known, pod::no_role};
 use crate::{
-    backend::errors::one_line,
+    backend::redact::redacted,
     iam::{
         names::{RoleArn, Subject},
         trust::Trust,
@@ -24,8 +24,8 @@ pub fn credentials(name: &'static str, facts: &Facts, known: &Known) -> Check {
 /// AWS's or our sentence with its code, on one line.
 pub(super) fn said(error: &CallError) -> String {
     match error.code.as_deref().filter(|code| !error.message.contains(code)) {
-        Some(code) => one_line(&format!("{code}: {}", error.message)),
-        None => one_line(&error.message),
+        Some(code) => redacted(&format!("{code}: {}", error.message)),
+        None => redacted(&error.message),
     }
 }
 
@@ -138,7 +138,7 @@ fn unreachable_issuer(known: &Known) -> Fix {
 /// Whose the credentials are. Without a role of its own a pod has its node's, with which nothing works, or too much.
 pub fn caller(name: &'static str, facts: &Facts, known: &Known) -> Check {
     let Some(Ok(caller)) = &facts.caller else { return Check::skipped(name, "there are no credentials") };
-    let arn = one_line(&caller.arn);
+    let arn = redacted(&caller.arn);
     let variables = &facts.config.variables;
     // On a workstation nobody has the pod's role, unless somebody says so.
     let own = facts.config.pod_role.is_some() || variables.role_arn.is_some() || variables.in_pod;
@@ -178,7 +178,7 @@ pub fn role(name: &'static str, facts: &Facts, known: &Known) -> Check {
     let Some(target) = &facts.config.role else { return Check::skipped(name, "not asked for (--role-arn)") };
     let error = match &facts.assumed {
         None => return Check::skipped(name, "the pod itself has no credentials"),
-        Some(Ok(caller)) => return Check::well(name, format!("assumed: {}", one_line(&caller.arn))),
+        Some(Ok(caller)) => return Check::well(name, format!("assumed: {}", redacted(&caller.arn))),
         Some(Err(error)) => error,
     };
     let own = known.role.clone().or_else(|| own_role(facts));
