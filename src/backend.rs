@@ -4,6 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use crate::pipelines::{Call, CallEnded, ClientKey};
 
+pub mod caller;
 pub mod codes;
 pub mod convert;
 mod counted;
@@ -11,6 +12,7 @@ pub mod credentials;
 pub mod errors;
 pub mod redact;
 pub mod sagemaker;
+pub mod token;
 pub mod wire;
 
 /// Something that can carry out [`Call`]s.

@@ -124,6 +124,17 @@ impl SageMaker {
         }))
     }
 
+    /// STS's client of a key, and what the pod was given: for questions that are no [`Call`].
+    pub(super) async fn sts(&self, key: &ClientKey) -> aws_sdk_sts::Client {
+        let slot = self.0.slot(key);
+        slot.client.get_or_init(|| self.0.build(key)).await.sts.clone()
+    }
+
+    /// What the pod was given for AssumeRoleWithWebIdentity.
+    pub(super) fn web_identity(&self) -> &WebIdentity {
+        &self.0.web_identity
+    }
+
     /// How many clients were built so far. For tests.
     #[doc(hidden)]
     pub fn clients_built(&self) -> u64 {
@@ -412,7 +423,7 @@ fn configured(config: &SdkConfig, env: &str, profile: &str) -> Option<String> {
 }
 
 /// A region becomes part of a host name: nothing else may get in there.
-fn is_region(name: &str) -> bool {
+pub(super) fn is_region(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !name.starts_with('-')
