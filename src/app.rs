@@ -25,7 +25,8 @@ use tokio::{
 use crate::{
     actors::{Dependencies, Supervisor, SupervisorHandle},
     backend::{Backend, SharedBackend, sagemaker::SageMaker},
-    config::{Config, KubernetesConfig, ServiceAccount, orphans::OrphansConfig},
+    config::{Config, KubernetesConfig, ServiceAccount, doctor::DoctorConfig, orphans::OrphansConfig},
+    doctor::{self, facts::Link},
     http::{self, AppState, auth::Token},
     kubernetes::{ConnectError, Kubernetes},
     metrics::Metrics,
@@ -194,6 +195,24 @@ pub fn run_orphans(config: &OrphansConfig) -> Result<Report, AppError> {
         let kubernetes = Kubernetes::connect(config.kubeconfig.as_deref()).await?;
         let backend = Arc::new(SageMaker::connect(Arc::new(Metrics::new()?)).await);
         Ok(orphans::run(config, backend, Arc::new(kubernetes), wall_clock()()).await)
+    })
+}
+
+/// Checks the set-up that the process finds itself in.
+pub fn run_doctor(config: DoctorConfig) -> Result<doctor::report::Report, AppError> {
+    block_on(async {
+        let sagemaker = SageMaker::connect(Arc::new(Metrics::new()?)).await;
+        let kubeconfig = match &config.kubernetes {
+            KubernetesConfig::Off => return Ok(doctor::run(config, &sagemaker, Link::Off, wall_clock()()).await),
+            KubernetesConfig::InCluster => None,
+            KubernetesConfig::Kubeconfig(file) => Some(file.as_path()),
+        };
+        let link = match Kubernetes::connect(kubeconfig).await {
+            Ok(kubernetes) => Link::Connected(kubernetes),
+            Err(error @ ConnectError::NoServiceAccount(_)) => Link::NotMounted(error.to_string()),
+            Err(error) => Link::Failed(error.to_string()),
+        };
+        Ok(doctor::run(config, &sagemaker, link, wall_clock()()).await)
     })
 }
 

@@ -4,6 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use crate::pipelines::{Call, CallEnded, ClientKey};
 
+pub mod caller;
 pub mod codes;
 pub mod convert;
 mod counted;

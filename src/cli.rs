@@ -3,9 +3,9 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done: drained after a signal, or help was asked for |
-//! | 1 | `orphans`: some are left; `demo`: a node did not end as expected |
+//! | 1 | `orphans`: some are left; `doctor`: something is broken; `demo`: a node did not end as expected |
 //! | 64 | bad usage (`EX_USAGE`), for `demo` also a template it cannot play: nothing was bound, nothing was started |
-//! | 70 | internal fault (`EX_SOFTWARE`): the kubelet starts the container again. `orphans`: not all could be seen |
+//! | 70 | internal fault (`EX_SOFTWARE`): the kubelet starts the container again. `orphans`, `doctor`: not all could be seen |
 //! | 130, 143 | `demo`: interrupted by SIGINT or SIGTERM |
 
 use std::{
@@ -22,6 +22,8 @@ use crate::{
     app::{self, AppError},
     config::{
         self, Config, ConfigError, LogArgs, ServeArgs,
+        doctor::{DoctorArgs, DoctorConfig, Variables},
+        iam::{self, IamCommand},
         orphans::{OrphansArgs, OrphansConfig},
     },
     demo::{self, DemoArgs, stage::Paths},
@@ -57,6 +59,15 @@ enum Command {
     /// Write the dashboards and the table of metrics that belong to this version
     #[command(subcommand)]
     Monitoring(MonitoringCommand),
+    /// Check the set-up from the pod's variables to Argo's rights, and print what mends what is broken
+    ///
+    /// Best run in the plugin's container: kubectl exec -n ml POD -c awf-aws -- /awf-aws doctor --region R --pipeline P. With a
+    /// kubeconfig it looks at Argo as well. Nothing is changed. Exit code 0: all is well; 1: something is broken; 70: nothing
+    /// is, but not everything could be looked at.
+    Doctor(Box<DoctorArgs>),
+    /// Print what an AWS role for the plugin needs: who may use it, what it may do, which service account leads to it
+    #[command(subcommand)]
+    Iam(IamCommand),
     /// Play one workflow from start to end, without AWS, Kubernetes or Argo
     Demo(DemoArgs),
 }
@@ -100,6 +111,8 @@ pub fn run() -> ExitCode {
         Some(Command::Simulator(args)) => simulate(&args),
         Some(Command::Orphans(args)) => find_orphans(*args),
         Some(Command::Monitoring(command)) => write_monitoring(&command),
+        Some(Command::Doctor(args)) => examine(*args),
+        Some(Command::Iam(command)) => print_iam(command),
         Some(Command::Demo(args)) => play(&args),
     }
 }
@@ -124,6 +137,35 @@ fn write_monitoring(command: &MonitoringCommand) -> ExitCode {
             eprintln!("awf-aws: {error}");
             ExitCode::from(INTERNAL)
         }
+    }
+}
+
+fn examine(args: DoctorArgs) -> ExitCode {
+    let config = match DoctorConfig::from_args(args, Variables::read()) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
+    telemetry::init(&config.log);
+    let json = config.json;
+    match app::run_doctor(config) {
+        Ok(report) => {
+            let text = if json { format!("{:#}\n", report.json()) } else { report.text() };
+            // A closed pipe has read enough; the exit code still counts.
+            io::stdout().write_all(text.as_bytes()).unwrap_or_default();
+            ExitCode::from(report.exit_code())
+        }
+        Err(error) => finish(Err(error)),
+    }
+}
+
+fn print_iam(command: IamCommand) -> ExitCode {
+    match iam::document(command) {
+        Ok(document) => {
+            // A closed pipe has read enough.
+            io::stdout().write_all(document.text().as_bytes()).unwrap_or_default();
+            ExitCode::SUCCESS
+        }
+        Err(error) => refuse(&error),
     }
 }
 

@@ -14,6 +14,8 @@ use clap::Args;
 
 use crate::protocol::parse_go_duration;
 
+pub mod doctor;
+pub mod iam;
 pub mod orphans;
 
 /// What is logged when nobody asks for more: not how the HTTP server counts its threads, nor that there is no instance

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::pipelines::{ClientKey, Time};
 
+pub use arn::partition_of;
 pub use fields::{IGNORED, KNOWN};
 pub use parse::read_task;
 pub use roles::AllowedRoles;

@@ -35,7 +35,9 @@ use crate::{
     input::WorkflowId, observer::WorkflowObserver, pipelines::Time, text::parse_rfc3339, workflow::WorkflowState,
 };
 
-mod controller_rights;
+pub mod controller_rights;
+pub mod looking;
+pub mod rights;
 
 /// How long one request may take, connecting included. The last question of a drain comes 12 s after the signal and
 /// takes two requests, one after the other, at the most: both fit the usual grace.

@@ -38,7 +38,7 @@
 //! | module | may use, of this crate |
 //! |---|---|
 //! | `cli` | `app`, `config`, `demo`, `metrics`, `monitoring`, `simulator`, `telemetry` |
-//! | `app` | `actors`, `backend`, `config`, `http`, `kubernetes`, `metrics`, `observer`, `orphans`, `pipelines`, `simulator`, `telemetry`, `workflow` |
+//! | `app` | `actors`, `backend`, `config`, `doctor`, `http`, `kubernetes`, `metrics`, `observer`, `orphans`, `pipelines`, `simulator`, `telemetry`, `workflow` |
 //! | `http` | `actors`, `input`, `metrics`, `protocol`, `text`; so neither the machine nor AWS |
 //! | `actors` | `backend`, `input`, `metrics`, `observer`, `pipelines`, `protocol`, `workflow` |
 //! | `kubernetes` | `input`, `observer` (the trait it implements), `pipelines`, `text`, `workflow` |
@@ -46,15 +46,18 @@
 //! | `workflow` | `input`, `pipelines`, `protocol`, `text` |
 //! | `backend` | `metrics` (attempts and credentials, which no caller sees), `pipelines`, `text` |
 //! | `metrics` | `input`, `pipelines`, `protocol`, `workflow` (what it notes) |
+//! | `doctor` | `backend`, `config`, `iam`, `kubernetes`, `pipelines` |
+//! | `iam` | `input` (a region's partition); policies as data, as pure as these |
 //! | `input` | `pipelines`, `protocol`, `text` |
 //! | `text` | `pipelines` (its `Time`), `protocol` (Go's durations) |
-//! | `pipelines`, `protocol` | nothing |
+//! | `links`, `pipelines`, `protocol` | nothing |
 //!
 //! [`metrics::catalogue`] has every metric as data; [`monitoring`] makes the dashboards of it.
 //!
 //! The other modules have their rows in that test. `actix` stays in `actors`, `actix_web` in `http`, `simulator`
 //! and `app`, `aws_*` in `backend`, `kube` in `kubernetes`, `awc` in `demo`, `std::env` in `config`. `workflow`, `input`,
-//! `text`, `protocol` and `pipelines` are pure: no clock, no files or sockets, no `async`. No source file is longer than 500 lines.
+//! `text`, `protocol`, `pipelines` and `links` are pure: no clock, no files or sockets, no `async`. No source file is longer
+//! than 500 lines.
 //!
 //! # Reading order, ten minutes
 //!
@@ -72,9 +75,12 @@ pub mod backend;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod http;
+pub mod iam;
 pub mod input;
 pub mod kubernetes;
+pub mod links;
 pub mod metrics;
 pub mod monitoring;
 pub mod observer;

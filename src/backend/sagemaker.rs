@@ -141,6 +141,19 @@ impl SageMaker {
         Self { inner, session: APP_NAME.into() }
     }
 
+    /// STS's client of a key, and what the pod was given: for questions that are no [`Call`].
+    pub(super) async fn sts(&self, key: &ClientKey) -> aws_sdk_sts::Client {
+        let place = self.inner.place(key, &self.session);
+        let slot = self.inner.slot(&place);
+        slot.client.get_or_init(|| self.inner.build(&place)).await.sts.clone()
+    }
+
+    /// The circumstances of a question that is no [`Call`].
+    pub(super) fn context<'a>(&'a self, operation: &'static str, client: &'a ClientKey) -> CallContext<'a> {
+        let Inner { web_identity, denials, .. } = &*self.inner;
+        CallContext { operation, write: false, client, web_identity, denials }
+    }
+
     /// How many clients were built so far. For tests.
     #[doc(hidden)]
     pub fn clients_built(&self) -> u64 {
@@ -479,7 +492,7 @@ fn configured(config: &SdkConfig, env: &str, profile: &str) -> Option<String> {
 }
 
 /// A region becomes part of a host name: nothing else may get in there.
-fn is_region(name: &str) -> bool {
+pub(super) fn is_region(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !name.starts_with('-')

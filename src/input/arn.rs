@@ -71,7 +71,7 @@ pub(super) fn read_region(fields: &Fields<'_>) -> Result<(String, &'static str),
 }
 
 /// The partition of a region; `None` when it is not spelled like one. Regions newer than this crate pass.
-fn partition_of(region: &str) -> Option<&'static str> {
+pub fn partition_of(region: &str) -> Option<&'static str> {
     let parts: Vec<&str> = region.split('-').collect();
     let [area, middle @ .., number] = parts.as_slice() else { return None };
     let is_word = |word: &str| (2..=12).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_lowercase());

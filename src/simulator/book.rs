@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::{
     arn::{Ids, Scope},
+    denial::{denial, resource},
     execution::{Execution, seconds},
-    faults::{Faults, Times, operation, strikes},
+    faults::{Faults, Times, operation, service, strikes},
     iam::Iam,
     pipeline::Pipeline,
     refusal::Refusal,
@@ -82,7 +83,11 @@ pub struct Book {
     pub(super) pipelines: BTreeMap<Scope, BTreeMap<String, Pipeline>>,
     pub(super) executions: Vec<Execution>,
     pub(super) by_arn: HashMap<String, usize>,
+    /// By the id that the names of its jobs carry. Jobs outlive their execution.
+    pub(super) by_id: HashMap<String, usize>,
     pub(super) tokens: HashMap<(Scope, String), TokenUse>,
+    /// Tokens of RetryPipelineExecution.
+    pub(super) retry_tokens: HashMap<(Scope, String), TokenUse>,
     pub(super) sessions: HashMap<String, Session>,
     /// Live executions per scope, for the quota.
     pub(super) live: BTreeMap<Scope, usize>,
@@ -101,7 +106,9 @@ impl Book {
             pipelines: BTreeMap::new(),
             executions: Vec::new(),
             by_arn: HashMap::new(),
+            by_id: HashMap::new(),
             tokens: HashMap::new(),
+            retry_tokens: HashMap::new(),
             sessions: HashMap::new(),
             live: BTreeMap::new(),
             agenda: BTreeSet::new(),
@@ -179,10 +186,12 @@ impl Book {
             "SendPipelineExecutionStepSuccess" | "SendPipelineExecutionStepFailure" => {
                 self.free_callback(caller, operation, input, now)
             }
+            "GetLogEvents" => self.get_log_events(caller, input, now),
+            "DescribeLogStreams" => self.describe_log_streams(caller, input, now),
             "GetCallerIdentity" | "AssumeRole" | "AssumeRoleWithWebIdentity" => {
                 self.security_token(Some(caller), operation, input, now)
             }
-            _ => Err(Refusal::new(400, "UnknownOperationException", format!("no such operation: {operation}"))),
+            _ => self.describe_job(caller, operation, input),
         };
         self.delivered(operation, result)
     }
@@ -247,7 +256,8 @@ impl Book {
         let version = input.get("PipelineVersionId").filter(|version| !version.is_null()).map(Value::to_string);
         let context: Vec<_> =
             version.into_iter().map(|version| ("sagemaker:PipelineVersionId".to_owned(), vec![version])).collect();
-        let (action, resource) = (format!("sagemaker:{operation}"), resource(caller, operation, input));
+        let action = format!("{}:{operation}", service(operation));
+        let resource = resource(caller, operation, input);
         let permitted = self.iam.as_ref().is_none_or(|iam| iam.permits(caller, &action, &resource, &context));
         (!permitted).then(|| denial(caller, operation, input))
     }
@@ -288,8 +298,15 @@ impl Book {
                 self.agenda.remove(&(due, index));
             }
         }
-        self.tokens.retain(|_, used| used.execution != index);
+        self.forget_tokens(&[index]);
         true
+    }
+
+    /// The tokens of executions that are gone may be used again.
+    pub(super) fn forget_tokens(&mut self, executions: &[usize]) {
+        for tokens in [&mut self.tokens, &mut self.retry_tokens] {
+            tokens.retain(|_, used| !executions.contains(&used.execution));
+        }
     }
 
     /// Whether an execution is already in the lists.
@@ -309,7 +326,7 @@ impl Book {
                     "status": e.status.as_str(), "token": e.token, "starts": e.starts, "created_ms": e.created.0,
                     "modified_ms": e.modified.0, "display_name": e.display_name, "description": e.description,
                     "parameters": e.parameters.iter().cloned().collect::<BTreeMap<_, _>>(),
-                    "steps": e.steps.len(), "deleted": e.deleted,
+                    "steps": e.steps.len(), "retries": e.retries, "attempts": e.attempts_by_step(), "deleted": e.deleted,
                 })
             })
             .collect();
@@ -320,43 +337,4 @@ impl Book {
 
 fn internal() -> Refusal {
     Refusal::new(500, "InternalFailure", "The request processing has failed because of an unknown error")
-}
-
-/// What a call is about, as IAM names it.
-fn resource(caller: &Caller, operation: &str, input: &Value) -> String {
-    // A role in other operations is an argument: CreatePipeline is about the pipeline.
-    let members = ["PipelineExecutionArn", "PipelineName", "RoleArn"];
-    match members
-        .iter()
-        .filter(|m| **m != "RoleArn" || operation.starts_with("Assume"))
-        .find_map(|m| input.get(*m)?.as_str())
-    {
-        Some(name) if !name.starts_with("arn:") => caller.scope().sagemaker(&format!("pipeline/{name}")),
-        Some(arn) => arn.to_owned(),
-        None => "*".to_owned(),
-    }
-}
-
-/// A denial in the words of IAM.
-fn denial(caller: &Caller, operation: &str, input: &Value) -> Refusal {
-    let resource = resource(caller, operation, input);
-    match operation {
-        "AssumeRoleWithWebIdentity" => {
-            Refusal::new(403, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")
-        }
-        "AssumeRole" | "GetCallerIdentity" => {
-            let text =
-                format!("User: {} is not authorized to perform: sts:{operation} on resource: {resource}", caller.arn);
-            Refusal::new(403, "AccessDenied", text)
-        }
-        _ => Refusal::new(
-            400,
-            "AccessDeniedException",
-            format!(
-                "User: {} is not authorized to perform: sagemaker:{operation} on resource: {resource} \
-                 because no identity-based policy allows the sagemaker:{operation} action",
-                caller.arn
-            ),
-        ),
-    }
 }

@@ -4,6 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::{
+    condition::Condition,
+    expression::{Reference, check_operand},
+};
+
 /// What a pipeline is made of.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Definition {
@@ -29,6 +34,10 @@ pub struct StepPlan {
     pub display_name: Option<String>,
     pub description: Option<String>,
     pub kind: StepKind,
+    /// What the step's job is created with, expressions included; empty for steps without one.
+    pub arguments: Value,
+    /// Names of the property files that the step writes.
+    pub property_files: Vec<String>,
     /// Indexes of the steps that must have succeeded.
     pub after: Vec<usize>,
     /// Runs only when this Condition step had this outcome.
@@ -43,23 +52,40 @@ pub enum StepKind {
         member: &'static str,
         resource: &'static str,
     },
+    /// A quality or bias check: a processing job under a metadata member of its own.
+    Check {
+        member: &'static str,
+        check_type: Option<String>,
+    },
     RegisterModel {
         group: String,
     },
     Lambda {
         function_arn: String,
-        outputs: Vec<String>,
+        outputs: Vec<Output>,
     },
     Callback {
         queue: String,
-        outputs: Vec<String>,
+        outputs: Vec<Output>,
     },
-    Condition,
+    Condition {
+        /// All must hold for the `IfSteps` to run.
+        conditions: Vec<Condition>,
+    },
     Fail {
-        message: String,
+        /// Text, or an expression that gives it.
+        message: Value,
     },
     /// A type without metadata here.
     Other,
+}
+
+/// A declared output parameter of a Lambda or Callback step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    pub name: String,
+    /// `String`, `Integer`, `Float` or `Boolean`.
+    pub kind: String,
 }
 
 impl Definition {
@@ -73,7 +99,29 @@ impl Definition {
         };
         let mut reader = Reader::default();
         reader.add(steps, None)?;
-        Ok(Self { parameters: parameters(&document)?, steps: reader.finish()? })
+        let definition = Self { parameters: parameters(&document)?, steps: reader.finish()? };
+        definition.check_conditions()?;
+        Ok(definition)
+    }
+}
+
+impl Definition {
+    fn check_conditions(&self) -> Result<(), String> {
+        let declares = |reference: Reference<'_>| match reference {
+            Reference::Parameter(name) => self.parameters.iter().any(|p| p.name == name),
+            Reference::PropertyFile { step, file } => {
+                self.steps.iter().any(|s| s.name == step && s.property_files.iter().any(|known| known == file))
+            }
+        };
+        for step in &self.steps {
+            if let StepKind::Condition { conditions } = &step.kind {
+                conditions
+                    .iter()
+                    .flat_map(Condition::operands)
+                    .try_for_each(|operand| check_operand(operand, &declares))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -119,7 +167,7 @@ impl<'a> Reader<'a> {
                 return Err(format!("Duplicate step names: [{name}]"));
             }
             let index = self.drafts.len();
-            self.drafts.push(Draft { json, kind: kind(&word, &name, json), name, branch });
+            self.drafts.push(Draft { json, kind: kind(&word, &name, json)?, name, branch });
             for (member, outcome) in [("IfSteps", true), ("ElseSteps", false)] {
                 if let Some(inner) = json.pointer(&format!("/Arguments/{member}")).and_then(Value::as_array) {
                     self.add(inner, Some((index, outcome)))?;
@@ -150,6 +198,13 @@ impl<'a> Reader<'a> {
                 display_name: text(draft.json, "DisplayName"),
                 description: text(draft.json, "Description"),
                 kind: draft.kind.clone(),
+                arguments: match draft.kind {
+                    StepKind::Job { .. } | StepKind::Check { .. } => {
+                        draft.json.get("Arguments").cloned().unwrap_or_default()
+                    }
+                    _ => Value::Null,
+                },
+                property_files: named(draft.json, "PropertyFiles", "PropertyFileName").map(str::to_owned).collect(),
                 after: after.into_iter().collect(),
                 branch: draft.branch,
             });
@@ -190,18 +245,26 @@ fn acyclic(plans: &[StepPlan]) -> Result<(), String> {
     if stuck.is_empty() { Ok(()) } else { Err(format!("Cycle detected in steps [{}]", stuck.join(", "))) }
 }
 
-fn kind(word: &str, name: &str, json: &Value) -> StepKind {
+fn kind(word: &str, name: &str, json: &Value) -> Result<StepKind, String> {
     let job = |member, resource| StepKind::Job { member, resource };
     let outputs = || {
-        let listed = json.get("OutputParameters").and_then(Value::as_array);
-        listed.map(|all| all.iter().filter_map(|o| text(o, "OutputName")).collect()).unwrap_or_default()
+        let listed = json.get("OutputParameters").and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
+        let output = |o: &Value| {
+            Some(Output {
+                name: text(o, "OutputName")?,
+                kind: text(o, "OutputType").unwrap_or_else(|| "String".to_owned()),
+            })
+        };
+        listed.iter().filter_map(output).collect()
     };
-    match word {
+    Ok(match word {
         "Training" => job("TrainingJob", "training-job"),
         "Processing" => job("ProcessingJob", "processing-job"),
         "Transform" => job("TransformJob", "transform-job"),
         "Tuning" => job("TuningJob", "hyper-parameter-tuning-job"),
         "AutoML" => job("AutoMLJob", "automl-job"),
+        "QualityCheck" => StepKind::Check { member: "QualityCheck", check_type: text(json, "CheckType") },
+        "ClarifyCheck" => StepKind::Check { member: "ClarifyCheck", check_type: text(json, "CheckType") },
         "Model" => job("Model", "model"),
         "EndpointConfig" => job("EndpointConfig", "endpoint-config"),
         "Endpoint" => job("Endpoint", "endpoint"),
@@ -215,13 +278,21 @@ fn kind(word: &str, name: &str, json: &Value) -> StepKind {
             StepKind::Lambda { function_arn: text(json, "FunctionArn").unwrap_or_default(), outputs: outputs() }
         }
         "Callback" => StepKind::Callback { queue: text(json, "SqsQueueUrl").unwrap_or_default(), outputs: outputs() },
-        "Condition" => StepKind::Condition,
+        "Condition" => StepKind::Condition {
+            conditions: json.pointer("/Arguments/Conditions").map_or(Ok(Vec::new()), Condition::parse_all)?,
+        },
         "Fail" => {
-            let message = json.pointer("/Arguments/ErrorMessage").map(plain);
-            StepKind::Fail { message: message.unwrap_or_else(|| format!("Step {name} failed")) }
+            let message = json.pointer("/Arguments/ErrorMessage").filter(|message| message.as_str() != Some(""));
+            StepKind::Fail { message: message.cloned().unwrap_or_else(|| format!("Step {name} failed").into()) }
         }
         _ => StepKind::Other,
-    }
+    })
+}
+
+/// The names of the objects of a list.
+fn named<'a>(json: &'a Value, list: &str, name: &'static str) -> impl Iterator<Item = &'a str> {
+    let items = json.get(list).and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
+    items.iter().filter_map(move |item| item.get(name).and_then(Value::as_str))
 }
 
 fn text(json: &Value, member: &str) -> Option<String> {

@@ -3,66 +3,21 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::{
     arn::{Ids, Scope},
+    condition::decide_all,
     definition::{Definition, StepKind, StepPlan},
+    expression,
+    facts::Known,
     faults::{Faults, Times},
+    steps::{Found, OutputValue, StepRun, StepStatus, outputs},
 };
 use crate::pipelines::{Status, Time};
 
 /// FailureReason of every failed execution; the useful text is the step's.
 pub const FAILED: &str = "Step failure: One or multiple steps failed.";
-
-/// A step's status, in SageMaker's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StepStatus {
-    Executing,
-    Stopping,
-    Stopped,
-    Failed,
-    Succeeded,
-}
-
-impl StepStatus {
-    /// The word of `StepStatus` in ListPipelineExecutionSteps.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Executing => "Executing",
-            Self::Stopping => "Stopping",
-            Self::Stopped => "Stopped",
-            Self::Failed => "Failed",
-            Self::Succeeded => "Succeeded",
-        }
-    }
-
-    fn is_running(self) -> bool {
-        matches!(self, Self::Executing | Self::Stopping)
-    }
-}
-
-/// A step that has been started.
-#[derive(Clone, Debug)]
-pub struct StepRun {
-    /// Its place in the definition.
-    pub plan: usize,
-    pub status: StepStatus,
-    pub attempt: u32,
-    pub started: Time,
-    pub ended: Option<Time>,
-    pub failure_reason: Option<String>,
-    /// When it ends; `None` for a Callback step that waits to be freed.
-    due: Option<Time>,
-    /// It will end as Failed, for this reason.
-    fails: Option<String>,
-    /// Its failure does not fail the execution.
-    handled: bool,
-    outputs: Vec<(String, String)>,
-    job_arn: Option<String>,
-    pub callback_token: Option<String>,
-    outcome: bool,
-}
 
 /// One execution of a pipeline.
 #[derive(Clone, Debug)]
@@ -85,6 +40,8 @@ pub struct Execution {
     pub token: String,
     /// How many Start calls were answered with this execution.
     pub starts: u64,
+    /// How many Retry calls revived it.
+    pub retries: u64,
     /// Of the last stop that was carried out. A retry does not make it new: a stop under it again does nothing.
     pub stop_token: Option<String>,
     pub status: Status,
@@ -94,8 +51,8 @@ pub struct Execution {
     pub created: Time,
     pub modified: Time,
     pub steps: Vec<StepRun>,
-    /// Attempts of steps before a retry, by place in the definition.
-    pub attempts: BTreeMap<usize, u32>,
+    /// Runs that a retry replaced, oldest first; their jobs are still there.
+    pub(super) earlier: Vec<StepRun>,
     /// Gone from the API, with its pipeline.
     pub deleted: bool,
     /// A stop takes at least until then.
@@ -142,6 +99,7 @@ impl Execution {
             definition: start.definition,
             token: start.token,
             starts: 1,
+            retries: 0,
             stop_token: None,
             status: Status::Executing,
             past: Vec::new(),
@@ -149,7 +107,7 @@ impl Execution {
             created: now,
             modified: now,
             steps: Vec::new(),
-            attempts: BTreeMap::new(),
+            earlier: Vec::new(),
             deleted: false,
             stop_until: now,
             reached: now,
@@ -205,8 +163,10 @@ impl Execution {
         self.modified = self.reached;
         self.stop_until = self.reached.plus(seconds(faults.stop_seconds));
         for i in 0..self.steps.len() {
-            let waited_for =
-                matches!(self.plan(i).kind, StepKind::Lambda { .. } | StepKind::Callback { .. } | StepKind::Condition);
+            let waited_for = matches!(
+                self.plan(i).kind,
+                StepKind::Lambda { .. } | StepKind::Callback { .. } | StepKind::Condition { .. }
+            );
             let step = &mut self.steps[i];
             if step.status == StepStatus::Executing && !waited_for {
                 step.status = StepStatus::Stopping;
@@ -215,16 +175,33 @@ impl Execution {
         }
     }
 
-    /// Runs what failed or was stopped again, under the same ARN.
+    /// Runs what failed or was stopped again, under the same ARN. What succeeded keeps its results.
     pub fn retry(&mut self, now: Time) {
-        for step in &self.steps {
-            self.attempts.insert(step.plan, step.attempt);
-        }
-        self.steps.retain(|s| s.status == StepStatus::Succeeded);
+        let (kept, again): (Vec<StepRun>, Vec<StepRun>) =
+            std::mem::take(&mut self.steps).into_iter().partition(|run| run.status == StepStatus::Succeeded);
+        self.steps = kept;
+        self.earlier.extend(again);
+        self.retries += 1;
         self.reached = self.reached.max(now);
         self.becomes(Status::Executing);
         self.failure_reason = None;
         self.modified = self.reached;
+    }
+
+    /// All runs of steps, those before a retry first.
+    pub(super) fn runs(&self) -> impl Iterator<Item = &StepRun> {
+        self.earlier.iter().chain(&self.steps)
+    }
+
+    /// How often each step was begun, by its name.
+    pub fn attempts_by_step(&self) -> BTreeMap<&str, u32> {
+        let mut attempts = BTreeMap::new();
+        for run in self.runs() {
+            if let Some(plan) = self.definition.steps.get(run.plan) {
+                *attempts.entry(plan.name.as_str()).or_default() += 1;
+            }
+        }
+        attempts
     }
 
     /// Ends a waiting Callback step; false when it no longer waits.
@@ -237,14 +214,22 @@ impl Execution {
         }
         step.due = Some(now);
         match result {
-            Ok(outputs) => (step.fails, step.outputs) = (None, outputs),
+            Ok(outputs) => {
+                let said = |(name, value)| OutputValue { name, value, stand_in: false };
+                (step.fails, step.outputs) = (None, outputs.into_iter().map(said).collect());
+            }
             Err(reason) => step.fails = Some(reason),
         }
         true
     }
 
-    fn plan(&self, run: usize) -> &StepPlan {
+    pub(super) fn plan(&self, run: usize) -> &StepPlan {
         &self.definition.steps[self.steps[run].plan]
+    }
+
+    /// How far it has been played.
+    pub(super) fn reached(&self) -> Time {
+        self.reached
     }
 
     fn running(&self) -> impl Iterator<Item = usize> + '_ {
@@ -293,39 +278,58 @@ impl Execution {
             let text = "AlgorithmError: ExecuteUserScriptError: ExitCode 1, ErrorMessage \"simulated failure\"";
             script.reason.clone().unwrap_or_else(|| format!("ClientError: {}: {text}", plan.name))
         };
+        let known = Known { execution: self, objects: &faults.objects };
+        let mut outcome = script.outcome;
         let reason = match &plan.kind {
-            StepKind::Fail { message } => Some(message.clone()),
-            _ => fails.then(scripted),
+            StepKind::Fail { message } => Some(expression::text(message, &known).unwrap_or_else(|reason| reason)),
+            _ if fails => Some(scripted()),
+            StepKind::Condition { conditions } if outcome.is_none() => match decide_all(conditions, &known) {
+                Ok(decided) => {
+                    outcome = decided;
+                    None
+                }
+                Err(reason) => Some(format!("ClientError: {reason}.")),
+            },
+            _ => None,
         };
         let waits = matches!(plan.kind, StepKind::Callback { .. });
         let duration = match (script.seconds, &plan.kind) {
             (Some(n), _) => Some(n),
             (None, _) if waits => None,
             // A decision takes no time worth showing.
-            (None, StepKind::Condition | StepKind::Fail { .. }) => Some(0.0),
+            (None, StepKind::Condition { .. } | StepKind::Fail { .. }) => Some(0.0),
             (None, _) => Some(default_seconds),
         };
+        let due = duration.map(|n| self.reached.plus(seconds(n)));
         StepRun {
             plan: place,
             status: StepStatus::Executing,
-            attempt: self.attempts.get(&place).copied().unwrap_or(0) + 1,
+            attempt: self.earlier.iter().filter(|run| run.plan == place).map(|run| run.attempt).max().unwrap_or(0) + 1,
             started: self.reached,
             ended: None,
             failure_reason: None,
-            due: duration.map(|n| self.reached.plus(seconds(n))),
+            due,
+            planned: due,
             fails: reason,
             handled: script.handled,
             outputs: outputs(&plan.kind, &script.outputs),
             job_arn: self.job_arn(plan, ids),
             callback_token: waits.then(|| ids.lower(10)),
-            outcome: script.outcome.unwrap_or(true),
+            // What hangs on something that nobody told takes the first branch.
+            outcome: outcome.unwrap_or(true),
+            found: Found::of(&script),
         }
     }
 
-    /// Names as SageMaker gives them: `pipelines-<execution>-<step>-<10 random>`, at most 63 characters.
+    /// Names as SageMaker gives them: `pipelines-<execution>-<step>-<10 random>`, at most 63 characters. The names of two types
+    /// may have only 32.
     fn job_arn(&self, plan: &StepPlan, ids: &mut Ids) -> Option<String> {
         match &plan.kind {
-            StepKind::Job { resource, .. } => {
+            StepKind::Job { resource: resource @ ("hyper-parameter-tuning-job" | "automl-job"), .. } => {
+                Some(self.scope.sagemaker(&format!("{resource}/pipelines-{}-{}", self.id, ids.lower(9))))
+            }
+            StepKind::Job { .. } | StepKind::Check { .. } => {
+                let resource = if let StepKind::Job { resource, .. } = plan.kind { resource } else { "processing-job" };
                 let step: String = plan.name.chars().filter(|c| *c != '_').take(29).collect();
                 let job = format!("{resource}/pipelines-{}-{step}-{}", self.id, ids.lower(10));
                 Some(self.scope.sagemaker(&job))
@@ -383,68 +387,8 @@ impl Execution {
 
     /// A step as ListPipelineExecutionSteps shows it.
     pub fn step_json(&self, run: usize) -> Value {
-        let (step, plan) = (&self.steps[run], self.plan(run));
-        let mut shown = Map::new();
-        shown.insert("StepName".into(), plan.name.as_str().into());
-        if let Some(text) = &plan.display_name {
-            shown.insert("StepDisplayName".into(), text.as_str().into());
-        }
-        if let Some(text) = &plan.description {
-            shown.insert("StepDescription".into(), text.as_str().into());
-        }
-        shown.insert("StartTime".into(), timestamp(step.started));
-        if let Some(ended) = step.ended {
-            shown.insert("EndTime".into(), timestamp(ended));
-        }
-        shown.insert("StepStatus".into(), step.status.as_str().into());
-        shown.insert("AttemptCount".into(), step.attempt.into());
-        if let Some(reason) = &step.failure_reason {
-            shown.insert("FailureReason".into(), clipped(reason, 1024).into());
-        }
-        if let Some(metadata) = metadata(step, plan) {
-            shown.insert("Metadata".into(), metadata);
-        }
-        shown.into()
+        self.steps[run].shown(self.plan(run))
     }
-}
-
-fn metadata(step: &StepRun, plan: &StepPlan) -> Option<Value> {
-    let ended_outputs = || {
-        let shown = if step.status == StepStatus::Succeeded { step.outputs.as_slice() } else { &[] };
-        shown.iter().map(|(name, value)| json!({"Name": name, "Value": value})).collect::<Vec<_>>()
-    };
-    Some(match &plan.kind {
-        StepKind::Job { member, .. } => json!({ *member: {"Arn": step.job_arn} }),
-        // The package exists only once the step has made it.
-        StepKind::RegisterModel { .. } if step.status == StepStatus::Succeeded => {
-            json!({"RegisterModel": {"Arn": step.job_arn}})
-        }
-        StepKind::Lambda { function_arn, .. } => {
-            json!({"Lambda": {"Arn": function_arn, "OutputParameters": ended_outputs()}})
-        }
-        StepKind::Callback { queue, .. } => json!({"Callback": {
-            "CallbackToken": step.callback_token, "SqsQueueUrl": queue, "OutputParameters": ended_outputs(),
-        }}),
-        StepKind::Condition if step.status == StepStatus::Succeeded => {
-            json!({"Condition": {"Outcome": if step.outcome { "True" } else { "False" }}})
-        }
-        StepKind::Fail { message } => json!({"Fail": {"ErrorMessage": clipped(message, 3072)}}),
-        StepKind::RegisterModel { .. } | StepKind::Condition | StepKind::Other => return None,
-    })
-}
-
-/// Declared outputs with the script's values or stand-ins; what only the script names comes after.
-fn outputs(kind: &StepKind, scripted: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    let (StepKind::Lambda { outputs: declared, .. } | StepKind::Callback { outputs: declared, .. }) = kind else {
-        return Vec::new();
-    };
-    let given = |name: &String| scripted.get(name).cloned().unwrap_or_else(|| format!("{name}-value"));
-    let extra = scripted.iter().filter(|(name, _)| !declared.contains(name));
-    declared
-        .iter()
-        .map(|name| (name.clone(), given(name)))
-        .chain(extra.map(|(name, value)| (name.clone(), value.clone())))
-        .collect()
 }
 
 /// Seconds as they are configured; checked when they were set.

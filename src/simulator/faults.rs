@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Every operation the simulator answers: SageMaker's, then STS's. Closed: call counts and faults are keyed by it.
-pub const OPERATIONS: [&str; 19] = [
+/// Every operation the simulator answers: SageMaker's, those of CloudWatch Logs, then STS's. Closed: call counts and faults
+/// are keyed by it.
+pub const OPERATIONS: [&str; 27] = [
     "CreatePipeline",
     "UpdatePipeline",
     "DescribePipeline",
@@ -23,6 +24,14 @@ pub const OPERATIONS: [&str; 19] = [
     "RetryPipelineExecution",
     "SendPipelineExecutionStepSuccess",
     "SendPipelineExecutionStepFailure",
+    "DescribeTrainingJob",
+    "DescribeProcessingJob",
+    "DescribeTransformJob",
+    "DescribeHyperParameterTuningJob",
+    "DescribeAutoMLJob",
+    "DescribeAutoMLJobV2",
+    "GetLogEvents",
+    "DescribeLogStreams",
     "GetCallerIdentity",
     "AssumeRole",
     "AssumeRoleWithWebIdentity",
@@ -31,6 +40,15 @@ pub const OPERATIONS: [&str; 19] = [
 /// The operation of that name, as the table spells it.
 pub fn operation(name: &str) -> Option<&'static str> {
     OPERATIONS.into_iter().find(|known| *known == name)
+}
+
+/// The service of an operation, as IAM writes it in actions.
+pub fn service(operation: &str) -> &'static str {
+    match operation {
+        "GetLogEvents" | "DescribeLogStreams" => "logs",
+        "GetCallerIdentity" | "AssumeRole" | "AssumeRoleWithWebIdentity" => "sts",
+        _ => "sagemaker",
+    }
 }
 
 /// How often something still happens: a number (the next so many times) or the word `always`.
@@ -149,9 +167,16 @@ pub struct StepScript {
     pub handled: bool,
     /// Output parameters of a Lambda or Callback step.
     pub outputs: BTreeMap<String, String>,
-    /// Outcome of a Condition step; true unless told.
+    /// Outcome of a Condition step, whatever its conditions say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<bool>,
+    /// Contents of the step's property files, by name: what `Std:JsonGet` reads.
+    pub property_files: BTreeMap<String, Value>,
+    /// Final metrics of a training job, by name.
+    pub metrics: BTreeMap<String, f64>,
+    /// What the step's job writes to its log; some lines that fit its type and end unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs: Option<Vec<String>>,
 }
 
 /// Everything that can be set while the simulator runs.
@@ -202,6 +227,8 @@ pub struct Faults {
     /// How long a job takes to stop, and an execution at least.
     pub stop_seconds: f64,
     pub steps: BTreeMap<String, StepScript>,
+    /// Contents of JSON files in S3, by URI: what `Std:JsonGet` reads where it names one.
+    pub objects: BTreeMap<String, Value>,
 }
 
 impl Default for Faults {
@@ -230,6 +257,7 @@ impl Default for Faults {
             step_seconds: 1.0,
             stop_seconds: 1.0,
             steps: BTreeMap::new(),
+            objects: BTreeMap::new(),
         }
     }
 }

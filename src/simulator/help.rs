@@ -1,7 +1,7 @@
 //! The text of `awf-aws simulator --help`.
 
 /// Scenario file and admin calls, with examples.
-pub const HELP: &str = r#"A simulated Amazon SageMaker Pipelines and STS. Point any AWS client at it:
+pub const HELP: &str = r#"A simulated Amazon SageMaker Pipelines with its jobs' logs (CloudWatch Logs) and STS. Point any AWS client at it:
 
   export AWS_ENDPOINT_URL=http://127.0.0.1:4599 AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any
   aws sagemaker list-pipelines
@@ -50,6 +50,16 @@ FAULTS (in the scenario, and by POST /admin/faults at any time; the values shown
                                                  "always"; "handled": true lets the execution go on and end
                                                  CompletedWithFailures; a Callback step without "seconds" waits for
                                                  SendPipelineExecutionStepSuccess or -Failure
+              {"Evaluate": {"property_files": {"Report": {"auc": 0.91}}},
+               "TrainModel": {"metrics": {"validation:auc": 0.91}, "logs": ["epoch 1", "epoch 2"]}}
+                                                 what a step finds out: files that Std:JsonGet reads, final metrics,
+                                                 lines of its job's log (without: some that fit its type and end)
+    "objects": {"s3://bucket/result.json": {"Result": 7}}        what Std:JsonGet reads from S3
+
+  A Condition step takes the branch that its conditions say: of literals, parameters, execution variables, Std:Join,
+  Std:JsonGet, outputs and properties of earlier steps. What hangs on something that nobody told here (a property file, an
+  output, a metric) takes the IfSteps; "outcome" goes before everything. A job's description and log are there under the
+  names that ListPipelineExecutionSteps shows.
 
 IAM (in the scenario, and by POST /admin/iam at any time)
   STS judges tokens and callers as AWS does: the token's issuer must be a provider of the role's account, its audience one
@@ -67,7 +77,8 @@ IAM (in the scenario, and by POST /admin/iam at any time)
                                                  sagemaker:PipelineVersionId
 
 ADMIN CALLS
-  curl -s localhost:4599/admin/book              executions with account, region, token and number of starts; call counts
+  curl -s localhost:4599/admin/book              executions with account, region, token, number of starts
+                                                 and retries, attempts of each step; call counts
   curl -s localhost:4599/admin/faults            the faults in force
   curl -s localhost:4599/admin/faults -d '{"throttle": {"StartPipelineExecution": 5}, "step_seconds": 10}'
                                                  a JSON merge patch: what is not named stays, null restores the default

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::{
     SharedBook,
     book::{Answer, Caller, Delivery},
-    locked,
+    faults, locked,
     refusal::Refusal,
 };
 use crate::pipelines::Clock;
@@ -83,7 +83,7 @@ async fn aws(request: HttpRequest, body: web::Bytes, state: web::Data<State>) ->
     let target = request.headers().get("x-amz-target").and_then(|v| v.to_str().ok());
     let now = (state.clock)();
     let (answer, xml) = match target.map(|t| t.split_once('.').unwrap_or(("", t))) {
-        Some((_, operation)) => (json_call(&request, &body, &state, operation), None),
+        Some((service, operation)) => (json_call(&request, &body, &state, service, operation), None),
         None => {
             let form = form(&body);
             let action = form.get("Action").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -111,13 +111,25 @@ async fn aws(request: HttpRequest, body: web::Bytes, state: web::Data<State>) ->
     response
 }
 
-fn json_call(request: &HttpRequest, body: &[u8], state: &State, operation: &str) -> Answer {
+fn json_call(request: &HttpRequest, body: &[u8], state: &State, service: &str, operation: &str) -> Answer {
     let refused = |refusal: Refusal| Answer {
         result: Err(refusal),
         delivery: Delivery::Sent,
         latency_ms: 0,
         request_id: "00000000-0000-0000-0000-000000000000".to_owned(),
     };
+    let speaks_it = match faults::service(operation) {
+        "sagemaker" => service == "SageMaker",
+        "logs" => service == "Logs_20140328",
+        _ => false,
+    };
+    if !speaks_it {
+        return refused(Refusal::new(
+            400,
+            "UnknownOperationException",
+            format!("no such operation: {service}.{operation}"),
+        ));
+    }
     let Some((key, region)) = signature(request) else {
         let text =
             "Missing Authentication Token: the simulator needs a SigV4 Authorization header to know account and region";

@@ -262,7 +262,7 @@ impl Book {
                 self.by_arn.remove(&execution.arn);
             }
         }
-        self.tokens.retain(|_, used| !executions.contains(&used.execution));
+        self.forget_tokens(&executions);
         if let Some(all) = self.pipelines.get_mut(&key.0) {
             all.remove(&key.1);
         }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     arn::PipelineArn,
-    book::{Book, Caller},
+    book::{Book, Caller, TokenUse},
     execution::{Execution, clipped, seconds, timestamp},
     paging::PageInput,
     pipeline::Parallelism,
@@ -174,20 +174,27 @@ impl Book {
         Ok(json!({"PipelineExecutionArn": input.pipeline_execution_arn}))
     }
 
-    pub(super) fn retry_execution(&mut self, caller: &Caller, input: &Value, now: Time) -> Result<Value, Refusal> {
-        let input: ExecutionInput = read(input)?;
-        token(&input.client_request_token)?;
+    /// Runs what failed or was stopped once more. A token that was used before does not retry again: what it gets instead is
+    /// as undocumented as with starts, and played in the same ways.
+    pub(super) fn retry_execution(&mut self, caller: &Caller, body: &Value, now: Time) -> Result<Value, Refusal> {
+        let input: ExecutionInput = read(body)?;
+        let token = token(&input.client_request_token)?.to_owned();
         let parallelism = Parallelism::checked(input.parallelism_configuration.as_ref())?;
         let (index, found) = self.find_execution(caller, &input.pipeline_execution_arn, now)?;
+        let key = (found.scope.clone(), token);
+        if let Some(earlier) = self.repeated(self.retry_tokens.get(&key), &key.1, body, now)? {
+            let arn = self.executions.get(earlier).map(|e| e.arn.as_str());
+            return Ok(json!({"PipelineExecutionArn": arn}));
+        }
         if !matches!(found.status, Status::Failed | Status::Stopped) {
             return Err(Refusal::validation("Only pipelines with 'Failed' or 'Stopped' status can be retried"));
         }
-        let scope = found.scope.clone();
-        self.check_quota(&scope)?;
+        self.check_quota(&key.0)?;
+        *self.live.entry(key.0.clone()).or_default() += 1;
+        self.retry_tokens.insert(key, TokenUse { execution: index, arguments: body.clone(), at: now });
         if let Some(execution) = self.executions.get_mut(index) {
             execution.retry(now);
             execution.parallelism = parallelism.or(execution.parallelism);
-            *self.live.entry(scope).or_default() += 1;
         }
         self.touch(index, now);
         Ok(json!({"PipelineExecutionArn": input.pipeline_execution_arn}))

@@ -64,7 +64,7 @@ impl Book {
         let given = given_parameters(input.pipeline_parameters.unwrap_or_default())?;
         let key = self.find_pipeline(caller, name)?;
         let token_key = (key.0.clone(), token.clone());
-        if let Some(index) = self.repeated(&token_key, body, now)? {
+        if let Some(index) = self.repeated(self.tokens.get(&token_key), &token, body, now)? {
             let Some(execution) = self.executions.get_mut(index) else {
                 return Err(Refusal::not_found("The execution of this token does not exist."));
             };
@@ -101,6 +101,7 @@ impl Book {
         let index = self.executions.len();
         let execution = Execution::new(start, now);
         let arn = execution.arn.clone();
+        self.by_id.insert(execution.id.clone(), index);
         self.executions.push(execution);
         self.by_arn.insert(arn.clone(), index);
         self.tokens.insert(token_key, TokenUse { execution: index, arguments: body.clone(), at: now });
@@ -112,15 +113,20 @@ impl Book {
         Ok(json!({"PipelineExecutionArn": arn}))
     }
 
-    /// The execution that this token stands for, by the semantics in force.
-    fn repeated(&self, key: &(Scope, String), body: &Value, now: Time) -> Result<Option<usize>, Refusal> {
-        let Some(used) = self.tokens.get(key) else { return Ok(None) };
+    /// The execution that a token stands for which may have been used before, by the semantics in force.
+    pub(super) fn repeated(
+        &self,
+        used: Option<&TokenUse>,
+        token: &str,
+        body: &Value,
+        now: Time,
+    ) -> Result<Option<usize>, Refusal> {
+        let Some(used) = used else { return Ok(None) };
         match self.faults.token_semantics {
             TokenSemantics::SameArn => Ok(Some(used.execution)),
-            TokenSemantics::Conflict => Err(Refusal::conflict(format!(
-                "A pipeline execution with ClientRequestToken {} already exists.",
-                key.1
-            ))),
+            TokenSemantics::Conflict => {
+                Err(Refusal::conflict(format!("A pipeline execution with ClientRequestToken {token} already exists.")))
+            }
             TokenSemantics::MismatchError if used.arguments == *body => Ok(Some(used.execution)),
             TokenSemantics::MismatchError => Err(Refusal::new(
                 400,

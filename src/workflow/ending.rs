@@ -379,7 +379,7 @@ impl Machine {
         self.closed = Some(Closed { text: text.to_owned(), except_exit_handlers: false, stops, since });
         let waiting: Vec<(Key, u32)> = self.queue.waiters().map(|w| (w.key, w.attempt)).collect();
         for (key, number) in waiting {
-            self.end_attempt(key, number, Phase::Failed, text, None);
+            self.end_unstarted(key, number, text, self.now);
         }
     }
 }

@@ -90,9 +90,12 @@ impl Machine {
     /// Wants to know what was created since the last complete listing.
     pub(super) fn refresh(&mut self, pipeline: usize) {
         let (now, since) = (self.now, self.since(pipeline));
-        // An earlier attempt's execution may have been revived in the console.
-        let has_past = |key| self.families.get(key).is_some_and(|f| !f.executions.is_empty());
-        let revivable = self.queue.waiters().any(|w| w.pipeline == pipeline && has_past(&w.key));
+        // An earlier attempt's execution may have been revived in the console; also while the start of another attempt is tried.
+        let starts = |a: &super::node::Attempt| {
+            a.pipeline == pipeline && !matches!(a.stage, Stage::Following(_) | Stage::Ended(_))
+        };
+        let revivable =
+            self.families.values().any(|f| !f.executions.is_empty() && f.attempts.values().any(|a| starts(a)));
         if let Some(p) = self.pipelines.get_mut(pipeline)
             && matches!(p.listing, Listing::Complete)
             && !revivable
@@ -121,14 +124,21 @@ impl Machine {
 
     /// Whether another process's start of this pipeline would be known or its token still be remembered. A node may
     /// have waited here for hours, and meanwhile or just before another pod may have started it.
-    pub(super) fn is_freshly_listed(&mut self, pipeline: usize) -> bool {
+    /// `completely`: also what was created long ago, which somebody may have revived in the console.
+    pub(super) fn is_freshly_listed(&mut self, pipeline: usize, completely: bool) -> bool {
         let now = self.now;
         let lags_until = self.lags_until();
         let Some(p) = self.pipelines.get(pipeline) else { return false };
         // What the process before this one started last was not in the lists yet when they were first asked.
         let lagging = p.listed_at < lags_until && now >= lags_until;
         match p.listing {
-            Listing::Complete if now < p.listed_at.plus(FRESH_FOR) && !lagging => true,
+            Listing::Complete if now < p.listed_at.plus(FRESH_FOR) && !lagging => {
+                let complete = !completely || p.listed_all_at.is_some_and(|at| now < at.plus(FRESH_FOR));
+                if !complete {
+                    self.list_anew(pipeline);
+                }
+                complete
+            }
             Listing::Denied if p.may_not_list(now) => true,
             Listing::Complete | Listing::Denied => {
                 self.refresh(pipeline);
@@ -255,6 +265,7 @@ impl Machine {
             self.settle_missing(pipeline, false);
         }
         if let Some(p) = self.pipelines.get_mut(pipeline) {
+            p.listed_all_at = if all { Some(p.listed_at) } else { p.listed_all_at };
             p.complete_at = Some(p.listed_at);
             p.complete_to = p.listed_to;
             p.list_denied = None;

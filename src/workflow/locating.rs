@@ -65,6 +65,7 @@ impl Machine {
             complete_to: None,
             listed_to: None,
             settles_at: None,
+            listed_all_at: unlisted.then_some(Time(i64::MAX)),
             list_after: Time(i64::MIN),
             named: false,
             listed_at: if unlisted { Time(i64::MAX) } else { self.now },
@@ -265,6 +266,9 @@ impl Machine {
         tracked.when_over = marker.when_over;
         tracked.run = marker.run;
         let pipeline = tracked.pipeline;
+        if tracked.execution.status.is_live() {
+            self.out.push(super::Command::Note(Note::ExecutionAdopted { arn: tracked.execution.arn.clone() }));
+        }
         let old = std::mem::replace(&mut tracked.key, key);
         if let Some(family) = self.families.get_mut(&old) {
             family.executions.retain(|known| known != arn);

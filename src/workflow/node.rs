@@ -467,6 +467,8 @@ pub struct StopNode {
     pub pipeline: usize,
     /// What has been found to stop, while there may be more.
     pub found: BTreeSet<Arc<str>>,
+    /// Nothing was found, and it waits for what an earlier process may have started: what is created later is another's.
+    pub settles: bool,
     /// What it stops, and since when, once that is known.
     pub targets: Option<Vec<Arc<str>>>,
     /// Why there may be more.

@@ -23,6 +23,8 @@ pub struct Pipeline {
     pub listed_to: Option<Time>,
     /// When it is listed again because lists lag behind an earlier process.
     pub settles_at: Option<Time>,
+    /// When the last listing of everything was begun.
+    pub listed_all_at: Option<Time>,
     /// A listing begun after this time is wanted by somebody who waits for one.
     pub list_after: Time,
     /// A node names it; others are only looked into for a stop of everything.

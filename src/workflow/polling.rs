@@ -258,7 +258,8 @@ impl Machine {
         let was_stopping = tracked.execution.status == Status::Stopping;
         let goes_back = rank(&execution.status) < rank(&tracked.execution.status);
         let was_seen = tracked.seen.replace(now).is_some();
-        tracked.rests_until = None;
+        // A list may show for long what a describe no longer finds.
+        tracked.rests_until = tracked.rests_until.filter(|_| !described);
         tracked.trouble = None;
         tracked.missing = None;
         tracked.gone = None;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     input::Action,
-    pipelines::{Call, CallError, CallErrorKind, CallReply},
+    pipelines::{Call, CallError, CallErrorKind, CallReply, Time},
     protocol::{ExecuteTemplateReply, Phase},
 };
 
@@ -190,7 +190,7 @@ impl Machine {
         }
         let (pipeline, names, grace, since) =
             (stop.pipeline, stop.names.clone(), stop.denied_grace, stop.desk.asked_since);
-        let looking = stop.targets.is_none();
+        let (looking, settles) = (stop.targets.is_none(), stop.settles);
         let all = names == StopScope::Everything;
         if let Some(text) = self.stop_took_too_long(key) {
             self.end_stop(key, Phase::Failed, &text);
@@ -207,7 +207,10 @@ impl Machine {
                 let of_key = if let StopScope::Of(key) = &names { Some(*key) } else { None };
                 let located = if all { self.survey(pipeline) } else { self.locate(pipeline) };
                 // What is known need not wait for what is not.
-                let targets = self.to_be_stopped(of_key);
+                let mut targets = self.to_be_stopped(of_key);
+                if settles {
+                    targets.retain(|arn| self.was_created_by(arn, since));
+                }
                 for arn in &targets {
                     self.want_stop(arn);
                 }
@@ -244,11 +247,16 @@ impl Machine {
                 if let Some(wanted) = of_key {
                     self.drop_unstarted(wanted);
                 }
-                // What an earlier process started last may not be listed yet: it is stopped when it is.
+                // What an earlier process started last may not be listed yet.
                 let looked_into: Vec<usize> = (0..self.pipelines.len()).filter(|n| all || *n == pipeline).collect();
                 let lags_until = self.lags_until();
-                for number in looked_into {
-                    self.is_listed_after(number, lags_until);
+                let unsettled = looked_into.into_iter().filter(|n| !self.is_listed_after(*n, lags_until)).count();
+                let nothing = self.stops.get(&key).is_some_and(|stop| stop.found.is_empty());
+                if !all && nothing && unsettled > 0 && self.now < since.plus(self.settings.stop_wait) {
+                    // Nobody names what is not there; what a stop of everything finds later, it stops all the same.
+                    self.stops.get_mut(&key).into_iter().for_each(|stop| stop.settles = true);
+                    self.wake_stop(key, Duration::from_secs(5));
+                    return;
                 }
                 let gap = all.then(|| self.survey_gap(pipeline)).flatten();
                 let Some(stop) = self.stops.get_mut(&key) else { return };
@@ -278,16 +286,21 @@ impl Machine {
         self.executions.iter().filter(|(_, t)| live(t) && wanted(t)).map(|(arn, _)| arn.clone()).collect()
     }
 
+    /// Whether an execution was there at this time of ours.
+    fn was_created_by(&self, arn: &Arc<str>, time: Time) -> bool {
+        let created = self.executions.get(arn).and_then(|t| t.execution.created);
+        created.is_some_and(|created| self.aws_clock.ours(created) <= time)
+    }
+
     /// Stops an execution that is listed only now, although a stop task came after its creation.
     pub(super) fn stop_straggler(&mut self, arn: &Arc<str>) {
         let Some(tracked) = self.executions.get(arn) else { return };
-        let Some(created) = tracked.execution.created.map(|at| self.aws_clock.ours(at)) else { return };
         let names = |stop: &StopNode| match &stop.names {
             StopScope::Of(key) => *key == tracked.key,
             StopScope::Everything => self.is_ours_to_stop(tracked),
             StopScope::Execution(_) => false,
         };
-        if self.stops.values().any(|stop| created <= stop.desk.asked_since && names(stop)) {
+        if self.stops.values().any(|stop| self.was_created_by(arn, stop.desk.asked_since) && names(stop)) {
             self.want_stop(arn);
         }
     }

@@ -117,6 +117,7 @@ impl Machine {
                     timeout,
                     pipeline,
                     found: BTreeSet::new(),
+                    settles: false,
                     targets: None,
                     gap: None,
                     open: HashSet::default(),

@@ -30,17 +30,23 @@ impl Machine {
         let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return false };
         let pipeline = attempt.pipeline;
         let listing = self.pipelines.get(pipeline).map(|p| &p.listing);
-        let Stage::Searching { since, next, token_used, text, .. } = &attempt.stage else { return false };
+        let Stage::Searching { since, next, .. } = &attempt.stage else { return false };
         let next = *next;
         if self.now < since.plus(SEARCH_FOR) {
             self.wake_node(NodeRef::Execute(key, number), next);
             self.search_again(key, number);
             return true;
         }
-        if matches!(listing, Some(Listing::Wanted { .. } | Listing::Running { .. })) {
+        // The time alone proves nothing, a process that stood still has not looked: one listing after it decides.
+        let over = since.plus(SEARCH_FOR);
+        let lists = matches!(listing, Some(Listing::Wanted { .. } | Listing::Running { .. }));
+        if lists || !self.is_listed_after(pipeline, over) {
             self.wait_located(key, number, pipeline);
             return true;
         }
+        let Some(attempt) = self.families.get_mut(&key).and_then(|f| f.attempts.get_mut(&number)) else { return false };
+        let listing = self.pipelines.get(pipeline).map(|p| &p.listing);
+        let Stage::Searching { token_used, text, .. } = &attempt.stage else { return false };
         // Where nobody may list, the same token is all there is, and it is repeated.
         if !token_used && matches!(listing, Some(Listing::Complete | Listing::Denied)) {
             attempt.stage = Stage::Locating;

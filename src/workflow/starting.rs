@@ -356,7 +356,8 @@ impl Machine {
             };
             let has_room = |client: &ClientKey| outbox.write_time(client, now) <= now;
             let Some(head) = self.queue.head(now, held, has_room).cloned() else { break };
-            if !self.is_freshly_listed(head.pipeline) || !self.may_start(&head) {
+            let has_past = self.families.get(&head.key).is_some_and(|f| !f.executions.is_empty());
+            if !self.is_freshly_listed(head.pipeline, has_past) || !self.may_start(&head) {
                 break;
             }
             let Some(waiter) = self.queue.take(&head) else { break };
@@ -374,7 +375,7 @@ impl Machine {
         self.queue_listed_at = self.now;
         let pipelines: BTreeSet<usize> = self.queue.waiters().map(|w| w.pipeline).collect();
         for pipeline in pipelines {
-            self.is_freshly_listed(pipeline);
+            self.is_freshly_listed(pipeline, false);
         }
     }
 

@@ -15,6 +15,8 @@ use super::{Command, Machine, Sabotage, Timer, WorkflowState, queue::Waiter, run
 
 /// For so long a failing Kubernetes is waited for before the pod's birth stands in.
 const RUN_PATIENCE: Duration = Duration::from_secs(120);
+/// And so often it is asked: the time alone proves nothing, a process that stood still has not asked.
+const RUN_TRIES: u32 = 6;
 /// Until the beginning of the run is known, nothing starts: that is worth a question every few seconds.
 const EPOCH_AGAIN: Duration = Duration::from_secs(5);
 /// A start that waited for longer than this is preceded by a question.
@@ -42,6 +44,8 @@ pub struct Watch {
     answered: Option<Time>,
     /// Questions without an answer yet.
     open: usize,
+    /// How often it was asked since it last said something.
+    in_vain: u32,
     deadline: Option<Time>,
     /// When the signal came, and how many of its questions were asked.
     signal: Option<Time>,
@@ -66,7 +70,7 @@ impl Machine {
             self.ask_by_interval();
         }
         let first = self.first_event.unwrap_or(now);
-        if !self.run.is_known() && now.since(first) >= RUN_PATIENCE {
+        if !self.run.is_known() && now.since(first) >= RUN_PATIENCE && self.watch.in_vain >= RUN_TRIES {
             self.warn("Kubernetes does not answer; the pod's birth stands in for the start of the workflow's run");
             self.pod_born_stands_in();
         }
@@ -87,6 +91,7 @@ impl Machine {
     fn ask(&mut self) {
         self.watch.asked = Some(self.now);
         self.watch.open += 1;
+        self.watch.in_vain += 1;
         self.out.push(Command::AskKubernetes);
     }
 
@@ -120,6 +125,9 @@ impl Machine {
         self.watch.open = self.watch.open.saturating_sub(1);
         self.watch.answered = Some(self.now);
         self.watch.forbidden = state == WorkflowState::Forbidden;
+        if state != WorkflowState::Unknown {
+            self.watch.in_vain = 0;
+        }
         match state {
             WorkflowState::Over => self.close("the workflow was stopped", true),
             WorkflowState::Gone => self.close("the workflow is over (completed, terminated or deleted)", false),

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 mod argo_rules;
 mod cluster;
+mod doctor;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 

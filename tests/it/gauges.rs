@@ -265,7 +265,7 @@ async fn calls_that_wait_for_the_pace_are_shown_and_their_wait_is_measured() {
         plugin.ask(&attached(&format!("number{node}"))).await;
     }
     assert!(plugin.series("awf_aws_aws_calls_waiting").await > 0.0);
-    sleep(Duration::from_secs(120)).await;
+    sleep(Duration::from_secs(100)).await;
     assert!(plugin.series("awf_aws_aws_calls_waiting").await == 0.0);
     let waited = plugin.series("awf_aws_aws_rate_limiter_wait_seconds_sum").await;
     assert!(waited > 1.0, "{waited}");

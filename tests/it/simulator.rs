@@ -10,7 +10,11 @@ use awf_aws::{
 };
 use serde_json::{Value, json};
 
+mod conditions;
 mod executions;
+mod jobs;
+mod retries;
+mod sdk;
 mod service;
 mod sts;
 mod worse;

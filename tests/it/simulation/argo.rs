@@ -229,8 +229,14 @@ impl World {
 
     pub fn pod_returns(&mut self, number: usize) {
         let workflow = &self.workflows[number];
-        if workflow.completed_at.is_none() && workflow.pods.iter().all(|pod| pod.ended) {
+        if workflow.completed_at.is_some() {
+            return;
+        }
+        if workflow.pods.iter().all(|pod| pod.ended) {
             self.new_pod(number);
+        } else {
+            // Its processes take their time to end.
+            self.after(5 * SECOND, Happening::PodReturns(number));
         }
     }
 

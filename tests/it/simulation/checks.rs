@@ -202,7 +202,9 @@ impl World {
     /// Where an execution that runs may not be found again: AWS refuses the token instead of naming the execution, and
     /// there is no list to look into.
     fn may_lose_sight(&self, number: usize) -> bool {
-        self.lists_were_denied(number) && self.plan.refuses_tokens()
+        // Without knowing how far back to look, and among many strangers, a listing is truncated.
+        let truncated = self.plan.workflows[number].troubles.created_unknown && self.plan.troubles.strangers.is_some();
+        (self.lists_were_denied(number) || truncated) && self.plan.refuses_tokens()
     }
 
     /// Whether Kubernetes has always said when the workflow's run began.

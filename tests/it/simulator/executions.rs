@@ -1,4 +1,4 @@
-//! How an execution goes: steps, branches, stops, retries.
+//! How an execution goes: steps, branches, stops.
 
 use serde_json::{Value, json};
 
@@ -185,17 +185,4 @@ fn a_freed_callback_goes_on_with_its_outputs_or_fails() {
     assert_eq!(w.steps(9.5, &good)[0]["Metadata"]["Callback"]["OutputParameters"][0]["Value"], "1");
     assert_eq!(w.status(9.5, &bad), "Failed");
     assert_eq!(w.steps(9.5, &bad)[0]["FailureReason"], "said no");
-}
-
-#[test]
-fn a_retry_revives_the_execution_under_its_arn() {
-    let mut w = World::with_pipeline(json!({"steps": {"Train": {"fail": 1}}}), two_steps());
-    let arn = w.start(0.0, "a");
-    let retry = json!({"PipelineExecutionArn": arn, "ClientRequestToken": token("r")});
-    assert_eq!(w.refused(0.5, "RetryPipelineExecution", retry.clone()).0, "ValidationException");
-    assert_eq!(w.status(2.0, &arn), "Failed");
-    assert_eq!(w.ok(10.0, "RetryPipelineExecution", retry)["PipelineExecutionArn"], json!(arn));
-    assert_eq!(w.step_states(10.0, &arn), ["Prepare Succeeded", "Train Executing"]);
-    assert_eq!(w.status(11.0, &arn), "Succeeded");
-    assert_eq!(w.steps(11.0, &arn)[1]["AttemptCount"], 2);
 }

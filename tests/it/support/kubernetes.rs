@@ -1,4 +1,5 @@
-//! A Kubernetes API that knows Workflows and WorkflowTaskSets, and who may write the latter; nothing else. Over real HTTP.
+//! A Kubernetes API over real HTTP. It knows Workflows and WorkflowTaskSets, whatever other objects a test puts there, and who
+//! may do what with Argo's kinds; nothing else.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,6 +38,8 @@ pub struct State {
     requests: Vec<String>,
     /// Users and groups that may patch `workflowtasksets/status`.
     task_set_writers: BTreeSet<&'static str>,
+    /// (user, verb, resource or resource/subresource): further rights in any namespace.
+    rights: BTreeSet<(String, String, String)>,
     /// The authorizers that could not be asked.
     evaluation_error: &'static str,
     /// Every question of who may do what.
@@ -60,6 +63,9 @@ impl FakeKubernetes {
             App::new()
                 .app_data(shared.clone())
                 .route("/apis/argoproj.io/v1alpha1/namespaces/{namespace}/{resource}/{name}", web::get().to(get))
+                .route("/api/v1/namespaces/{namespace}/{resource}/{name}", web::get().to(get))
+                .route("/apis/apps/v1/namespaces/{namespace}/{resource}", web::get().to(list))
+                .route("/apis/argoproj.io/v1alpha1", web::get().to(kinds))
                 .route(
                     "/apis/authorization.k8s.io/v1/namespaces/{namespace}/localsubjectaccessreviews",
                     web::post().to(review),
@@ -120,6 +126,26 @@ impl FakeKubernetes {
         let key = |resource: &str| (resource.to_owned(), NAMESPACE.to_owned(), name.to_owned());
         state.objects.insert(key("workflows"), workflow);
         state.objects.insert(key("workflowtasksets"), tasks);
+    }
+
+    /// Puts any object there, or takes it away.
+    pub fn put_object(&self, resource: &str, namespace: &str, name: &str, object: Option<Value>) {
+        let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
+        let mut state = self.state();
+        match object {
+            Some(object) => state.objects.insert(key, object),
+            None => state.objects.remove(&key),
+        };
+    }
+
+    /// Allows an account something more, or forbids it again. A subresource goes after a slash.
+    pub fn allow(&self, user: &str, verb: &str, what: &str, allowed: bool) {
+        let right = (user.to_owned(), verb.to_owned(), what.to_owned());
+        let mut state = self.state();
+        match allowed {
+            true => state.rights.insert(right),
+            false => state.rights.remove(&right),
+        };
     }
 
     /// Changes the Workflow.
@@ -194,6 +220,9 @@ async fn get(
         let details = json!({"name": name, "group": "argoproj.io", "kind": resource});
         let answer = if header("Authorization") != format!("Bearer {TOKEN}") {
             refusal(401, "Unauthorized", "Unauthorized", &json!({}))
+        } else if resource == "secrets" && !header("Accept").contains("as=PartialObjectMetadata") {
+            // Not so in Kubernetes; here, so that nobody ever asks for what is secret.
+            refusal(403, "Forbidden", "nobody may read what is in a secret", &details)
         } else if state.forbidden.contains(resource.as_str()) {
             let text = format!(
                 "{resource}.argoproj.io \"{name}\" is forbidden: User \"system:serviceaccount:argo:fake\" cannot get \
@@ -215,6 +244,33 @@ async fn get(
     };
     actix_rt::time::sleep(delay).await;
     answer
+}
+
+/// All objects of a kind in a namespace.
+async fn list(path: web::Path<(String, String)>, state: web::Data<Mutex<State>>) -> HttpResponse {
+    let (namespace, resource) = path.into_inner();
+    let state = state.lock().unwrap_or_else(|e| panic!("{e}"));
+    if state.forbidden.contains(resource.as_str()) {
+        let text =
+            format!("{resource} is forbidden: cannot list resource \"{resource}\" in the namespace \"{namespace}\"");
+        return refusal(403, "Forbidden", &text, &json!({"kind": resource}));
+    }
+    let wanted = |key: &(String, String, String)| key.0 == resource && key.1 == namespace;
+    let items: Vec<&Value> = state.objects.iter().filter(|(key, _)| wanted(key)).map(|(_, object)| object).collect();
+    HttpResponse::Ok().json(json!({"kind": "List", "apiVersion": "apps/v1", "metadata": {}, "items": items}))
+}
+
+/// The kinds of Argo: there unless they are forbidden, which stands for a token that is not taken.
+async fn kinds(request: HttpRequest, state: web::Data<Mutex<State>>) -> HttpResponse {
+    let state = state.lock().unwrap_or_else(|e| panic!("{e}"));
+    let taken = request.headers().get("Authorization").is_some_and(|own| *own == *format!("Bearer {TOKEN}"));
+    match (taken, state.forbidden.contains("argoproj.io")) {
+        (false, _) => refusal(401, "Unauthorized", "Unauthorized", &json!({})),
+        (true, true) => refusal(404, "NotFound", "404 page not found", &json!({})),
+        (true, false) => {
+            HttpResponse::Ok().json(json!({"kind": "APIResourceList", "apiVersion": "v1", "resources": []}))
+        }
+    }
 }
 
 /// A LocalSubjectAccessReview, judged as the API server does: the namespaces of path, object and question must be one.
@@ -241,7 +297,14 @@ async fn review(path: web::Path<String>, body: web::Json<Value>, state: web::Dat
         && asked["subresource"] == "status";
     let groups = answer["spec"]["groups"].as_array().into_iter().flatten();
     let who: Vec<&str> = groups.chain([&answer["spec"]["user"]]).filter_map(Value::as_str).collect();
-    let allowed = is_ours && who.iter().any(|who| state.task_set_writers.contains(who));
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let what = match text(&asked["subresource"]).as_str() {
+        "" => text(&asked["resource"]),
+        sub => format!("{}/{sub}", text(&asked["resource"])),
+    };
+    let right = (text(&answer["spec"]["user"]), text(&asked["verb"]), what);
+    let allowed =
+        state.rights.contains(&right) || is_ours && who.iter().any(|who| state.task_set_writers.contains(who));
     answer["status"] = json!({"allowed": allowed});
     if !state.evaluation_error.is_empty() {
         answer["status"]["evaluationError"] = json!(state.evaluation_error);

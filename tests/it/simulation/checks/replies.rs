@@ -161,7 +161,8 @@ impl World {
 
     /// A node that ends before it could start has no execution.
     fn check_traceless(&mut self, workflow: usize, node: NodeId, end: &Ended) {
-        if end.phase != Phase::Failed || end.arn.is_some() || !end.message.contains("before it could start") {
+        let says_so = end.phase == Phase::Failed && end.message.contains("before it could start");
+        if !says_so || end.arn.is_some() || !self.knows_its_run(workflow) {
             return;
         }
         let run = self.workflows[workflow].nodes[node].run;

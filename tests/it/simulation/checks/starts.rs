@@ -277,6 +277,8 @@ impl World {
         let undisturbed = self.is_undisturbed(number)
             && self.plan.workflows[number].kubernetes == Kubernetes::Works
             && self.plan.kill_every.is_none()
+            // Nobody is there to stop anything when the workflow ends while its pods are away.
+            && self.plan.workflows[number].troubles.away.is_none()
             && self.plan.odds.death + self.plan.odds.conflict == 0.0;
         let leaves = |s: &Started| self.node(s.node).plan.leave && self.node(s.node).plan.work == Work::Execute;
         let mut runs =

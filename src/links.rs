@@ -1,0 +1,92 @@
+//! Links into AWS's consoles: the page of an execution, the log of a job.
+//!
+//! Executions have a page only in SageMaker Studio, and its address holds the id of a Studio domain, which no answer about an
+//! execution tells. Without that id the link leads to where Studio is opened, in the right partition and region; there an
+//! execution is found by its ARN (aws/amazon-sagemaker-feedback#145).
+
+/// The page of an execution: in this Studio domain (`d-…`), else where Studio is opened. `None` for what is no execution's
+/// ARN, or in a partition whose console is not known.
+pub fn execution_url(execution_arn: &str, studio_domain: Option<&str>) -> Option<String> {
+    let arn = Arn::parse(execution_arn).filter(|arn| arn.service == "sagemaker")?;
+    let (pipeline, id) = arn.resource.strip_prefix("pipeline/")?.split_once("/execution/")?;
+    let region = arn.region;
+    match studio_domain {
+        // Studio's own host name is known for this partition only.
+        Some(domain) if arn.partition == "aws" => Some(format!(
+            "https://studio-{domain}.studio.{region}.sagemaker.aws/pipelines/view/{pipeline}/executions/{id}/graph"
+        )),
+        _ => Some(format!("https://{region}.{}/sagemaker/home?region={region}#/studio-landing", arn.console()?)),
+    }
+}
+
+/// The CloudWatch page of a job's log: its group, reduced to the job's streams. `None` where the job's type has no group of
+/// its own.
+pub fn logs_url(job_arn: &str) -> Option<String> {
+    let arn = Arn::parse(job_arn)?;
+    let (group, streams) = match (arn.service, arn.resource.split_once(['/', ':'])?) {
+        ("sagemaker", (kind, name)) => (format!("/aws/sagemaker/{}", group(kind)?), Some(streams(kind, name))),
+        // A version or an alias has no group of its own.
+        ("lambda", ("function", name)) => (format!("/aws/lambda/{}", name.split(':').next().unwrap_or(name)), None),
+        _ => return None,
+    };
+    let filter = streams.map(|prefix| format!("$3FlogStreamNameFilter$3D{}", escaped(&prefix))).unwrap_or_default();
+    let (region, console, group) = (arn.region, arn.console()?, escaped(&group));
+    Some(format!(
+        "https://{region}.{console}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{group}{filter}"
+    ))
+}
+
+/// The last part of the log group that jobs of this type write to.
+fn group(kind: &str) -> Option<&'static str> {
+    match kind {
+        // A tuning job writes nothing itself; its training jobs do.
+        "training-job" | "hyper-parameter-tuning-job" => Some("TrainingJobs"),
+        "processing-job" => Some("ProcessingJobs"),
+        "transform-job" => Some("TransformJobs"),
+        "automl-job" => Some("AutoMLJobs"),
+        _ => None,
+    }
+}
+
+/// What the names of a job's streams begin with.
+fn streams(kind: &str, name: &str) -> String {
+    match kind {
+        // `<training job>/algo-…`, and the training jobs are named after their tuning job, with a number.
+        "hyper-parameter-tuning-job" => format!("{name}-"),
+        "automl-job" => name.to_owned(),
+        // With the slash, so that a job whose name goes on is not shown too.
+        _ => format!("{name}/"),
+    }
+}
+
+/// As CloudWatch's console writes a slash in its fragment: escaped twice, with a dollar sign for the percent sign.
+fn escaped(text: &str) -> String {
+    text.replace('/', "$252F")
+}
+
+/// The parts of an ARN that links need.
+struct Arn<'a> {
+    partition: &'a str,
+    service: &'a str,
+    region: &'a str,
+    resource: &'a str,
+}
+
+impl<'a> Arn<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let mut parts = text.splitn(6, ':');
+        let (arn, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
+        let (region, _account, resource) = (parts.next()?, parts.next()?, parts.next()?);
+        (arn == "arn" && !region.is_empty()).then_some(Self { partition, service, region, resource })
+    }
+
+    /// The partition's console, below the region's name.
+    fn console(&self) -> Option<&'static str> {
+        match self.partition {
+            "aws" => Some("console.aws.amazon.com"),
+            "aws-cn" => Some("console.amazonaws.cn"),
+            "aws-us-gov" => Some("console.amazonaws-us-gov.com"),
+            _ => None,
+        }
+    }
+}
