@@ -13,6 +13,7 @@ use crate::support::{
 
 mod argo;
 mod cluster;
+mod mending;
 mod pod;
 mod sts;
 
