@@ -6,15 +6,17 @@ use crate::pipelines::{Call, CallEnded, ClientKey};
 
 pub mod caller;
 pub mod codes;
+pub mod context;
 pub mod convert;
 mod counted;
 pub mod credentials;
-pub mod denial_log;
+mod denial_log;
 mod denials;
 pub mod errors;
 mod hints;
 mod origin;
 mod patient;
+mod recent_denials;
 pub mod redact;
 pub mod sagemaker;
 pub mod token;

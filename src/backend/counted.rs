@@ -10,7 +10,7 @@ use std::{
 
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 
-use super::{credentials::WebIdentity, origin, wire::time_of};
+use super::{context::WebIdentity, origin, wire::time_of};
 use crate::metrics::{Metrics, live::CredentialsExpiry};
 
 /// A provider around another one.

@@ -3,14 +3,14 @@
 //! The SDK reports a denied role as "dispatch failure"; the reason lies up to ten errors deeper, once per hop
 //! (web identity, then the assumed role). The innermost STS answer is the cause. A sentence has the order of the AWS SDK for
 //! Go, which the plugin's users know: `failed to describe amazon sagemaker pipeline: WebIdentityErr: failed to retrieve
-//! credentials caused by: AccessDenied: … status code: 403, request id: …`, then what to mend ([`super::hints`]). It fits
+//! credentials caused by: AccessDenied: … status code: 403, request id: …`, then what to mend (`hints`). It fits
 //! into a node's message with the time since when, and never holds a token.
 
-use std::{error::Error, io, path::PathBuf, time::SystemTime};
+use std::{error::Error, io, time::SystemTime};
 
 use super::{
     codes::known_by_code,
-    errors::CallContext,
+    context::CallContext,
     hints::{Hop, Refused, hints},
     redact::redacted,
     wire::{chain, http_date, innermost, time_of},
@@ -29,15 +29,6 @@ use aws_sdk_sts::{
 
 /// Longest sentence, bytes: a node's message of 250 less ` (since 2026-11-25T00:00:00Z)`.
 pub const SENTENCE_LIMIT: usize = 221;
-
-/// What the pod was given for AssumeRoleWithWebIdentity (IAM roles for service accounts).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WebIdentity {
-    /// `AWS_ROLE_ARN`.
-    pub role_arn: Option<String>,
-    /// `AWS_WEB_IDENTITY_TOKEN_FILE`.
-    pub token_file: Option<PathBuf>,
-}
 
 #[derive(Debug)]
 struct StsFailure {

@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use super::{credentials::WebIdentity, redact::redacted};
+use super::{context::WebIdentity, redact::redacted};
 use crate::{pipelines::ClientKey, text::sentence::fitting};
 
 /// A denial taken apart.

@@ -9,34 +9,13 @@ use aws_sdk_sagemaker::{
 
 use super::{
     codes::known_by_code,
-    credentials::{self, SENTENCE_LIMIT, WebIdentity},
-    denial_log::DenialLog,
+    context::CallContext,
+    credentials::{self, SENTENCE_LIMIT},
     denials::Denial,
     redact::redacted,
-    token::Claims,
     wire::{Attempts, innermost, never_connected},
 };
-use crate::pipelines::{CallError, CallErrorKind, ClientKey};
-
-/// Which call failed, as far as the explanation needs it.
-#[derive(Clone, Copy, Debug)]
-pub struct CallContext<'a> {
-    /// The operation's name as AWS writes it.
-    pub operation: &'static str,
-    /// Whether a lost reply leaves open if something changed.
-    pub write: bool,
-    /// Who asked: names the role and the region in the sentence.
-    pub client: &'a ClientKey,
-    pub web_identity: &'a WebIdentity,
-    pub denials: &'a DenialLog,
-}
-
-impl CallContext<'_> {
-    /// What the pod's web identity token says, if there is one and it can be read.
-    pub fn claims(&self) -> Option<Claims> {
-        Claims::read(self.web_identity.token_file.as_deref()?).ok()
-    }
-}
+use crate::pipelines::{CallError, CallErrorKind};
 
 /// How far a call came before it failed, without an error code of AWS's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use aws_credential_types::{Credentials, credential_feature::AwsCredentialFeature};
 
-use super::credentials::WebIdentity;
+use super::context::WebIdentity;
 
 /// A warning when the SDK's chain ended somewhere else than at the role of the service account. A missing annotation shows
 /// as nothing else: the chain silently goes on to the node's role (and a variable that is left over comes before both).

@@ -35,12 +35,14 @@ use dashmap::{DashMap, DashSet};
 use tokio::sync::OnceCell;
 
 use super::{
-    Backend, SharedBackend, convert,
+    Backend, SharedBackend,
+    context::{CallContext, WebIdentity},
+    convert,
     counted::Counted,
-    credentials::{self, WebIdentity},
-    denial_log::DenialLog,
-    errors::{CallContext, broken_off, explain, invalid},
+    credentials, denial_log,
+    errors::{broken_off, explain, invalid},
     patient::Patient,
+    recent_denials::RecentDenials,
     redact::redacted,
     wire::AttemptRecorder,
 };
@@ -76,7 +78,7 @@ struct Inner {
     load_per_region: bool,
     web_identity: WebIdentity,
     clients: DashMap<Place, Arc<Slot>>,
-    denials: DenialLog,
+    denials: RecentDenials,
     /// Counts uses; the client with the smallest mark is the one to evict.
     uses: AtomicU64,
     built: AtomicU64,
@@ -133,7 +135,7 @@ impl SageMaker {
             load_per_region,
             web_identity,
             clients: DashMap::new(),
-            denials: DenialLog::default(),
+            denials: RecentDenials::default(),
             uses: AtomicU64::new(0),
             built: AtomicU64::new(0),
             foreign_words: DashSet::new(),
@@ -150,8 +152,7 @@ impl SageMaker {
 
     /// The circumstances of a question that is no [`Call`].
     pub(super) fn context<'a>(&'a self, operation: &'static str, client: &'a ClientKey) -> CallContext<'a> {
-        let Inner { web_identity, denials, .. } = &*self.inner;
-        CallContext { operation, write: false, client, web_identity, denials }
+        self.inner.context(operation, false, client)
     }
 
     /// How many clients were built so far. For tests.
@@ -196,13 +197,7 @@ impl Inner {
         if !is_region(&key.region) {
             return Err(invalid(format!("{:?} is not the name of an AWS region", ellipsize(&key.region, 80))));
         }
-        let context = CallContext {
-            operation: call.operation(),
-            write: call.is_write(),
-            client: key,
-            web_identity: &self.web_identity,
-            denials: &self.denials,
-        };
+        let context = self.context(call.operation(), call.is_write(), key);
         let place = self.place(key, session);
         let slot = self.slot(&place);
         let client = slot.client.get_or_init(|| self.build(&place)).await;
@@ -311,6 +306,10 @@ impl Inner {
         }
     }
 
+    fn context<'a>(&'a self, operation: &'static str, write: bool, client: &'a ClientKey) -> CallContext<'a> {
+        CallContext { operation, write, client, web_identity: &self.web_identity, denials: &self.denials }
+    }
+
     /// Which client serves this one. Sessions named after their workflow may take half of the places: were there more
     /// workflows than places, each call would have to build its client anew.
     fn place(&self, client: &ClientKey, session: &Arc<str>) -> Place {
@@ -395,7 +394,7 @@ async fn account(client: &Client, context: CallContext<'_>, recorder: &AttemptRe
             Ok(Err(error)) => {
                 let explained = credentials::explain(&error, false, context);
                 let failed = explained.unwrap_or_else(|| broken_off(context.operation));
-                context.denials.tell(&error, None, &failed, context);
+                denial_log::tell(&error, None, &failed, context);
                 return Err(failed);
             }
             Err(elapsed) => {
@@ -419,7 +418,7 @@ where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
     let failed = explain(error, recorder.attempts(), context);
-    context.denials.tell(error, error.message(), &failed, context);
+    denial_log::tell(error, error.message(), &failed, context);
     failed
 }
 
