@@ -9,6 +9,7 @@ mod listing;
 mod outage;
 mod properties;
 mod roles;
+mod standstill;
 mod starts;
 mod steps;
 mod stops;
