@@ -80,7 +80,7 @@ pub struct ServeArgs {
     /// How often Kubernetes is asked while anything runs or waits
     #[arg(long, env = "AWF_AWS_WORKFLOW_CHECK_INTERVAL", default_value = "60s", value_name = "DURATION")]
     pub workflow_check_interval: String,
-    /// At most so many executions of one pipeline at once from one workflow [default: no limit]
+    /// At most so many executions at once from one workflow, of all its pipelines [default: no limit]
     #[arg(long, env = "AWF_AWS_MAX_RUNNING_PER_WORKFLOW", value_name = "NUMBER")]
     pub max_running_per_workflow: Option<String>,
     /// Patterns of the roles that workflows may name in role_arn, with commas between them and * for any text

@@ -76,7 +76,7 @@ fn an_execution_of_two_attempts_ago_that_was_revived_in_the_console_is_followed_
     let mut w = World::new();
     w.ask(&task("a", 0));
     w.end(0, Status::Stopped);
-    w.pass(MINUTE);
+    w.pass(10 * MINUTE);
     w.ask(&task("a", 0));
     w.ask(&task("a", 1));
     w.pass(20 * MINUTE);
