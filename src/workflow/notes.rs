@@ -2,9 +2,24 @@
 
 use std::time::Duration;
 
-use crate::{pipelines::Status, protocol::Phase};
+use crate::{
+    pipelines::{Status, Time},
+    protocol::Phase,
+};
 
-use super::{gauges::Ended, identity::Key};
+use super::key::Key;
+
+/// An execution that has ended and is explained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub status: Status,
+    /// How long it ran, by SageMaker's clock.
+    pub ran: Option<Duration>,
+    /// When it ended, by our clock.
+    pub at: Option<Time>,
+    /// Kind and status of its steps.
+    pub steps: Vec<(Option<String>, String)>,
+}
 
 /// Facts for logs and metrics.
 #[derive(Clone, Debug, PartialEq)]

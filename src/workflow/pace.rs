@@ -1,10 +1,13 @@
 //! How fast we call AWS: token buckets per (account, region), and the order in which calls go when they must wait.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use crate::pipelines::{Call, ClientKey, Time};
 
-use super::{CallId, HashMap};
+use super::CallId;
 
 /// Reads and writes a second to begin with. SageMaker's own limits are published nowhere; ListTrainingJobs is known to
 /// be limited to 2/s (aws-deepracer-on-aws#87).

@@ -1,10 +1,16 @@
 //! The start queue: who may start next when SageMaker or `max_running` lets only so many run.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use crate::pipelines::{ClientKey, Time};
 
-use super::{HashMap, identity::Key};
+use super::{
+    key::Key,
+    slab::{AttemptId, PipelineId},
+};
 
 /// A quota is asked again after this long, spread evenly and never growing: other pods compete for it too.
 const PROBE_MIN: Duration = Duration::from_secs(5);
@@ -13,11 +19,11 @@ const PROBE_SPREAD: Duration = Duration::from_secs(10);
 /// A node that is proven not started and wants to.
 #[derive(Clone, Debug)]
 pub struct Waiter {
+    pub node: AttemptId,
+    /// Spreads the probes of many processes.
     pub key: Key,
-    pub attempt: u32,
     pub client: ClientKey,
-    /// The machine's number of the pipeline.
-    pub pipeline: usize,
+    pub pipeline: PipelineId,
     pub max_running: Option<usize>,
     /// Not before this, and nobody of its client either (after a throttle).
     pub not_before: Time,
@@ -31,7 +37,7 @@ struct Full {
     text: String,
     probe_at: Time,
     /// Whose start is on its way to find out.
-    probing: Option<(Key, u32)>,
+    probing: Option<AttemptId>,
     probes: u64,
 }
 
@@ -39,7 +45,7 @@ struct Full {
 #[derive(Default)]
 pub struct StartQueue {
     line: BTreeMap<u64, Waiter>,
-    places: HashMap<(Key, u32), u64>,
+    places: HashMap<AttemptId, u64>,
     sequence: u64,
     full: HashMap<ClientKey, Full>,
 }
@@ -47,8 +53,7 @@ pub struct StartQueue {
 impl StartQueue {
     /// Puts a node in line; one that is in line already keeps its place.
     pub fn join(&mut self, waiter: Waiter) {
-        let id = (waiter.key, waiter.attempt);
-        let place = *self.places.entry(id).or_insert_with(|| {
+        let place = *self.places.entry(waiter.node).or_insert_with(|| {
             self.sequence += 1;
             self.sequence
         });
@@ -56,15 +61,15 @@ impl StartQueue {
     }
 
     /// Takes a node out for good: it started, ended or is no longer wanted.
-    pub fn leave(&mut self, key: Key, attempt: u32) {
-        if let Some(place) = self.places.remove(&(key, attempt)) {
+    pub fn leave(&mut self, node: AttemptId) {
+        if let Some(place) = self.places.remove(&node) {
             self.line.remove(&place);
         }
     }
 
     /// Whether the node is in line (not while its start is on its way).
-    pub fn contains(&self, key: Key, attempt: u32) -> bool {
-        self.places.get(&(key, attempt)).is_some_and(|place| self.line.contains_key(place))
+    pub fn contains(&self, node: AttemptId) -> bool {
+        self.places.get(&node).is_some_and(|place| self.line.contains_key(place))
     }
 
     /// Whether nobody waits.
@@ -73,8 +78,8 @@ impl StartQueue {
     }
 
     /// How many wait before this node.
-    pub fn ahead(&self, key: Key, attempt: u32) -> usize {
-        self.places.get(&(key, attempt)).map_or(0, |place| self.line.range(..*place).count())
+    pub fn ahead(&self, node: AttemptId) -> usize {
+        self.places.get(&node).map_or(0, |place| self.line.range(..*place).count())
     }
 
     /// SageMaker's words, while this client's account is full.
@@ -109,17 +114,17 @@ impl StartQueue {
 
     /// Takes a node out of line to start it; its place is kept until [`Self::leave`].
     pub fn take(&mut self, head: &Waiter) -> Option<Waiter> {
-        let place = self.places.get(&(head.key, head.attempt))?;
+        let place = self.places.get(&head.node)?;
         let waiter = self.line.remove(place)?;
         if let Some(full) = self.full.get_mut(&waiter.client) {
-            full.probing = Some((waiter.key, waiter.attempt));
+            full.probing = Some(waiter.node);
         }
         Some(waiter)
     }
 
     /// The account is full: the node goes back to its place, only the head probes from now on.
     pub fn refused(&mut self, waiter: Waiter, text: &str, now: Time) {
-        let node = (waiter.key, waiter.attempt);
+        let node = waiter.node;
         // A refusal that comes late, of a start that was sent before, says nothing that the probe will not say better.
         if self.full.get(&waiter.client).is_none_or(|full| full.probing.is_none_or(|prober| prober == node)) {
             let probes = self.full.get(&waiter.client).map_or(0, |full| full.probes + 1);
@@ -131,7 +136,7 @@ impl StartQueue {
     }
 
     /// A start of this client came back with anything but "full": the next may try at once.
-    pub fn answered(&mut self, client: &ClientKey, node: (Key, u32), started: bool, now: Time) {
+    pub fn answered(&mut self, client: &ClientKey, node: AttemptId, started: bool, now: Time) {
         if let Some(full) = self.full.get_mut(client) {
             full.probing = full.probing.filter(|prober| *prober != node);
             if started {

@@ -11,7 +11,7 @@ use crate::{
 
 pub use crate::text::{fit, spoken};
 
-use super::identity::execution_id;
+use super::key::execution_id;
 
 /// Longer messages bloat the Workflow object; Argo shows them in one line.
 pub const MESSAGE_MAX: usize = 250;

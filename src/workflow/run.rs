@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use crate::pipelines::{Status, Time};
 
-use super::{Machine, clocks::Clock, identity::Known};
+use super::{clocks::Clock, known::Known, marker::Marker};
 
 /// Clocks of Kubernetes, of the pod's node and of AWS may differ by less than this without anything being started twice
 /// or overlooked. It is also how long before the pod's birth this run may have begun when Kubernetes cannot say it.
 pub const CLOCKS_APART: Duration = Duration::from_secs(15 * 60);
+
+/// SageMaker ends executions after 28 days (672 h), so nothing older can be live.
+pub const LONGEST_EXECUTION: Duration = Duration::from_secs(28 * 24 * 3600);
 
 /// When this run began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +63,7 @@ impl Run {
 
 /// What is known of the run's beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beginning {
+pub enum Beginning {
     /// By Kubernetes' clock.
     Stamp(Time),
     /// By our own.
@@ -69,17 +72,31 @@ pub(super) enum Beginning {
 
 /// The run as far as it is known.
 #[derive(Debug, Default)]
-pub(super) struct RunKnown {
+pub struct RunKnown {
+    /// The workflow's uid, from its first task.
+    uid: Option<String>,
     beginning: Option<Beginning>,
     /// Settled once AWS's clock is known: a clock that jumps later does not move it.
     settled: Option<Run>,
 }
 
 impl RunKnown {
+    /// Takes in which workflow this is; the first task's word counts.
+    pub fn serves(&mut self, uid: &str) {
+        self.uid.get_or_insert_with(|| uid.to_owned());
+    }
+
+    /// Whether a marker is this workflow's.
+    pub fn is_ours(&self, marker: &Marker) -> bool {
+        self.uid.as_deref() == Some(marker.uid.as_str())
+    }
+
+    /// Whether anything says when the run began.
     pub fn is_known(&self) -> bool {
         self.beginning.is_some()
     }
 
+    /// What our starts write into their markers: Kubernetes' word for the run's beginning.
     pub fn stamp(&self) -> Option<Time> {
         match self.beginning {
             Some(Beginning::Stamp(at)) => Some(at),
@@ -91,12 +108,12 @@ impl RunKnown {
     pub fn learn(&mut self, beginning: Beginning) -> bool {
         let news = self.beginning != Some(beginning);
         if news {
-            *self = Self { beginning: Some(beginning), settled: None };
+            (self.beginning, self.settled) = (Some(beginning), None);
         }
         news
     }
 
-    /// The run by AWS's clock. It cannot have begun after this process was first asked for something.
+    /// The run by AWS's clock. It cannot have begun after this process was first asked for something, at `first_event`.
     pub fn settle(&mut self, kubernetes: Clock, aws: Clock, first_event: Time) -> Option<Run> {
         if let Some(run) = self.settled {
             return Some(run);
@@ -108,26 +125,5 @@ impl RunKnown {
         let run = Run { stamp, began: aws.theirs(ours.min(first_event)) };
         self.settled = Some(run).filter(|_| aws.is_known());
         Some(run)
-    }
-}
-
-impl Machine {
-    /// This run of the workflow, once it is known when it began.
-    pub(super) fn run(&mut self) -> Option<Run> {
-        let first_event = self.first_event.unwrap_or(self.now);
-        self.run.settle(self.kubernetes_clock, self.aws_clock, first_event)
-    }
-
-    /// The pod's birth stands in where Kubernetes cannot say when the run began.
-    pub(super) fn pod_born_stands_in(&mut self) {
-        self.learn_run(Beginning::PodBorn(self.settings.pod_born));
-    }
-
-    pub(super) fn learn_run(&mut self, beginning: Beginning) {
-        if self.run.learn(beginning) {
-            for pipeline in 0..self.pipelines.len() {
-                self.pipeline_changed(pipeline);
-            }
-        }
     }
 }

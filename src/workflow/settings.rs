@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use crate::pipelines::Time;
 
-use super::Sabotage;
-
 /// What the machine needs to know besides its events. All durations have the defaults of the command line's flags.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -24,9 +22,6 @@ pub struct Settings {
     pub workflow_check_interval: Duration,
     /// So long after [`super::Event::Drain`] the process ends at the latest.
     pub shutdown_grace: Duration,
-    /// Breaks the machine on purpose, in debug builds only.
-    #[doc(hidden)]
-    pub sabotage: Option<Sabotage>,
 }
 
 impl Default for Settings {
@@ -43,7 +38,6 @@ impl Default for Settings {
             kubernetes: false,
             workflow_check_interval: Duration::from_secs(60),
             shutdown_grace: Duration::from_secs(25),
-            sabotage: None,
         }
     }
 }

@@ -4,11 +4,66 @@
 //! nobody mends a denial in time. Once an execution is known, no failed call ends its node: only its own end, its time-out, or
 //! its proven absence do. Every failure that is waited out shows in the node's message: what, and since when.
 
-use crate::pipelines::CallErrorKind;
+use std::time::Duration;
+
+use crate::{
+    pipelines::{CallErrorKind, Time},
+    text::{rfc3339, sentence::shorten},
+};
+
+use super::report;
+
+/// Trouble with AWS that lasts: since when, and its text.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    since: Time,
+    /// When it was last met.
+    last: Time,
+    text: String,
+    denied: bool,
+}
+
+impl Trouble {
+    /// Takes in what a call met that left at `left`; the trouble's beginning stays when it goes on. When the answer was
+    /// read says nothing, because a process that stood still reads what was true before.
+    pub fn extend(slot: &mut Option<Self>, text: &str, denied: bool, left: Time) {
+        let since = slot.as_ref().filter(|t| t.denied == denied).map_or(left, |t| t.since);
+        *slot = Some(Self { since, last: left, text: text.to_owned(), denied });
+    }
+
+    /// Since when it lasts.
+    pub fn since(&self) -> Time {
+        self.since
+    }
+
+    /// What AWS said.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the cause is a permission or the credentials.
+    pub fn is_denial(&self) -> bool {
+        self.denied
+    }
+
+    /// Whether this denial is final for a node that asks since `asked`: it was met again after the grace. Time alone
+    /// proves nothing, a process that stood still has not tried.
+    pub fn outlasted(&self, asked: Time, grace: Duration) -> bool {
+        self.denied && self.last >= self.since.max(asked).plus(grace)
+    }
+
+    /// Its sentence: what, and since when. `before` bytes of the message are taken already; the text gives way.
+    pub fn told(&self, before: usize) -> String {
+        let since = rfc3339(self.since).unwrap_or_default();
+        let since = format!(" (since {since})");
+        let room = report::MESSAGE_MAX.saturating_sub(before + since.len());
+        format!("{}{since}", report::fit(&shorten(&self.text, room), room))
+    }
+}
 
 /// What a call that failed was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum CallSite {
     /// Whose account the credentials are, before anything else.
     Account,
     /// The complete listing before the first start.
@@ -30,7 +85,7 @@ pub enum Place {
 
 /// What happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reaction {
+pub enum Disposition {
     /// Nothing is decided: asked again with back-off, for as long as it takes.
     Again,
     /// The same, shown to the user at once; before a start it is the node's `Error` when it outlasts `--denied-grace`.
@@ -54,9 +109,9 @@ pub enum Reaction {
 }
 
 /// The table.
-pub fn reaction(kind: CallErrorKind, place: Place) -> Reaction {
+pub fn disposition(kind: CallErrorKind, place: CallSite) -> Disposition {
     use CallErrorKind as K;
-    use Reaction::{Again, Look, Mend, Missing, Queue, Refuse, SameBytes, Search, Soon, Without};
+    use Disposition::{Again, Look, Mend, Missing, Queue, Refuse, SameBytes, Search, Soon, Without};
     #[rustfmt::skip]
     let [account, listing, validate, start, repeat, poll, round, steps, stop] = match kind {
         //                   account  listing  validate start      repeat     poll     round    steps    stop
@@ -72,14 +127,14 @@ pub fn reaction(kind: CallErrorKind, place: Place) -> Reaction {
         K::TokenMismatch  => [Again,  Again,   Again,   Search,    Search,    Again,   Without, Again,   Look],
     };
     match place {
-        Place::Account => account,
-        Place::Listing => listing,
-        Place::Validate => validate,
-        Place::Start => start,
-        Place::Repeat => repeat,
-        Place::Poll => poll,
-        Place::Round => round,
-        Place::Steps => steps,
-        Place::Stop => stop,
+        CallSite::Account => account,
+        CallSite::Listing => listing,
+        CallSite::Validate => validate,
+        CallSite::Start => start,
+        CallSite::Repeat => repeat,
+        CallSite::Poll => poll,
+        CallSite::Round => round,
+        CallSite::Steps => steps,
+        CallSite::Stop => stop,
     }
 }

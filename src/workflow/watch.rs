@@ -9,9 +9,13 @@
 
 use std::time::Duration;
 
-use crate::pipelines::Time;
+use crate::{pipelines::Time, text::rfc3339};
 
-use super::{Command, Machine, Sabotage, Timer, WorkflowState, queue::Waiter, run::Beginning};
+use super::{
+    WorkflowState,
+    effects::{Change, Effects, Timer},
+    run::Beginning,
+};
 
 /// For so long a failing Kubernetes is waited for before the pod's birth stands in.
 const RUN_PATIENCE: Duration = Duration::from_secs(120);
@@ -53,134 +57,132 @@ pub struct Watch {
     forbidden: bool,
 }
 
-impl Machine {
-    /// Looks whether it is time to ask, or past the workflow's deadline.
-    pub(super) fn watch_workflow(&mut self) {
-        if !self.settings.kubernetes {
-            return;
-        }
-        let now = self.now;
-        if let Some(deadline) = self.watch.deadline.filter(|deadline| *deadline <= now) {
-            let since = crate::text::rfc3339(deadline).unwrap_or_default();
-            self.close(&format!("the workflow's activeDeadlineSeconds passed at {since}"), true);
-        }
-        if self.watch.signal.is_some() {
-            self.ask_after_signal();
-        } else if self.watch.next.is_none_or(|at| at <= now) {
-            self.ask_by_interval();
-        }
-        let first = self.first_event.unwrap_or(now);
-        if !self.run.is_known() && now.since(first) >= RUN_PATIENCE && self.watch.in_vain >= RUN_TRIES {
-            self.warn("Kubernetes does not answer; the pod's birth stands in for the start of the workflow's run");
-            self.pod_born_stands_in();
-        }
-    }
+/// What the rest of the machine has at stake in an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Stake {
+    /// It is known when this run of the workflow began.
+    pub run_is_known: bool,
+    /// Nothing is live or queued.
+    pub idle: bool,
+    /// An answer would change what is stopped before the process ends.
+    pub matters: bool,
+}
 
-    fn ask_by_interval(&mut self) {
-        let interval = self.settings.workflow_check_interval;
-        let unknown = !self.run.is_known();
-        let at = self.now.plus(if unknown { interval.min(EPOCH_AGAIN) } else { interval });
-        self.watch.next = Some(at);
-        self.timers.insert((at, Timer::Workflow));
-        let idle = self.queue.is_empty() && self.pipelines.iter().all(|p| p.live.is_empty());
-        if (unknown || !idle || self.watch.asked.is_none()) && !self.awaits_answer() {
-            self.ask();
-        }
-    }
-
-    fn ask(&mut self) {
-        self.watch.asked = Some(self.now);
-        self.watch.open += 1;
-        self.watch.in_vain += 1;
-        self.out.push(Command::AskKubernetes);
-    }
-
-    fn awaits_answer(&self) -> bool {
-        self.watch.open > 0 && self.watch.asked.is_some_and(|at| self.now < at.plus(GIVEN_UP))
-    }
-
-    /// Whether a node may start now. One that waited for long may only right after Kubernetes was asked, whatever it
-    /// answered short of an end.
-    pub(super) fn may_start(&mut self, waiter: &Waiter) -> bool {
-        let since =
-            self.families.get(&waiter.key).and_then(|f| f.attempts.get(&waiter.attempt)).map(|a| a.desk.asked_since);
-        let long = since.is_some_and(|since| self.now.since(since) > LONG_WAIT);
-        let fresh = self.watch.answered.is_some_and(|at| self.now.since(at) <= FRESH);
-        if !self.settings.kubernetes || self.watch.forbidden || !long || fresh {
-            return true;
-        }
-        if self.watch.open == 0 {
-            self.ask();
-        }
-        if self.awaits_answer() {
-            let given_up = self.watch.asked.unwrap_or(self.now).plus(GIVEN_UP);
-            self.timers.insert((given_up, Timer::Queue));
+impl Watch {
+    /// Looks whether it is time to ask, or past the workflow's deadline. Whether it has been asked in vain for so long that
+    /// the pod's birth has to stand in for the run's beginning.
+    pub fn look(&mut self, stake: Stake, fx: &mut Effects) -> bool {
+        if !fx.settings().kubernetes {
             return false;
         }
-        true
+        let now = fx.now();
+        if let Some(deadline) = self.deadline.filter(|deadline| *deadline <= now) {
+            let since = rfc3339(deadline).unwrap_or_default();
+            let text = format!("the workflow's activeDeadlineSeconds passed at {since}");
+            fx.changed(Change::Over { text, except_exit_handlers: true });
+        }
+        if let Some(signal) = self.signal {
+            self.ask_after_signal(signal, stake.matters, fx);
+        } else if self.next.is_none_or(|at| at <= now) {
+            self.ask_by_interval(stake, fx);
+        }
+        let in_vain = !stake.run_is_known && now.since(fx.began()) >= RUN_PATIENCE && self.in_vain >= RUN_TRIES;
+        if in_vain {
+            fx.warn("Kubernetes does not answer; the pod's birth stands in for the start of the workflow's run");
+        }
+        in_vain
     }
 
-    pub(super) fn workflow_observed(&mut self, state: WorkflowState) {
-        let state = if self.sabotaged(Sabotage::StopOnAlive) { WorkflowState::Over } else { state };
-        self.watch.open = self.watch.open.saturating_sub(1);
-        self.watch.answered = Some(self.now);
-        self.watch.forbidden = state == WorkflowState::Forbidden;
+    fn ask_by_interval(&mut self, stake: Stake, fx: &mut Effects) {
+        let interval = fx.settings().workflow_check_interval;
+        let at = fx.now().plus(if stake.run_is_known { interval } else { interval.min(EPOCH_AGAIN) });
+        self.next = Some(at);
+        fx.wake(at, Timer::Workflow);
+        if (!stake.run_is_known || !stake.idle || self.asked.is_none()) && !self.awaits_answer(fx.now()) {
+            self.ask(fx);
+        }
+    }
+
+    fn ask(&mut self, fx: &mut Effects) {
+        self.asked = Some(fx.now());
+        self.open += 1;
+        self.in_vain += 1;
+        fx.ask_kubernetes();
+    }
+
+    fn awaits_answer(&self, now: Time) -> bool {
+        self.open > 0 && self.asked.is_some_and(|at| now < at.plus(GIVEN_UP))
+    }
+
+    /// Whether a node that asks since then may start now. One that waited for long may only right after Kubernetes was
+    /// asked, whatever it answered short of an end.
+    pub fn may_start(&mut self, asked_since: Time, fx: &mut Effects) -> bool {
+        let now = fx.now();
+        let long = now.since(asked_since) > LONG_WAIT;
+        let fresh = self.answered.is_some_and(|at| now.since(at) <= FRESH);
+        if !fx.settings().kubernetes || self.forbidden || !long || fresh {
+            return true;
+        }
+        if self.open == 0 {
+            self.ask(fx);
+        }
+        let awaits = self.awaits_answer(now);
+        if awaits {
+            fx.wake(self.asked.unwrap_or(now).plus(GIVEN_UP), Timer::Queue);
+        }
+        !awaits
+    }
+
+    /// Takes in an answer; what it tells of the run's beginning.
+    pub fn observed(&mut self, state: WorkflowState, run_is_known: bool, fx: &mut Effects) -> Option<Beginning> {
+        let pod_born = (!run_is_known).then_some(Beginning::PodBorn(fx.settings().pod_born));
+        self.open = self.open.saturating_sub(1);
+        self.answered = Some(fx.now());
+        self.forbidden = state == WorkflowState::Forbidden;
         if state != WorkflowState::Unknown {
-            self.watch.in_vain = 0;
+            self.in_vain = 0;
         }
-        match state {
-            WorkflowState::Over => self.close("the workflow was stopped", true),
-            WorkflowState::Gone => self.close("the workflow is over (completed, terminated or deleted)", false),
-            WorkflowState::Alive { started_at, deadline, server_time } => {
-                if let Some((asked, dated)) = self.watch.asked.zip(server_time) {
-                    self.kubernetes_clock.compare(asked, self.now, dated);
-                }
-                self.watch.deadline = deadline.map(|at| self.kubernetes_clock.ours(at));
-                if let Some(deadline) = self.watch.deadline {
-                    self.timers.insert((deadline.max(self.now), Timer::Workflow));
-                }
-                match started_at {
-                    Some(at) => self.learn_run(Beginning::Stamp(at)),
-                    None if !self.run.is_known() => self.pod_born_stands_in(),
-                    None => {}
-                }
-            }
-            WorkflowState::Forbidden if !self.run.is_known() => self.pod_born_stands_in(),
-            WorkflowState::Forbidden | WorkflowState::Unknown => {}
-        }
-    }
-
-    /// The pod was told to end: asks at once and then in the rhythm of [`AFTER_THE_SIGNAL`].
-    pub(super) fn signal_came(&mut self) {
-        self.watch.signal = Some(self.now);
-        self.watch_workflow();
-    }
-
-    fn ask_after_signal(&mut self) {
-        let Some(signal) = self.watch.signal else { return };
-        let moments = AFTER_THE_SIGNAL.map(|after| signal.plus(after));
-        let due = moments.iter().filter(|at| **at <= self.now).count();
-        if due > self.watch.asked_since_signal && self.answer_matters() {
-            self.ask();
-        }
-        self.watch.asked_since_signal = due;
-        if let Some(at) = moments.get(due) {
-            self.timers.insert((*at, Timer::Workflow));
-        }
-    }
-
-    /// Whether an answer would change what is stopped before the process ends.
-    fn answer_matters(&self) -> bool {
-        let may_be_stopped = || {
-            let mut live = self.pipelines.iter().flat_map(|p| &p.live);
-            live.any(|arn| self.stops_when_gone(arn) && self.executions.get(arn).is_some_and(|t| t.stop.is_none()))
+        let mut over = |text: &str, except_exit_handlers| {
+            fx.changed(Change::Over { text: text.to_owned(), except_exit_handlers });
+            None
         };
-        !self.watch.forbidden && (self.starts_in_flight > 0 || may_be_stopped() || self.still_looks())
+        match state {
+            WorkflowState::Over => over("the workflow was stopped", true),
+            WorkflowState::Gone => over("the workflow is over (completed, terminated or deleted)", false),
+            WorkflowState::Alive { started_at, deadline, server_time } => {
+                if let Some((asked, dated)) = self.asked.zip(server_time) {
+                    fx.kubernetes_dated(asked, dated);
+                }
+                self.deadline = deadline.map(|at| fx.kubernetes().ours(at));
+                if let Some(deadline) = self.deadline {
+                    fx.wake(deadline.max(fx.now()), Timer::Workflow);
+                }
+                started_at.map(Beginning::Stamp).or(pod_born)
+            }
+            WorkflowState::Forbidden => pod_born,
+            WorkflowState::Unknown => None,
+        }
     }
 
-    /// Whether the end of the drain has to wait for an answer.
-    pub(super) fn awaits_verdict(&self) -> bool {
-        let more = self.watch.asked_since_signal < AFTER_THE_SIGNAL.len() || self.watch.open > 0;
-        self.settings.kubernetes && more && self.answer_matters()
+    /// The pod was told to end: from now on it is asked in the rhythm of [`AFTER_THE_SIGNAL`].
+    pub fn signal_came(&mut self, now: Time) {
+        self.signal = Some(now);
+    }
+
+    fn ask_after_signal(&mut self, signal: Time, matters: bool, fx: &mut Effects) {
+        let moments = AFTER_THE_SIGNAL.map(|after| signal.plus(after));
+        let due = moments.iter().filter(|at| **at <= fx.now()).count();
+        if due > self.asked_since_signal && matters && !self.forbidden {
+            self.ask(fx);
+        }
+        self.asked_since_signal = due;
+        if let Some(at) = moments.get(due) {
+            fx.wake(*at, Timer::Workflow);
+        }
+    }
+
+    /// Whether the process may yet learn that the workflow is over.
+    pub fn may_learn_more(&self) -> bool {
+        !self.forbidden && (self.asked_since_signal < AFTER_THE_SIGNAL.len() || self.open > 0)
     }
 }

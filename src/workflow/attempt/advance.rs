@@ -1,0 +1,121 @@
+//! The table of [`identity`] carried out: follow, report, or start.
+
+use std::time::Duration;
+
+use crate::{
+    input::Action,
+    protocol::Phase,
+    workflow::{
+        executions::Starter,
+        identity::{self, Decision, Known},
+        pipeline::Located,
+        slab::ExecutionId,
+        world::World,
+    },
+};
+
+use super::{Attempt, Kin, Stage};
+
+/// Who waits for another attempt's start, or for an execution to be seen, looks again after this long.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Attempt {
+    /// Looks at what is known and does what follows.
+    pub fn advance(&mut self, kin: Kin, w: &mut World) {
+        match self.stage {
+            Stage::Ended(_) => return,
+            Stage::Starting(_) => {
+                self.repeat_start(w);
+                return;
+            }
+            Stage::Locating | Stage::Queued { .. } | Stage::Searching { .. } | Stage::Following(_) => {}
+        }
+        if self.rules.attached {
+            self.advance_attached(kin, w);
+        } else {
+            match w.locate(self.pipeline) {
+                Located::NotYet => self.wait_located(kin, w),
+                Located::Refused(text) => match self.followed() {
+                    Some(id) => self.report(id, kin, w),
+                    None => self.end(Phase::Error, &text, None, w),
+                },
+                Located::Ready => self.decide(kin, w),
+            }
+        }
+        self.answer(w);
+    }
+
+    /// An attached attempt follows the execution it names.
+    fn advance_attached(&mut self, kin: Kin, w: &mut World) {
+        let named = match self.task.as_deref().map(|task| &task.action) {
+            Some(Action::Execute(execute)) => execute.attach.as_deref(),
+            _ => None,
+        };
+        let namer = Starter { key: self.key, attempt: self.number, pipeline: self.pipeline };
+        let id = match named {
+            Some(arn) => Some(w.executions.track_foreign(namer, arn, &mut w.fx)),
+            None => self.followed(),
+        };
+        if let Some(id) = id {
+            w.executions.attach(id, self.id, self.rules.stop_when_over);
+            self.report(id, kin, w);
+        }
+    }
+
+    fn decide(&mut self, kin: Kin, w: &mut World) {
+        let Some(run) = w.run() else { return };
+        let of_key = || w.executions.of_key(&self.key).iter().copied();
+        let unseen = of_key().any(|id| w.executions[id].is_uncertain());
+        if let Some(id) = self.followed().filter(|_| unseen) {
+            self.follow(id, kin, w);
+            return;
+        }
+        if kin.other_start || unseen {
+            // One start at a time under a key: what it yields decides for the others.
+            self.wake_after(LOOK_AGAIN, w);
+            return;
+        }
+        // Lists do not say when an execution ended or its stop began, and the table asks in which run of the workflow that
+        // was: a describe tells.
+        let vague: Vec<ExecutionId> = of_key().filter(|id| w.executions[*id].is_vague()).collect();
+        if !vague.is_empty() {
+            vague.into_iter().for_each(|id| self.look_first(id, kin, w));
+            return;
+        }
+        let own = of_key().filter(|id| w.executions[*id].attempt() == self.number);
+        if let Some(text) = own.filter_map(|id| w.executions[id].gone()).next().map(str::to_owned) {
+            self.end(Phase::Error, &text, None, w);
+            return;
+        }
+        let known: Vec<Known> =
+            of_key().filter(|id| w.executions[*id].gone().is_none()).map(|id| w.known(id)).collect();
+        let id_of = |arn: &str, w: &World| w.executions.named(arn).expect("the table decides about known executions");
+        match identity::decide(&known, self.number, kin.newest_asked, &run) {
+            Decision::Follow(arn) => self.follow(id_of(&arn, w), kin, w),
+            Decision::AwaitEnd(arn) => self.await_end(id_of(&arn, w), kin, w),
+            Decision::Report(arn) => self.report(id_of(&arn, w), kin, w),
+            Decision::RecheckThenStart { arn, predecessor } => {
+                let predecessor = predecessor.map(|arn| id_of(&arn, w));
+                self.recheck(id_of(&arn, w), predecessor, kin, w);
+            }
+            Decision::Start { predecessor } => {
+                let predecessor = predecessor.map(|arn| id_of(&arn, w));
+                self.want_start(predecessor, kin, w);
+            }
+            Decision::Superseded(by) => self.end(Phase::Failed, &format!("superseded by attempt {by}"), None, w),
+        }
+    }
+
+    /// An earlier attempt's execution may have been revived in the console: look once more before starting another.
+    fn recheck(&mut self, id: ExecutionId, predecessor: Option<ExecutionId>, kin: Kin, w: &mut World) {
+        if self.rechecked != Some(id) {
+            self.rechecked = Some(id);
+            w.executions.doubt_end(id);
+        } else if w.executions[id].end().is_certain() {
+            self.want_start(predecessor, kin, w);
+            return;
+        }
+        // Until a describe comes back nothing is decided; one that failed is repeated.
+        self.look_first(id, kin, w);
+    }
+}

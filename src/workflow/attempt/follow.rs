@@ -1,0 +1,98 @@
+//! Following an execution, and reporting its end.
+
+use crate::{
+    pipelines::Status,
+    protocol::Phase,
+    workflow::{execution::EndStage, key::execution_id, report, slab::ExecutionId, world::World},
+};
+
+use super::{Attempt, Kin, Stage};
+
+impl Attempt {
+    /// Follows an execution: it is stopped at the workflow's end and when the time is up.
+    pub(super) fn follow(&mut self, id: ExecutionId, kin: Kin, w: &mut World) {
+        self.attach_to(id, kin, w);
+        if let Some(text) = w.executions[id].gone().map(str::to_owned) {
+            self.end(Phase::Error, &text, None, w);
+        } else if w.executions[id].is_live() {
+            self.stop_if_over(id, w);
+            self.check_timeout(id, w);
+        }
+    }
+
+    fn attach_to(&mut self, id: ExecutionId, kin: Kin, w: &mut World) {
+        w.queue.leave(self.id);
+        self.take_over(id, kin, w);
+        if self.is_ended() {
+            return;
+        }
+        if self.followed() != Some(id) {
+            self.set_stage(Stage::Following(id), w);
+            self.trouble = None;
+        }
+        let tracked = &w.executions[id];
+        if tracked.attempt() == self.number && tracked.seen().is_some() {
+            // Nothing of the task but its rules is needed any more: ten thousand of them count.
+            self.task = None;
+        }
+    }
+
+    /// The newest attempt's client asks after the executions of its key, and stops them.
+    pub(super) fn take_over(&self, id: ExecutionId, kin: Kin, w: &mut World) {
+        if kin.newest_asked == self.number && w.executions[id].key() == self.key {
+            w.executions.hand_over(id, self.pipeline, &mut w.fx);
+        }
+    }
+
+    /// An execution of an earlier run is being stopped: its time is not this attempt's.
+    pub(super) fn await_end(&mut self, id: ExecutionId, kin: Kin, w: &mut World) {
+        self.attach_to(id, kin, w);
+        match self.timed_out_waiting(w) {
+            Some((timeout, _)) => {
+                let id = execution_id(w.executions[id].arn());
+                let text =
+                    format!("timed out after {timeout} while execution {id} of an earlier run was still being stopped");
+                self.end(Phase::Failed, &text, None, w);
+            }
+            None => self.stop_if_over(id, w),
+        }
+    }
+
+    /// Ends with this execution, as soon as its end is confirmed and explained.
+    pub(super) fn report(&mut self, id: ExecutionId, kin: Kin, w: &mut World) {
+        self.follow(id, kin, w);
+        match w.executions[id].end() {
+            EndStage::Known => self.conclude(id, w),
+            EndStage::Seen => w.describe(id),
+            EndStage::Told => w.executions.list_end_steps(id, &mut w.fx, &w.pipelines),
+            EndStage::Live | EndStage::Listing => {}
+        }
+    }
+
+    fn conclude(&mut self, id: ExecutionId, w: &mut World) {
+        let timeout = self.rules.timeout;
+        let timed_out = self.timed_out_at.is_some() || self.has_outlived(id, w);
+        let tracked = &w.executions[id];
+        let (phase, text) = report::end_of(
+            tracked.execution(),
+            tracked.steps().unwrap_or_default(),
+            self.rules.accept_completed_with_failures,
+            timeout.filter(|_| timed_out),
+        );
+        let known = w.known(id);
+        if phase != Phase::Succeeded
+            && !self.rules.attached
+            && let Some(run) = w.run().filter(|run| run.may_come_after(&known))
+        {
+            self.warning = Some(run.doubt().to_owned());
+        }
+        self.end(phase, &text, Some(id), w);
+    }
+
+    /// A stopped execution that ran as long as its node's time-out was stopped for it, also by an earlier process.
+    fn has_outlived(&self, id: ExecutionId, w: &World) -> bool {
+        let execution = w.executions[id].execution();
+        let ran = execution.modified.zip(execution.created).map(|(end, start)| end.since(start));
+        execution.status == Status::Stopped && self.rules.timeout.zip(ran).is_some_and(|(timeout, ran)| ran >= timeout)
+    }
+}

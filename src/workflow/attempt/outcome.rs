@@ -1,0 +1,174 @@
+//! What a start's answer lets us know: started, certainly not started, or perhaps.
+
+use std::time::Duration;
+
+use crate::{
+    pipelines::{CallError, CallErrorKind, CallReply},
+    protocol::Phase,
+    workflow::{
+        client::RETRY_MOST,
+        effects::{Change, backoff},
+        executions::Starter,
+        identity::Marker,
+        notes::Note,
+        queue::Waiter,
+        trouble::{CallSite, Disposition, Trouble, disposition},
+        world::World,
+    },
+};
+
+use super::{
+    Attempt, InFlightStart, Stage,
+    start::{DENIED_AGAIN, denied_pause, waiting_for},
+};
+
+impl Attempt {
+    /// Takes in what a start was answered. Whether it has to look again at once.
+    pub fn start_answered(&mut self, result: Result<CallReply, CallError>, w: &mut World) -> bool {
+        let client = w.pipelines[self.pipeline].client().clone();
+        let looks_again = match result {
+            Ok(CallReply::Started { arn }) => {
+                w.queue.answered(&client, self.id, true, w.fx.now());
+                self.started(&arn, w);
+                false
+            }
+            Ok(_) => {
+                self.start_uncertain("SageMaker's answer to the start names no execution", w);
+                false
+            }
+            Err(error) => {
+                if error.kind != CallErrorKind::QuotaExceeded {
+                    w.queue.answered(&client, self.id, false, w.fx.now());
+                }
+                w.fx.note(Note::StartFailed {
+                    key: self.key,
+                    attempt: self.number,
+                    kind: error.kind.as_str(),
+                    message: error.message.clone(),
+                });
+                self.start_failed(&error, w)
+            }
+        };
+        self.answer(w);
+        looks_again
+    }
+
+    fn started(&mut self, arn: &str, w: &mut World) {
+        let start = self.landed(w);
+        self.starts_are_taken(w);
+        w.queue.leave(self.id);
+        let marker = start.and_then(|start| Marker::parse(&start.args.description));
+        let starter = Starter { key: self.key, attempt: self.number, pipeline: self.pipeline };
+        let (id, new) = w.executions.started(starter, arn, marker.as_ref(), &mut w.fx);
+        self.set_stage(Stage::Following(id), w);
+        self.trouble = None;
+        self.denied = None;
+        if new {
+            self.conversation.note_start();
+        }
+        self.stop_latecomer(id, w);
+        w.describe(id);
+    }
+
+    fn start_failed(&mut self, error: &CallError, w: &mut World) -> bool {
+        let Stage::Starting(start) = &self.stage else { return false };
+        let site = if start.uncertain { CallSite::Repeat } else { CallSite::Start };
+        match disposition(error.kind, site) {
+            Disposition::SameBytes => self.start_uncertain(&error.message, w),
+            Disposition::Search => {
+                self.landed(w);
+                self.search(true, &error.message, w);
+            }
+            Disposition::Refuse => {
+                self.landed(w);
+                let text = match error.kind {
+                    CallErrorKind::NotFound => format!("cannot start, the pipeline does not exist: {}", error.message),
+                    _ => format!("SageMaker refuses the start: {}", error.message),
+                };
+                self.end(Phase::Error, &text, None, w);
+            }
+            otherwise => {
+                if let Some(start) = self.landed(w) {
+                    return self.requeue(*start, error, otherwise, w);
+                }
+            }
+        }
+        false
+    }
+
+    /// Certainly not started: back to its place in the queue.
+    fn requeue(&mut self, start: InFlightStart, error: &CallError, disposition: Disposition, w: &mut World) -> bool {
+        let now = w.fx.now();
+        if self.task.is_none() {
+            return false;
+        }
+        self.trouble = None;
+        self.set_stage(Stage::Queued { predecessor: start.predecessor }, w);
+        let waiter = self.waiter(w);
+        match disposition {
+            Disposition::Queue => {
+                // Whoever is refused for capacity may start.
+                self.starts_are_taken(w);
+                self.denied = None;
+                let client = waiter.client.clone();
+                w.queue.refused(waiter, &error.message, now);
+                w.fx.changed(Change::AccountFull(client));
+                false
+            }
+            Disposition::Mend => {
+                self.set_aside(waiter, error, w);
+                w.fx.changed(Change::StartDenied(self.pipeline));
+                true
+            }
+            _ => {
+                let text = match error.kind {
+                    CallErrorKind::Throttled => format!("AWS throttles the start, it is repeated: {}", error.message),
+                    CallErrorKind::Unreachable => {
+                        format!("AWS cannot be reached, the start is repeated: {}", error.message)
+                    }
+                    _ => error.message.clone(),
+                };
+                Trouble::extend(&mut self.trouble, &text, false, w.fx.left());
+                // The queue waits a moment as a whole: whoever is next would meet the same.
+                w.queue.join(Waiter { not_before: now.plus(backoff(1, RETRY_MOST)), ..waiter });
+                true
+            }
+        }
+    }
+
+    /// Its start was denied, which may be its own matter (a condition on the version, say) or everybody's: it keeps its
+    /// place, and the next one tries.
+    fn set_aside(&mut self, waiter: Waiter, error: &CallError, w: &mut World) {
+        let (now, left) = (w.fx.now(), w.fx.left());
+        w.queue.join(waiter.clone());
+        let waiting = waiting_for(self.pipeline, w);
+        let pause = denied_pause(self.pipeline, w);
+        w.pipelines.start_was_denied(self.pipeline, &error.message, now.plus(pause), &mut w.fx);
+        let grace = self.rules.denied_grace;
+        if self.denied_turn.is_some_and(|turn| now > turn.plus(grace)) {
+            // It waited for something else meanwhile: this is another denial.
+            self.denied = None;
+        }
+        Trouble::extend(&mut self.denied, &error.message, true, left);
+        let since = self.denied.as_ref().map_or(now, |denied| denied.since().max(self.asked_since()));
+        // Everybody else has had a turn by then; the last try comes when the grace is over.
+        let last_try = since.plus(grace).since(now);
+        let wait = DENIED_AGAIN.max(pause * waiting).min(last_try).max(Duration::from_secs(1));
+        let aside_until = now.plus(wait);
+        self.denied_turn = Some(aside_until);
+        w.queue.join(Waiter { aside_until, ..waiter });
+    }
+
+    /// A start of this pipeline came back that was not denied: the others need not try one by one.
+    fn starts_are_taken(&self, w: &mut World) {
+        if w.pipelines.starts_are_taken(self.pipeline) {
+            w.queue.recall(w.fx.now().plus(DENIED_AGAIN), |waiter| waiter.pipeline == self.pipeline);
+        }
+    }
+
+    fn start_uncertain(&mut self, text: &str, w: &mut World) {
+        let now = w.fx.now();
+        Trouble::extend(&mut self.trouble, text, false, w.fx.left());
+        self.repeat_at(|tries| now.plus(backoff(tries.saturating_sub(1), RETRY_MOST)), w);
+    }
+}

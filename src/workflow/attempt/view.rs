@@ -1,0 +1,132 @@
+//! What an attempt would be told now, and telling it.
+
+use std::time::Duration;
+
+use crate::{
+    input::{Action, Task},
+    pipelines::Status,
+    protocol::Phase,
+    workflow::{
+        conversation::{Crowd, View},
+        report,
+        slab::ExecutionId,
+        world::World,
+    },
+};
+
+use super::{Attempt, Stage};
+
+/// A node whose past is not known says so after this long; before that the answer usually comes.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Attempt {
+    /// Answers who waits for it, as far as there is something to say.
+    pub fn answer(&mut self, w: &mut World) {
+        if self.conversation.awaits_answer() {
+            let view = self.view(w);
+            let crowd = Crowd { open: w.tally.open(), live: w.executions.live_count() };
+            self.conversation.answer(&view, self.key, crowd, &mut w.fx);
+        }
+    }
+
+    fn view(&self, w: &World) -> View {
+        let mut view = match &self.stage {
+            Stage::Ended(reply) => return View::ended(reply),
+            Stage::Following(id) => followed(*id, w),
+            Stage::Locating => self.view_locating(w),
+            Stage::Queued { .. } => self.view_queued(w),
+            Stage::Starting(start) if start.uncertain => self.view_uncertain(w),
+            Stage::Starting(_) => View::passing(Some(Phase::Pending), "starting"),
+            Stage::Searching { text, .. } => {
+                self.view_unknown(&format!("looking for an execution that may have started: {text}"), w)
+            }
+        };
+        let stranger = self.followed().and_then(|id| w.executions[id].warning());
+        if let Some(warning) = stranger.as_deref().or(self.warning.as_deref()).filter(|_| view.phase.is_some()) {
+            view.message = format!("{}; warning: {warning}", view.message);
+        }
+        view
+    }
+
+    /// Before the past is known: nothing for a moment, then `Running` with the reason, since it may run for hours.
+    fn view_unknown(&self, text: &str, w: &World) -> View {
+        let long = w.fx.now() >= self.asked_since().plus(PATIENCE);
+        if long || self.conversation.told() {
+            View::settled(Phase::Running, text, None)
+        } else {
+            View::passing(None, text)
+        }
+    }
+
+    fn view_uncertain(&self, w: &World) -> View {
+        let mut text = "it is not known whether it started; repeating the start with the same token".to_owned();
+        if let Some(trouble) = &self.trouble {
+            text = format!("{text}: {}", trouble.told(text.len() + 2));
+        }
+        self.view_unknown(&text, w)
+    }
+
+    fn view_locating(&self, w: &World) -> View {
+        match w.pipelines.locating_trouble(self.pipeline).or(self.trouble.as_ref()) {
+            // A denial is for the user to mend: it is shown at once.
+            Some(trouble) if trouble.is_denial() => View::settled(Phase::Running, trouble.told(0), None),
+            Some(trouble) => {
+                let text = "looking for an earlier execution: ";
+                self.view_unknown(&format!("{text}{}", trouble.told(text.len())), w)
+            }
+            None => self.view_unknown("looking for an earlier execution of this node", w),
+        }
+    }
+
+    fn view_queued(&self, w: &World) -> View {
+        // A denial that was not met again when its turn had come is not what the node waits for.
+        let denied = self.denied.as_ref().filter(|_| self.denied_turn >= Some(w.fx.now()));
+        let own = denied.or(self.trouble.as_ref());
+        if let Some(trouble) = own.or_else(|| w.pipelines.starting_trouble(self.pipeline)) {
+            return View::settled(Phase::Pending, trouble.told(0), None);
+        }
+        let ahead = w.queue.ahead(self.id);
+        if let Some(text) = w.queue.full(w.pipelines[self.pipeline].client()) {
+            let text = format!("waiting for SageMaker capacity ({ahead} ahead in this workflow): {text}");
+            return View::settled(Phase::Pending, text, None);
+        }
+        match w.limit_reached(self.pipeline, self.task.as_deref().and_then(max_running)) {
+            Some(limit) => {
+                let text = format!("waiting: {limit} ({ahead} ahead in this workflow)");
+                View::settled(Phase::Pending, text, None)
+            }
+            None => View::passing(Some(Phase::Pending), format!("waiting to start ({ahead} ahead in this workflow)")),
+        }
+    }
+}
+
+fn followed(id: ExecutionId, w: &World) -> View {
+    let tracked = &w.executions[id];
+    let status = tracked.status();
+    if tracked.seen().is_none() && tracked.trouble().is_none() {
+        let mut view = View::passing(Some(Phase::Running), "started");
+        view.outputs = Some(report::running_outputs(tracked.arn(), &Status::Executing));
+        return view;
+    }
+    let mut text = report::running_message(status, tracked.steps());
+    if let Some(trouble) = tracked.any_trouble() {
+        text = format!("{}; the execution goes on, but ", report::fit(&text, 80));
+        text.push_str(&trouble.told(text.len()));
+    }
+    View {
+        phase: Some(Phase::Running),
+        message: text,
+        outputs: Some(report::running_outputs(tracked.arn(), status)),
+        // An end that is known but not yet explained takes a describe and the steps; a stop that was just sent ends the node
+        // as soon as it is taken.
+        settled: tracked.is_live() && !(w.closing.over().is_some() && tracked.stop_is_fresh()),
+    }
+}
+
+/// `max_running` of a task.
+pub(super) fn max_running(task: &Task) -> Option<usize> {
+    match &task.action {
+        Action::Execute(execute) => execute.max_running,
+        _ => None,
+    }
+}

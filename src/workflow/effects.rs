@@ -1,0 +1,349 @@
+//! What an event leads to: the only place where calls are queued, timers set and commands given, with the clocks that
+//! all of it goes by.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    time::Duration,
+};
+
+use crate::{
+    pipelines::{Call, CallEnded, CallErrorKind, ClientKey, Time},
+    protocol::ExecuteTemplateReply,
+};
+
+use super::{
+    CallId, Command, RequestId,
+    clocks::Clock,
+    marker::Marker,
+    notes::Note,
+    pace::{Outbox, Priority, Waiting},
+    settings::Settings,
+    slab::{AttemptId, ExecutionId, PipelineId, StopId, ValidationId},
+};
+
+/// So many stops are on their way at once in the process's last moments, whatever the pace; what AWS throttles is
+/// repeated. At 200 ms a call that is 80 stops a second, the account's limit permitting.
+const LAST_STOPS_AT_ONCE: usize = 16;
+
+/// Which node an event or a timer is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NodeRef {
+    Execute(AttemptId),
+    Validate(ValidationId),
+    Stop(StopId),
+}
+
+/// What a call on its way is for.
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    Identity(ClientKey),
+    Digest {
+        pipeline: PipelineId,
+        version: Option<i64>,
+    },
+    Listing(PipelineId),
+    Survey(PipelineId),
+    Start(AttemptId),
+    Describe(ExecutionId),
+    Round(PipelineId),
+    /// The page of this listing of the execution's steps.
+    Steps {
+        execution: ExecutionId,
+        listing: u32,
+    },
+    Stop(ExecutionId),
+}
+
+/// What a timer is for. A timer that comes too often does no harm.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    Node(NodeRef),
+    Client(ClientKey),
+    Listing(PipelineId),
+    Refresh(PipelineId),
+    Digest(PipelineId),
+    Poll(PipelineId),
+    Execution(ExecutionId),
+    Queue,
+    Outbox,
+    Workflow,
+}
+
+/// What changed, for whoever has to look at it next: nobody reaches up to tell them.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// It is known when this run of the workflow began.
+    Run,
+    /// The workflow is over; nodes of exit handlers may still start if `except_exit_handlers`.
+    Over { text: String, except_exit_handlers: bool },
+    /// What is known of a pipeline that its nodes wait for.
+    Pipeline(PipelineId),
+    /// A pipeline's definition was described.
+    Digest(PipelineId),
+    /// A pipeline is to be listed again.
+    Stale(PipelineId),
+    /// Which pipelines the workflow may have run.
+    Survey,
+    /// An execution with this workflow's marker was found, with its marker.
+    Adopted(ExecutionId, Box<Marker>),
+    /// What is known of an execution.
+    Execution { id: ExecutionId, ended: bool, whose: Whose },
+    /// A node follows this execution no more.
+    Released(ExecutionId),
+    /// A start that others wait behind was refused for want of capacity.
+    AccountFull(ClientKey),
+    /// A start that others wait behind was denied.
+    StartDenied(PipelineId),
+}
+
+/// Which nodes look at an execution that changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Followers,
+    /// All of its key: what it is decides for them.
+    Key,
+}
+
+/// A call that waits to leave or is on its way.
+struct OpenCall {
+    purpose: Purpose,
+    client: ClientKey,
+    write: bool,
+    left: Time,
+}
+
+/// Stops that AWS has not answered.
+#[derive(Default)]
+struct OpenStops {
+    /// First stops of an execution that have never left.
+    unsent: HashSet<CallId>,
+    /// When one last waited so.
+    held_at: Time,
+    /// Those that left and did not come back.
+    in_flight: usize,
+}
+
+/// Time, and everything that leaves the machine or waits to.
+pub struct Effects {
+    settings: Settings,
+    now: Time,
+    /// When the first event came.
+    began: Option<Time>,
+    /// When the call left whose answer is being taken in.
+    left: Time,
+    commands: Vec<Command>,
+    changes: VecDeque<Change>,
+    calls: HashMap<CallId, OpenCall>,
+    last_call: u64,
+    outbox: Outbox,
+    stops: OpenStops,
+    timers: BTreeSet<(Time, Timer)>,
+    woken_for: Option<Time>,
+    aws: Clock,
+    /// The API server's; the workflow's times are by it.
+    kubernetes: Clock,
+}
+
+impl Effects {
+    /// Nothing has happened yet.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            now: Time::default(),
+            began: None,
+            left: Time::default(),
+            commands: Vec::new(),
+            changes: VecDeque::new(),
+            calls: HashMap::new(),
+            last_call: 0,
+            outbox: Outbox::default(),
+            stops: OpenStops::default(),
+            timers: BTreeSet::new(),
+            woken_for: None,
+            aws: Clock::default(),
+            kubernetes: Clock::default(),
+        }
+    }
+
+    /// An event came at this time; whether it is the first. Time never runs backwards.
+    pub fn begin(&mut self, now: Time) -> bool {
+        self.now = self.now.max(now);
+        let first = self.began.is_none();
+        self.began.get_or_insert(self.now);
+        first
+    }
+
+    /// The time of the event that is being taken in, by our clock.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// When this process was first asked for something of the workflow.
+    pub fn began(&self) -> Time {
+        self.began.unwrap_or(self.now)
+    }
+
+    /// When the call left whose answer is being taken in.
+    pub fn left(&self) -> Time {
+        self.left
+    }
+
+    /// What the machine was told once.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// AWS's clock.
+    pub fn aws(&self) -> Clock {
+        self.aws
+    }
+
+    /// The API server's clock.
+    pub fn kubernetes(&self) -> Clock {
+        self.kubernetes
+    }
+
+    /// Our clock's time as AWS's.
+    pub fn server_now(&self) -> Time {
+        self.aws.theirs(self.now)
+    }
+
+    /// Takes in the date of an answer of Kubernetes that was asked for at `asked`.
+    pub fn kubernetes_dated(&mut self, asked: Time, dated: Time) {
+        self.kubernetes.compare(asked, self.now, dated);
+    }
+
+    /// Puts a call in line; it leaves when the pace allows.
+    pub fn call(&mut self, priority: Priority, client: &ClientKey, operation: Call, purpose: Purpose) -> CallId {
+        self.last_call += 1;
+        let call = CallId(self.last_call);
+        let open = OpenCall { purpose, client: client.clone(), write: operation.is_write(), left: self.now };
+        self.calls.insert(call, open);
+        self.outbox.push(priority, Waiting { call, client: client.clone(), operation, since: self.now });
+        call
+    }
+
+    /// The first stop of an execution: nodes count their patience from when the last of these has left.
+    pub fn first_stop(&mut self, call: CallId) {
+        self.stops.unsent.insert(call);
+    }
+
+    /// What the call was for that came back; `None` for an answer that comes twice. A throttle slows its client's pace.
+    pub fn returned(&mut self, call: CallId, ended: &CallEnded) -> Option<Purpose> {
+        let OpenCall { purpose, client, write, left } = self.calls.remove(&call)?;
+        self.left = left;
+        if let Some(dated) = ended.server_time {
+            self.aws.compare(left, self.now, dated);
+        }
+        if ended.result.as_ref().is_err_and(|error| error.kind == CallErrorKind::Throttled) {
+            self.outbox.throttled(&client, write, self.now);
+        }
+        if matches!(purpose, Purpose::Stop(_)) {
+            self.stops.in_flight = self.stops.in_flight.saturating_sub(1);
+        }
+        Some(purpose)
+    }
+
+    /// Calls off the starts that have not left yet; gives whose they were.
+    pub fn withdraw_starts(&mut self) -> Vec<AttemptId> {
+        let unsent = self.outbox.withdraw(|waiting| matches!(waiting.operation, Call::StartExecution(_)));
+        let purposes = unsent.into_iter().filter_map(|call| self.calls.remove(&call));
+        purposes.filter_map(|open| if let Purpose::Start(node) = open.purpose { Some(node) } else { None }).collect()
+    }
+
+    /// Lets go what may leave now. In the process's last moments (`last`) only stops, and what must be known for them.
+    pub fn release(&mut self, last: bool) {
+        let slots = LAST_STOPS_AT_ONCE.saturating_sub(self.stops.in_flight);
+        let (free, next) = if last { self.outbox.release_last(self.now, slots) } else { self.outbox.release(self.now) };
+        for Waiting { call, client, operation, since } in free {
+            self.stops.unsent.remove(&call);
+            self.calls.entry(call).and_modify(|open| open.left = self.now);
+            self.stops.in_flight += usize::from(matches!(operation, Call::StopExecution { .. }));
+            self.commands.push(Command::Call { call, client, operation, waited: self.now.since(since) });
+        }
+        if let Some(at) = next {
+            self.wake(at, Timer::Outbox);
+        }
+        if !self.stops.unsent.is_empty() {
+            self.stops.held_at = self.now;
+        }
+    }
+
+    /// When a start of this client could leave.
+    pub fn write_time(&self, client: &ClientKey) -> Time {
+        self.outbox.write_time(client, self.now)
+    }
+
+    /// Calls that wait for the pace.
+    pub fn calls_waiting(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// How long the end of a stop is awaited that was wanted at `since`. Thousands of stops wait for the pace for many
+    /// minutes: the wait begins when the last has left.
+    pub fn stop_limit(&self, since: Time) -> Time {
+        since.max(self.stops.held_at).plus(self.settings.stop_wait)
+    }
+
+    /// Sets a timer.
+    pub fn wake(&mut self, at: Time, timer: Timer) {
+        self.timers.insert((at, timer));
+    }
+
+    /// The next timer whose time has come.
+    pub fn due(&mut self) -> Option<Timer> {
+        let due = self.timers.first().is_some_and(|(at, _)| *at <= self.now);
+        due.then(|| self.timers.pop_first()).flatten().map(|(_, timer)| timer)
+    }
+
+    /// The tick that was asked for came.
+    pub fn ticked(&mut self) {
+        self.woken_for = None;
+    }
+
+    /// Tells whoever has to look at it.
+    pub fn changed(&mut self, change: Change) {
+        self.changes.push_back(change);
+    }
+
+    /// The next change that nobody has looked at.
+    pub fn next_change(&mut self) -> Option<Change> {
+        self.changes.pop_front()
+    }
+
+    /// Answers a request.
+    pub fn answer(&mut self, request: RequestId, reply: ExecuteTemplateReply, started: bool) {
+        self.commands.push(Command::Answer { request, reply, started });
+    }
+
+    /// Asks Kubernetes for the workflow.
+    pub fn ask_kubernetes(&mut self) {
+        self.commands.push(Command::AskKubernetes);
+    }
+
+    /// Tells what logs and metrics want to know.
+    pub fn note(&mut self, note: Note) {
+        self.commands.push(Command::Note(note));
+    }
+
+    /// Tells what an operator should read.
+    pub fn warn(&mut self, text: impl Into<String>) {
+        self.note(Note::Warning { text: text.into() });
+    }
+
+    /// Everything that is to be done, with one tick at the earliest timer; asked for only when that changed.
+    pub fn finish(&mut self) -> Vec<Command> {
+        if let Some((at, _)) = self.timers.first()
+            && self.woken_for != Some(*at)
+        {
+            self.woken_for = Some(*at);
+            self.commands.push(Command::WakeAt(*at));
+        }
+        std::mem::take(&mut self.commands)
+    }
+}
+
+/// Waits 1, 2, 4, … seconds, `most` at the most.
+pub fn backoff(tries: u32, most: Duration) -> Duration {
+    Duration::from_secs(1_u64 << tries.min(10)).min(most)
+}

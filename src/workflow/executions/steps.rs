@@ -1,0 +1,94 @@
+//! Listing the steps of executions.
+
+use crate::{
+    pipelines::{Call, CallError, CallReply},
+    workflow::{
+        effects::{Change, Effects, Purpose, Timer, Whose},
+        execution::StepsFailed,
+        notes::Note,
+        pace::Priority,
+        pipeline::Pipelines,
+        slab::ExecutionId,
+    },
+};
+
+use super::Executions;
+
+/// Steps of running executions are listed for at most so many.
+const STEPS_FOR: usize = 20;
+
+impl Executions {
+    pub(super) fn list_running_steps(&mut self, id: ExecutionId, fx: &mut Effects, pipelines: &Pipelines) {
+        if self.live_count() <= STEPS_FOR && self.all[id].steps_are_due(fx.now()) {
+            self.list_steps(id, fx, pipelines);
+        }
+    }
+
+    /// Lists the steps that explain an end.
+    pub fn list_end_steps(&mut self, id: ExecutionId, fx: &mut Effects, pipelines: &Pipelines) {
+        self.all[id].explain();
+        self.list_steps(id, fx, pipelines);
+    }
+
+    pub(super) fn list_steps(&mut self, id: ExecutionId, fx: &mut Effects, pipelines: &Pipelines) {
+        if let Some(listing) = self.all[id].begin_steps(fx.now()) {
+            self.ask_for_steps(id, listing, None, fx, pipelines);
+        }
+    }
+
+    fn ask_for_steps(
+        &self,
+        id: ExecutionId,
+        listing: u32,
+        next_token: Option<String>,
+        fx: &mut Effects,
+        pipelines: &Pipelines,
+    ) {
+        let tracked = &self.all[id];
+        let call = Call::ListSteps { arn: tracked.arn().to_owned(), next_token };
+        pipelines.call(Priority::Poll, tracked.pipeline(), call, Purpose::Steps { execution: id, listing }, fx);
+    }
+
+    /// Takes in a page of steps.
+    pub fn steps_answered(
+        &mut self,
+        id: ExecutionId,
+        listing: u32,
+        result: Result<CallReply, CallError>,
+        fx: &mut Effects,
+        pipelines: &Pipelines,
+    ) {
+        let tracked = &mut self.all[id];
+        if !tracked.is_newest_listing(listing) {
+            return;
+        }
+        match result {
+            Ok(CallReply::Steps { page, next_token }) => {
+                tracked.steps_came(page, next_token.is_none(), fx.now());
+                if next_token.is_some() {
+                    self.ask_for_steps(id, listing, next_token, fx, pipelines);
+                    return;
+                }
+            }
+            Ok(_) => tracked.steps_came(Vec::new(), true, fx.now()),
+            Err(error) => match tracked.steps_failed(&error, fx.now()) {
+                StepsFailed::NoMatter => {}
+                StepsFailed::AgainAt(at) => fx.wake(at, Timer::Execution(id)),
+                StepsFailed::WithoutThem => {
+                    fx.warn(format!("the steps of {} cannot be listed: {}", tracked.arn(), error.message));
+                }
+            },
+        }
+        let tracked = &self.all[id];
+        let aws = fx.aws();
+        if let Some(ended) = tracked.explained(|at| aws.ours(at)) {
+            fx.note(Note::ExecutionExplained { arn: tracked.arn().to_owned(), ended });
+        }
+        fx.changed(Change::Execution { id, ended: false, whose: Whose::Followers });
+    }
+
+    /// Nobody waits for the steps of an ended execution any more.
+    pub fn drop_steps(&mut self, id: ExecutionId) {
+        self.all[id].drop_steps();
+    }
+}

@@ -1,0 +1,89 @@
+//! The names of nodes and executions among ours.
+
+use std::{fmt, sync::Arc};
+
+use sha2::{Digest, Sha256};
+
+use crate::{input::Task, text::hex};
+
+/// SHA-256 over (workflow uid, execution key or its stand-in): one node of one workflow.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key([u8; 32]);
+
+impl Key {
+    /// The key under which an `execute` task's executions are known.
+    pub fn of_execution(task: &Task) -> Self {
+        match &task.execution_key {
+            Some(key) => Self::named(&task.workflow.uid, key),
+            None => Self(digest(&["anonymous", &task.workflow.uid, &task.fallback_key])),
+        }
+    }
+
+    /// The key of the executions that were started with this `execution_key`.
+    pub fn named(uid: &str, execution_key: &str) -> Self {
+        Self(digest(&["named", uid, execution_key]))
+    }
+
+    /// The key of a `validate` or `stop` task, which owns no execution.
+    pub fn of_question(task: &Task) -> Self {
+        Self(digest(&["question", &task.workflow.uid, &task.fallback_key, &task.attempt.to_string()]))
+    }
+
+    /// Reads the 64 hex digits of a marker.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (place, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(2 * place..2 * place + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// The first `digits` hex digits.
+    pub fn hex(&self, digits: usize) -> String {
+        let mut text = hex(&self.0);
+        text.truncate(digits);
+        text
+    }
+
+    /// Its first 32 bits.
+    pub fn number(&self) -> u32 {
+        self.0.iter().take(4).fold(0, |sum, byte| (sum << 8) | u32::from(*byte))
+    }
+
+    /// A number that spreads evenly over keys and `salt`: stands in for randomness (jitter, probe times).
+    pub fn spread(&self, salt: u64) -> f64 {
+        let hash = digest(&["spread", &hex(&self.0), &salt.to_string()]);
+        let value = hash.iter().take(4).fold(0_u32, |sum, byte| (sum << 8) | u32::from(*byte));
+        f64::from(value) / f64::from(u32::MAX)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.hex(12))
+    }
+}
+
+/// An execution's name among ours. Whoever spells an ARN may choose the case of its pipeline's name: older pipelines'
+/// ARNs are in lower case whatever the pipeline is called.
+pub fn arn_key(arn: &str) -> Arc<str> {
+    arn.to_ascii_lowercase().into()
+}
+
+/// The last segment of an execution's ARN.
+pub fn execution_id(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
+}
+
+/// SHA-256 over length-prefixed parts, so that no two lists of parts are spelled alike.
+pub fn digest(parts: &[&str]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().into()
+}

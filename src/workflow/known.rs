@@ -1,0 +1,21 @@
+//! What is known of one execution when it is decided what a node gets.
+
+use std::sync::Arc;
+
+use crate::pipelines::{Status, Time};
+
+/// One execution of a key, as [`super::identity::decide`] looks at it.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub arn: Arc<str>,
+    pub attempt: u32,
+    pub status: Status,
+    pub created: Time,
+    /// When it last changed; for an ended one the closest thing to its end. When a stop was seen to begin, that: such an
+    /// execution belongs to the run of the workflow that stopped it, whenever it ends.
+    pub modified: Time,
+    /// Which run of the workflow started it, as its marker says.
+    pub run: Option<Time>,
+    /// This process has seen it execute.
+    pub witnessed: bool,
+}

@@ -1,0 +1,340 @@
+//! All nodes of the workflow: which there are, and who looks when something changed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::{
+    input::{Action, MockState, Task},
+    pipelines::{CallError, CallReply, Time},
+    protocol::Phase,
+};
+
+use super::{
+    RequestId,
+    attempt::{Attempt, Kin},
+    effects::{NodeRef, Whose},
+    execution::EndStage,
+    key::Key,
+    marker::WhenOver,
+    queue::Waiter,
+    slab::{AttemptId, ExecutionId, PipelineId, Slab, StopId, ValidationId},
+    stop_node::{Looks, StopNode, StopScope},
+    validation::Validation,
+    world::World,
+};
+
+mod admission;
+mod starts;
+
+/// Everything known of one key.
+#[derive(Debug)]
+struct KeyRecord {
+    /// The pipeline that the key is for, as its newest client calls it; a request for another is refused.
+    pipeline: PipelineId,
+    template_name: String,
+    attempts: BTreeMap<u32, AttemptId>,
+}
+
+/// A node as a task names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum NodeName {
+    Execute(Key, u32),
+    Question(Key),
+}
+
+impl NodeName {
+    /// The node that a task asks for; a mocked one has none.
+    fn of(task: &Task) -> Result<Self, MockState> {
+        match &task.action {
+            Action::Mock(state) => Err(*state),
+            Action::Validate { .. } | Action::Stop { .. } => Ok(Self::Question(Key::of_question(task))),
+            Action::Execute(_) => Ok(Self::Execute(Key::of_execution(task), task.attempt)),
+        }
+    }
+}
+
+/// Every node that was asked for.
+#[derive(Default)]
+pub struct Nodes {
+    by_name: HashMap<NodeName, NodeRef>,
+    keys: HashMap<Key, KeyRecord>,
+    attempts: Slab<AttemptId, Attempt>,
+    validations: Slab<ValidationId, Validation>,
+    stops: Slab<StopId, StopNode>,
+    /// That there are too many was said.
+    too_many_told: bool,
+    /// When it was last looked whether the pipelines of waiting nodes have to be listed again.
+    waiting_listed_at: Time,
+}
+
+impl Nodes {
+    /// All attempts, in the order in which they were first asked for.
+    pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        self.attempts.iter().map(|(_, attempt)| attempt)
+    }
+
+    /// One of them.
+    pub fn attempt(&self, id: AttemptId) -> &Attempt {
+        &self.attempts[id]
+    }
+
+    fn of_key(&self, key: &Key) -> Vec<AttemptId> {
+        self.keys.get(key).map(|record| record.attempts.values().copied().collect()).unwrap_or_default()
+    }
+
+    /// Whether a node follows this execution, or waits for its end.
+    pub fn is_followed(&self, id: ExecutionId, w: &World) -> bool {
+        let follows = |node: AttemptId| self.attempts[node].followed() == Some(id);
+        self.interested(id, w).into_iter().any(follows) || self.stops.iter().any(|(_, stop)| stop.awaits(id))
+    }
+
+    /// All attempts of the execution's key, and those attached to it.
+    fn interested(&self, id: ExecutionId, w: &World) -> BTreeSet<AttemptId> {
+        let tracked = &w.executions[id];
+        self.of_key(&tracked.key()).into_iter().chain(tracked.attached()).collect()
+    }
+
+    /// Whether it is stopped once not even exit handlers go on.
+    pub fn stops_when_gone(&self, id: ExecutionId, w: &World) -> bool {
+        let of_key = self.of_key(&w.executions[id].key()).into_iter().map(|node| &self.attempts[node]);
+        let followers: Vec<&Attempt> = of_key.filter(|attempt| attempt.followed() == Some(id)).collect();
+        if followers.is_empty() {
+            return w.executions[id].when_over() != WhenOver::Leave;
+        }
+        followers.into_iter().any(Attempt::stops_when_over)
+    }
+
+    /// Whether somebody still waits to learn what runs of a pipeline.
+    pub fn still_look(&self, w: &World) -> bool {
+        let waits = |pipeline: PipelineId| {
+            self.attempts().any(|attempt| attempt.pipeline() == pipeline && attempt.is_locating())
+                || self.stops.iter().any(|(_, stop)| stop.pipeline() == pipeline && stop.is_looking())
+        };
+        w.pipelines.ids().any(|id| {
+            let listing = w.pipelines[id].listing();
+            listing.is_running() || (listing.is_wanted() && waits(id))
+        })
+    }
+
+    /// Whether what was there when a pipeline was listed may have been revived since, for somebody who is about to start
+    /// another.
+    fn may_be_revived(&self, pipeline: PipelineId, w: &World) -> bool {
+        let mut starting = self.attempts().filter(|attempt| attempt.pipeline() == pipeline && attempt.may_start());
+        starting.any(|attempt| !w.executions.of_key(&attempt.key()).is_empty())
+    }
+
+    fn kin(&self, id: AttemptId) -> Kin {
+        let attempt = &self.attempts[id];
+        let Some(record) = self.keys.get(&attempt.key()) else {
+            return Kin { newest_asked: attempt.number(), other_start: false };
+        };
+        let mut others = record.attempts.values().filter(|other| **other != id);
+        Kin {
+            newest_asked: record.attempts.keys().next_back().copied().unwrap_or(attempt.number()),
+            other_start: others.any(|other| self.attempts[*other].is_starting()),
+        }
+    }
+
+    fn advance_attempt(&mut self, id: AttemptId, w: &mut World) {
+        let kin = self.kin(id);
+        self.attempts[id].advance(kin, w);
+    }
+
+    fn advance_stop(&mut self, id: StopId, w: &mut World) {
+        let scope = self.stops[id].scope().clone();
+        if scope == StopScope::Everything && self.stops[id].is_looking() {
+            self.stop_everything(w);
+        }
+        let Looks::ForStarts { locating } = self.stops[id].advance(w) else { return };
+        let concerned = |attempt: &Attempt| scope.key().is_none_or(|key| key == attempt.key());
+        let starts = |attempt: &Attempt| attempt.is_starting() || (locating && attempt.is_locating());
+        if self.attempts().any(|attempt| concerned(attempt) && starts(attempt)) {
+            self.stops[id].wait_for_starts(w);
+            return;
+        }
+        if let Some(key) = scope.key() {
+            self.drop_unstarted(&key, w);
+        }
+        self.stops[id].settle(w);
+    }
+
+    /// Nothing more starts, whoever waits ends.
+    fn stop_everything(&mut self, w: &mut World) {
+        let text = "a stop task of the workflow stopped everything";
+        w.closing.stop_everything(text, w.fx.now());
+        let waiting: Vec<AttemptId> = w.queue.waiters().map(|waiter| waiter.node).collect();
+        for node in waiting {
+            self.attempts[node].end_unstarted(text, w.fx.now(), w);
+        }
+    }
+
+    /// Nodes of a key that have not started never will: each ends when it is certain that no earlier process has started it.
+    fn drop_unstarted(&mut self, key: &Key, w: &mut World) {
+        let mut waiting = self.of_key(key);
+        waiting.retain(|node| self.attempts[*node].drop_unstarted(w.fx.now()));
+        for node in waiting {
+            self.advance_attempt(node, w);
+        }
+    }
+
+    /// A node looks at what is known, does what follows, and says so to whoever waits for it.
+    pub fn advance(&mut self, node: NodeRef, w: &mut World) {
+        match node {
+            NodeRef::Execute(id) => self.advance_attempt(id, w),
+            NodeRef::Validate(id) => self.validations[id].advance(w),
+            NodeRef::Stop(id) => self.advance_stop(id, w),
+        }
+        self.answer(node, w);
+    }
+
+    fn answer(&mut self, node: NodeRef, w: &mut World) {
+        match node {
+            NodeRef::Execute(id) => self.attempts[id].answer(w),
+            NodeRef::Validate(id) => self.validations[id].answer(w),
+            NodeRef::Stop(id) => self.stops[id].answer(w),
+        }
+    }
+
+    /// A node's timer has come.
+    pub fn woken(&mut self, node: NodeRef, w: &mut World) {
+        if let NodeRef::Execute(id) = node {
+            self.attempts[id].woken(w.fx.now());
+        }
+        self.advance(node, w);
+    }
+
+    /// Every node of the pipeline that has not ended looks again.
+    pub fn pipeline_changed(&mut self, pipeline: PipelineId, w: &mut World) {
+        let attempts =
+            self.attempts.iter().filter(|(_, attempt)| attempt.pipeline() == pipeline && !attempt.is_ended());
+        let validations = self.validations.iter().filter(|(_, v)| v.pipeline() == pipeline && !v.is_ended());
+        // A stop of everything waits for every pipeline.
+        let stops = self.stops.iter().filter(|(_, s)| (s.pipeline() == pipeline || s.is_looking()) && !s.is_ended());
+        let mut nodes: Vec<((Time, Option<RequestId>), NodeRef)> = attempts
+            .map(|(id, attempt)| (attempt.turn(), NodeRef::Execute(id)))
+            .chain(validations.map(|(id, validation)| (validation.turn(), NodeRef::Validate(id))))
+            .chain(stops.map(|(id, stop)| (stop.turn(), NodeRef::Stop(id))))
+            .collect();
+        // In the order in which they asked: the start queue is first in, first out.
+        nodes.sort();
+        for (_, node) in nodes {
+            self.woken(node, w);
+        }
+    }
+
+    /// A pipeline was described.
+    pub fn digest_changed(&mut self, pipeline: PipelineId, w: &mut World) {
+        let asking = self.validations.iter().filter(|(_, validation)| validation.pipeline() == pipeline);
+        let asking: Vec<ValidationId> = asking.map(|(id, _)| id).collect();
+        for id in asking {
+            self.advance(NodeRef::Validate(id), w);
+        }
+    }
+
+    /// The account's pipelines are known, or not yet: whoever stops everything looks on.
+    pub fn survey_changed(&mut self, w: &mut World) {
+        let looking: Vec<StopId> = self.stops.iter().filter(|(_, stop)| stop.is_looking()).map(|(id, _)| id).collect();
+        for id in looking {
+            self.advance(NodeRef::Stop(id), w);
+        }
+    }
+
+    /// A pipeline is to be listed again.
+    pub fn renew_listing(&self, pipeline: PipelineId, w: &mut World) {
+        let revivable = self.may_be_revived(pipeline, w);
+        w.pipelines.renew(pipeline, revivable, &mut w.fx);
+    }
+
+    /// What is known of an execution changed: whoever it concerns looks.
+    pub fn execution_changed(&mut self, id: ExecutionId, whose: Whose, w: &mut World) {
+        let unconfirmed = w.executions[id].end() == EndStage::Seen && w.executions[id].gone().is_none();
+        if whose == Whose::Key && unconfirmed && self.is_followed(id, w) {
+            w.describe(id);
+        }
+        let mut nodes = self.interested(id, w);
+        if whose == Whose::Followers {
+            nodes.retain(|node| self.attempts[*node].followed() == Some(id));
+        }
+        for node in nodes {
+            self.advance_attempt(node, w);
+        }
+        // A stop node ends when the last execution that it waits for has.
+        if !w.executions[id].is_open() {
+            let done: Vec<StopId> = self.stops.ids().filter(|stop| self.stops[*stop].has_ended(id)).collect();
+            for stop in done {
+                self.advance(NodeRef::Stop(stop), w);
+            }
+        }
+        self.released(id, w);
+    }
+
+    /// A node follows this execution no more: its steps go with the last.
+    pub fn released(&self, id: ExecutionId, w: &mut World) {
+        if !self.is_followed(id, w) {
+            w.executions.drop_steps(id);
+        }
+    }
+
+    /// An execution of this workflow was found. One that a stop task or the workflow's end would have stopped, had it been
+    /// known, is stopped. After a restart nobody asks for the nodes that Argo has ended meanwhile; their executions are
+    /// found by their markers, which say what becomes of them.
+    pub fn adopted(&self, id: ExecutionId, w: &mut World) {
+        self.stop_unasked(id, w);
+        if self.stops.iter().any(|(_, stop)| stop.catches(id, w)) {
+            w.want_stop(id);
+        }
+    }
+
+    fn stop_unasked(&self, id: ExecutionId, w: &mut World) {
+        let Some(closed) = w.closing.over() else { return };
+        let wanted = match w.executions[id].when_over() {
+            WhenOver::Stop => true,
+            WhenOver::ExitHandler => closed.holds_for(true),
+            WhenOver::Leave => false,
+        };
+        if wanted && !self.is_followed(id, w) {
+            w.want_stop(id);
+        }
+    }
+
+    /// The workflow is over: its nodes end, and what nobody follows is stopped.
+    pub fn workflow_is_over(&mut self, w: &mut World) {
+        for id in self.attempts.ids() {
+            self.attempts[id].workflow_is_over(w);
+        }
+        let live: Vec<ExecutionId> = w.executions.live().collect();
+        for id in live {
+            self.stop_unasked(id, w);
+        }
+    }
+
+    /// The nodes of a key that have not started never will.
+    pub fn start_answered(&mut self, id: AttemptId, result: Result<CallReply, CallError>, w: &mut World) {
+        if self.attempts[id].start_answered(result, w) {
+            self.advance(NodeRef::Execute(id), w);
+        }
+    }
+
+    /// These starts never left: the process ends.
+    pub fn unsend_starts(&mut self, nodes: Vec<AttemptId>, w: &mut World) {
+        for id in nodes {
+            self.attempts[id].unsend_start(w);
+        }
+    }
+
+    /// What one start met concerns others that wait: they are told at once.
+    pub fn tell_waiters(&mut self, whom: impl Fn(&Waiter) -> bool, w: &mut World) {
+        let waiting: Vec<AttemptId> = w.queue.waiters().filter(|w| whom(w)).map(|w| w.node).collect();
+        for id in waiting {
+            self.attempts[id].answer(w);
+        }
+    }
+
+    /// Earlier attempts of a key that still wait to start never will: a node has one start at a time.
+    fn supersede_waiting(&mut self, key: &Key, number: u32, w: &mut World) {
+        let Some(record) = self.keys.get(key) else { return };
+        let earlier: Vec<AttemptId> = record.attempts.range(..number).map(|(_, id)| *id).collect();
+        for id in earlier.into_iter().filter(|id| self.attempts[*id].is_queued()).collect::<Vec<_>>() {
+            self.attempts[id].end(Phase::Failed, &format!("superseded by attempt {number}"), None, w);
+        }
+    }
+}
