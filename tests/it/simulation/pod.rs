@@ -76,12 +76,8 @@ impl World {
         let (now, offset) = (self.now, self.node_offset(id.0));
         let kubernetes = self.plan.workflows[id.0].kubernetes != Kubernetes::Off;
         let max_running_per_workflow = self.plan.workflows[id.0].troubles.max_running;
-        let settings = Settings {
-            pod_born: self.pod(id).stamp,
-            kubernetes,
-            max_running_per_workflow,
-            ..Settings::default()
-        };
+        let settings =
+            Settings { pod_born: self.pod(id).stamp, kubernetes, max_running_per_workflow, ..Settings::default() };
         let settings = self.saboteur.settings(settings);
         let pod = self.pod(id);
         if pod.ended || pod.plugin.is_some() {

@@ -22,7 +22,7 @@ use awf_aws::{
 use super::{
     argo::NodeId,
     checks::Process,
-    plan::{Kubernetes, Plan, Work},
+    plan::{Kubernetes, MINUTE, Plan, Work, WorkflowPlan},
     world::World,
 };
 
@@ -51,7 +51,7 @@ pub enum Sabotage {
     TroubleIsTheEnd,
     /// Nothing is known of what was started before: every list is empty.
     NoListing,
-    /// A renewed listing knows nothing new: it is answered with what the process's first one showed.
+    /// A renewed listing knows nothing new: it shows only what the process's first one of the pipeline has shown.
     RenewedListingsFromSnapshot,
     /// Lists lag behind an earlier process for longer than the machine allows for: they show an execution after 20 minutes.
     ListsLagFar,
@@ -141,19 +141,24 @@ impl Sabotage {
     /// Whether a plan has what this safeguard is there for: such seeds are played first.
     pub fn is_about(self, plan: &Plan) -> bool {
         let troubles = &plan.troubles;
-        let any = |has: fn(&super::plan::WorkflowPlan) -> bool| plan.workflows.iter().any(has);
+        let any = |has: fn(&WorkflowPlan) -> bool| plan.workflows.iter().any(has);
         match self {
             Self::StopTokenForEver | Self::RevivalsStayHidden => troubles.revives(),
             Self::FollowsOnlyItsOwnAttempt => any(|w| w.nodes.iter().any(|n| n.pipeline == "Blocked" && n.retries > 0)),
+            Self::AttemptsAlike => any(|w| w.nodes.iter().any(|n| n.pipeline == "FailsOnce" && n.retries > 0)),
             Self::BelievesStaleLists => troubles.stale > 0.0,
             Self::RunsToldApartByClocks | Self::NoEpoch | Self::TokenWithoutPredecessor => {
-                any(|w| w.retried_after.is_some() && w.kubernetes == Kubernetes::Works)
+                plan.quiet() && troubles.clocks.jump.is_none() && any(is_soon_retried)
             }
-            Self::CreatedToTheSecond => troubles.clocks.apart() && plan.kill_every.is_some(),
-            Self::ForgetsSiblings => troubles.squeeze && plan.kill_every.is_some(),
+            Self::CreatedToTheSecond => {
+                let blind = |w: &WorkflowPlan| matches!(w.kubernetes, Kubernetes::Off | Kubernetes::Forbids);
+                let restarts = plan.kill_every.is_some() && plan.calm_after > 15 * MINUTE;
+                troubles.clocks.kubernetes > 60_000 && restarts && plan.workflows.iter().any(blind)
+            }
+            Self::ForgetsSiblings => troubles.squeeze && any(|w| w.troubles.away.is_some()),
             Self::FamilyKeepsItsClient => any(|w| w.troubles.moves.is_some()),
             Self::LimitOfThePipeline => any(|w| w.troubles.max_running.is_some()),
-            Self::LosesItsPlace => plan.quota < 4,
+            Self::LosesItsPlace => troubles.squeeze && plan.quiet(),
             Self::DenialIsFinal | Self::DenialHoldsAll => !troubles.refusals.is_empty(),
             Self::LeavesNothing => any(|w| w.nodes.iter().any(|n| n.leave) && w.stopped_after.is_some()),
             Self::StopsHeldBack | Self::StopsWithoutPause => {
@@ -177,6 +182,16 @@ impl Sabotage {
     }
 }
 
+/// Whether `argo retry` follows so soon on an end that clocks alone could not tell the runs apart.
+fn is_soon_retried(workflow: &WorkflowPlan) -> bool {
+    workflow.kubernetes == Kubernetes::Works
+        && workflow.troubles.kubernetes_later.is_empty()
+        && workflow.troubles.frozen.is_none()
+        && workflow.stopped_after.is_none()
+        && workflow.retried_after.is_some_and(|wait| wait < 10 * MINUTE)
+        && workflow.nodes.iter().any(|node| node.pipeline == "FailsAlways")
+}
+
 /// What the saboteur does, and what it has seen.
 #[derive(Default)]
 pub struct Saboteur {
@@ -190,7 +205,7 @@ pub struct Saboteur {
     /// What the newest list has shown of an execution since the last look at it.
     listed: HashMap<(Process, String), Status>,
     /// What the first listing of a pipeline has shown, and whether it is complete.
-    snapshots: HashMap<(Process, String), (Vec<Execution>, bool)>,
+    snapshots: HashMap<(Process, String), (HashSet<String>, bool)>,
     steps: HashMap<(Process, String), CallReply>,
     /// Pipelines of which a start was denied.
     denied: HashSet<(Process, String)>,

@@ -134,7 +134,8 @@ impl Saboteur {
         let held: Vec<Command> = self.held.extract_if(.., due).map(|(.., command)| command).collect();
         let mut calls: Vec<(ClientKey, Call)> = Vec::new();
         if sabotage == Sabotage::StopsWithoutPause {
-            calls.extend(self.repeated.iter().filter(|((whose, _), _)| *whose == process).map(|(_, call)| call.clone()));
+            calls
+                .extend(self.repeated.iter().filter(|((whose, _), _)| *whose == process).map(|(_, call)| call.clone()));
         }
         for ((_, arn), (client, looked)) in self.ended.iter_mut().filter(|((whose, _), _)| *whose == process) {
             if now.since(*looked) >= POLLED_ON_EVERY {

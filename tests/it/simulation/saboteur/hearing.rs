@@ -135,7 +135,7 @@ impl Saboteur {
         mut reply: CallReply,
     ) -> CallReply {
         match (call, &mut reply) {
-            (Call::ListExecutions { pipeline, next_token, .. }, CallReply::Executions { page, next_token: more }) => {
+            (Call::ListExecutions { pipeline, .. }, CallReply::Executions { page, next_token: more }) => {
                 if sabotage == Sabotage::NoListing {
                     page.clear();
                     *more = None;
@@ -143,13 +143,9 @@ impl Saboteur {
                 if sabotage == Sabotage::RenewedListingsFromSnapshot {
                     let (known, complete) = self.snapshots.entry((process, pipeline.clone())).or_default();
                     if *complete {
-                        page.clone_from(known);
-                        *more = None;
+                        page.retain(|execution| known.contains(&execution.arn));
                     } else {
-                        if next_token.is_none() {
-                            known.clear();
-                        }
-                        known.extend_from_slice(page);
+                        known.extend(page.iter().map(|execution| execution.arn.clone()));
                         *complete = more.is_none();
                     }
                 }
@@ -204,7 +200,8 @@ impl Saboteur {
                 }
                 // An end of long ago: the machine looks again when a list contradicts it.
                 execution.modified = execution.modified.map(|at| at.minus(Duration::from_secs(120)));
-                if let Some(stale) = self.listed.remove(&name).filter(|s| lies::rank(s) < lies::rank(&execution.status)) {
+                if let Some(stale) = self.listed.remove(&name).filter(|s| lies::rank(s) < lies::rank(&execution.status))
+                {
                     execution.status = stale;
                 }
             }
