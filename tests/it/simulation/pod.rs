@@ -12,6 +12,7 @@ use super::{
     agent::Agent,
     argo::NodeId,
     plan::{Kubernetes, MINUTE, SECOND},
+    saboteur::Act,
     world::{Happening, World},
 };
 
@@ -75,13 +76,9 @@ impl World {
         let (now, offset) = (self.now, self.node_offset(id.0));
         let kubernetes = self.plan.workflows[id.0].kubernetes != Kubernetes::Off;
         let max_running_per_workflow = self.plan.workflows[id.0].troubles.max_running;
-        let settings = Settings {
-            pod_born: self.pod(id).stamp,
-            kubernetes,
-            max_running_per_workflow,
-            sabotage: self.sabotage,
-            ..Settings::default()
-        };
+        let settings =
+            Settings { pod_born: self.pod(id).stamp, kubernetes, max_running_per_workflow, ..Settings::default() };
+        let settings = self.saboteur.settings(settings);
         let pod = self.pod(id);
         if pod.ended || pod.plugin.is_some() {
             return;
@@ -269,22 +266,37 @@ impl World {
     fn step(&mut self, id: PodId, event: Event) {
         let now = self.pod_now(id);
         let looks = matches!(event, Event::CallEnded { .. });
+        let process = (id, self.pod(id).plugins);
+        let Some(event) = self.overhears(process, event) else { return };
         let Some(plugin) = self.pod(id).plugin.as_mut() else { return };
         let commands = plugin.machine.handle(event, now);
-        for command in commands {
+        for act in self.meddles(process, commands) {
+            self.tell(|_| format!("{id:?}   {act:?}"));
             if self.strikes(self.plan.odds.death) {
                 self.bites.add("fault: killed between two commands");
                 self.kill_plugin(id);
                 return;
             }
-            self.carry_out(id, command);
+            match act {
+                Act::CarryOut(command) => self.carry_out(id, command),
+                Act::Refuse(call, error) => {
+                    let (wait, sent) = (self.ms(5, 200), self.now);
+                    let ended = CallEnded { result: Err(error), server_time: None };
+                    self.after(wait, Happening::FromAws { pod: id, plugin: process.1, call, ended, sent });
+                }
+            }
         }
         if let Some(held) = self.pod(id).plugin.as_ref().filter(|_| looks).map(|plugin| plugin.machine.held()) {
-            self.check_held((id, self.workflows[id.0].pods[id.1].plugins), held);
+            self.check_held(process, held);
         }
         if self.pod(id).plugin.as_ref().is_some_and(|plugin| plugin.machine.drained()) {
             self.end_pod(id);
         }
+    }
+
+    /// The node that a parked request is for.
+    pub fn node_asked(&mut self, id: PodId, request: RequestId) -> Option<NodeId> {
+        self.pod(id).plugin.as_ref()?.parked.get(&request).map(|(_, node)| *node)
     }
 
     fn carry_out(&mut self, id: PodId, command: Command) {

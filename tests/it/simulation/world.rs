@@ -16,7 +16,7 @@ use awf_aws::{
         faults::Faults,
         scenario::{Scenario, ScenarioPipeline},
     },
-    workflow::{CallId, Sabotage, WorkflowState, identity::Key},
+    workflow::{CallId, WorkflowState, identity::Key},
 };
 use fastrand::Rng;
 use serde_json::json;
@@ -27,6 +27,7 @@ use super::{
     checks::Checks,
     plan::{Kubernetes, PIPELINES, Plan, SECOND},
     pod::PodId,
+    saboteur::{Sabotage, Saboteur},
     templates::{OTHER_ACCOUNT, OTHER_REGION},
     troubles::Deed,
 };
@@ -107,7 +108,7 @@ pub struct World {
     pub checks: Checks,
     /// What somebody else started before everything else.
     pub elsewhere: String,
-    pub sabotage: Option<Sabotage>,
+    pub saboteur: Saboteur,
     /// The nodes under each key, in the order of their creation.
     pub names: HashMap<Key, Vec<(usize, NodeId)>>,
     /// Refusals of the next call only that have struck.
@@ -166,7 +167,7 @@ impl World {
             workflows: Vec::new(),
             checks: Checks::default(),
             elsewhere: String::new(),
-            sabotage,
+            saboteur: Saboteur::new(sabotage),
             names: HashMap::new(),
             spent: HashSet::new(),
             bites: Bites::default(),

@@ -64,6 +64,7 @@ impl World {
                 }
                 self.check_denial(process, node, &end);
                 self.check_end(id.0, node, &end);
+                self.check_own_try(id.0, node, &end);
                 self.check_traceless(id.0, node, &end);
                 self.check_steps(&end, reply);
             }
@@ -156,6 +157,25 @@ impl World {
         if before.phase != end.phase && before.arn == end.arn && end.arn.is_some() && !lost {
             let text = format!("{name} ended as {before:?} and as {end:?}");
             self.checks.broken.get_or_insert(text);
+        }
+    }
+
+    /// A further attempt is not told the failure of an earlier one that had ended before it was asked for: it has its own.
+    fn check_own_try(&mut self, workflow: usize, node: NodeId, end: &Ended) {
+        let this = &self.workflows[workflow].nodes[node];
+        let Some(arn) = end.arn.as_ref().filter(|_| end.phase == Phase::Failed && this.attempt > 0) else { return };
+        // An answer may be long on its way.
+        let Some(asked) = this.first_asked.map(|asked| asked.minus(60 * SECOND)) else { return };
+        let changed = self.checks.revived.contains_key(arn) || self.is_over(workflow);
+        let earlier = self.started_by(workflow).find(|(s, e)| {
+            let before = s.run == this.run && s.marker.key == this.key && s.marker.attempt < this.attempt;
+            e.arn == *arn && before && !e.status.is_live() && e.modified < asked && !e.deleted
+        });
+        let text =
+            earlier.map(|(s, _)| format!("{} {} was told {end:?} of {:?}", this.plan.name, this.attempt, s.marker));
+        self.bites.add("check: a further attempt has its own try");
+        if let Some(text) = text.filter(|_| !changed) {
+            self.checks.broke(text);
         }
     }
 
