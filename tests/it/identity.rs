@@ -5,9 +5,9 @@ use std::time::Duration;
 use awf_aws::{
     pipelines::{Status, Time},
     workflow::{
+        Group,
         identity::{Decision, Known, Marker, arn_key, decide, display_name, start_token, stop_token},
         run::{CLOCKS_APART, Run},
-        siblings::Group,
     },
 };
 

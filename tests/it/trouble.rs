@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use awf_aws::{
     pipelines::CallErrorKind as Kind,
-    workflow::trouble::{Place, Reaction, reaction},
+    workflow::trouble::{CallSite, Disposition, disposition},
 };
 use futures_util::future::{join, join_all};
 use serde_json::{Map, Value, json};
@@ -29,7 +29,8 @@ const OPERATIONS: [&str; 6] = [
     "DescribePipelineExecution",
     "StopPipelineExecution",
 ];
-const PLACES: [Place; 6] = [Place::Account, Place::Listing, Place::Validate, Place::Start, Place::Poll, Place::Stop];
+const PLACES: [CallSite; 6] =
+    [CallSite::Account, CallSite::Listing, CallSite::Validate, CallSite::Start, CallSite::Poll, CallSite::Stop];
 
 /// Pipelines of one step that takes a second and a half, and one that never ends.
 fn scenario() -> Value {
@@ -92,7 +93,7 @@ async fn shows(plugin: &Plugin, row: &Row, cell: usize, body: &Value) {
     assert_eq!(reply["node"]["phase"], phase, "{what}: {reply}");
     assert!(message.contains(expected.text()), "{what}: {reply}");
     assert_eq!(reply.get("requeue").is_none(), ends, "{what}: {reply}");
-    let waits = matches!(reaction(row.kind, place), Reaction::Again | Reaction::Mend | Reaction::SameBytes);
+    let waits = matches!(disposition(row.kind, place), Disposition::Again | Disposition::Mend | Disposition::SameBytes);
     if waits && !ends {
         assert!(message.contains("(since 20"), "{what}: it does not say since when: {message}");
     }
@@ -152,7 +153,7 @@ async fn drive(row: &Row) {
 
 /// How a node ends once the fault is lifted; nothing for one whose start is searched for: that takes minutes.
 async fn ends(plugin: &Plugin, row: &Row, cell: usize, body: &Value) -> Option<Value> {
-    if reaction(row.kind, PLACES[cell]) == Reaction::Search {
+    if disposition(row.kind, PLACES[cell]) == Disposition::Search {
         return None;
     }
     let expected = if matches!(row.cells[cell], Shown::Error(_)) { "Error" } else { "Succeeded" };
@@ -172,11 +173,11 @@ fn every_kind_of_error_has_a_row_and_every_end_in_it_is_in_the_table() {
     for row in ROWS {
         let short_grace = !row.flags.is_empty();
         for (place, shown) in PLACES.into_iter().zip(row.cells) {
-            let ends = match reaction(row.kind, place) {
-                Reaction::Refuse => true,
+            let ends = match disposition(row.kind, place) {
+                Disposition::Refuse => true,
                 // A running execution outlasts every grace. A denied listing is done without, then the start is denied.
-                Reaction::Mend => short_grace && !matches!(place, Place::Poll | Place::Stop),
-                Reaction::Without => short_grace,
+                Disposition::Mend => short_grace && !matches!(place, CallSite::Poll | CallSite::Stop),
+                Disposition::Without => short_grace,
                 _ => false,
             };
             assert_eq!(matches!(shown, Shown::Error(_)), ends, "{:?} at {place:?}", row.kind);
@@ -208,17 +209,17 @@ async fn lists_and_steps_that_fail_are_waited_out_or_done_without() {
         let lists = ["ListPipelineExecutions", "ListPipelineExecutionSteps"];
         simulator.faults(fault(kind, &lists, false)).await;
         sleep(Duration::from_millis(2500)).await;
-        if reaction(kind, Place::Round) != Reaction::Without {
+        if disposition(kind, CallSite::Round) != Disposition::Without {
             simulator.faults(fault(kind, &lists[..1], true)).await;
         }
-        if reaction(kind, Place::Steps) != Reaction::Without {
+        if disposition(kind, CallSite::Steps) != Disposition::Without {
             simulator.faults(fault(kind, &lists, true)).await;
         }
         let (first, last) = join(plugin.until_ended(&nodes[0]), plugin.until_ended(&nodes[5])).await;
         for end in [first, last] {
             assert_eq!(end["node"]["phase"], "Succeeded", "{kind:?}: {end}");
             let steps = end["node"]["outputs"]["result"].as_str().is_some_and(|digest| digest.contains("Train"));
-            assert_eq!(steps, reaction(kind, Place::Steps) != Reaction::Without, "{kind:?}: {end}");
+            assert_eq!(steps, disposition(kind, CallSite::Steps) != Disposition::Without, "{kind:?}: {end}");
         }
         assert_eq!(simulator.executions().await.len(), nodes.len());
     }))

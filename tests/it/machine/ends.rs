@@ -8,7 +8,7 @@ use awf_aws::{
     protocol::Phase,
     workflow::{
         Event, Settings, WorkflowState,
-        trouble::{Place, Reaction, reaction},
+        trouble::{CallSite, Disposition, disposition},
     },
 };
 
@@ -166,7 +166,7 @@ fn a_list_that_fails_for_its_own_reasons_is_replaced_by_describes_and_other_trou
         }
         w.pass(2 * MINUTE);
         let reply = w.ask(&task("n7", 0));
-        if reaction(kind, Place::Round) == Reaction::Without {
+        if disposition(kind, CallSite::Round) == Disposition::Without {
             assert_eq!(phase(&reply), Some(Phase::Succeeded), "{kind:?}: {}", message(&reply));
             continue;
         }
