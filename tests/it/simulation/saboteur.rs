@@ -143,13 +143,11 @@ impl Sabotage {
         let troubles = &plan.troubles;
         let any = |has: fn(&WorkflowPlan) -> bool| plan.workflows.iter().any(has);
         match self {
-            Self::StopTokenForEver | Self::RevivalsStayHidden => troubles.revives(),
+            Self::StopTokenForEver | Self::RevivalsStayHidden => troubles.nosy,
             Self::FollowsOnlyItsOwnAttempt => any(|w| w.nodes.iter().any(|n| n.pipeline == "Blocked" && n.retries > 0)),
             Self::AttemptsAlike => any(|w| w.nodes.iter().any(|n| n.pipeline == "FailsOnce" && n.retries > 0)),
             Self::BelievesStaleLists => troubles.stale > 0.0,
-            Self::RunsToldApartByClocks | Self::NoEpoch | Self::TokenWithoutPredecessor => {
-                plan.quiet() && troubles.clocks.jump.is_none() && any(is_soon_retried)
-            }
+            Self::RunsToldApartByClocks => plan.quiet() && troubles.clocks.jump.is_none() && any(is_soon_retried),
             Self::CreatedToTheSecond => {
                 let blind = |w: &WorkflowPlan| matches!(w.kubernetes, Kubernetes::Off | Kubernetes::Forbids);
                 let restarts = plan.kill_every.is_some() && plan.calm_after > 15 * MINUTE;
@@ -165,7 +163,7 @@ impl Sabotage {
                 any(|w| w.stopped_after.is_some() || w.nodes.iter().any(|n| matches!(n.work, Work::StopOne(_))))
             }
             Self::ListsLagFar | Self::RenewedListingsFromSnapshot | Self::NoListing | Self::AdoptsOnlyTheLiving => {
-                plan.kill_every.is_some()
+                plan.kill_every.is_some() && !plan.list_denied
             }
             Self::TokenOfTheMoment => plan.kill_every.is_some() || any(|w| w.second_pod_after.is_some()),
             _ => true,
