@@ -23,6 +23,7 @@ use super::{
     argo::NodeId,
     checks::Process,
     plan::{Kubernetes, MINUTE, Plan, Work, WorkflowPlan},
+    troubles::Deed,
     world::World,
 };
 
@@ -143,13 +144,12 @@ impl Sabotage {
         let troubles = &plan.troubles;
         let any = |has: fn(&WorkflowPlan) -> bool| plan.workflows.iter().any(has);
         match self {
-            Self::StopTokenForEver | Self::RevivalsStayHidden => troubles.revives(),
+            Self::StopTokenForEver => troubles.nosy,
+            Self::RevivalsStayHidden => troubles.deeds.iter().any(|(_, deed)| *deed == Deed::RetryInConsole),
             Self::FollowsOnlyItsOwnAttempt => any(|w| w.nodes.iter().any(|n| n.pipeline == "Blocked" && n.retries > 0)),
             Self::AttemptsAlike => any(|w| w.nodes.iter().any(|n| n.pipeline == "FailsOnce" && n.retries > 0)),
             Self::BelievesStaleLists => troubles.stale > 0.0,
-            Self::RunsToldApartByClocks | Self::NoEpoch | Self::TokenWithoutPredecessor => {
-                plan.quiet() && troubles.clocks.jump.is_none() && any(is_soon_retried)
-            }
+            Self::RunsToldApartByClocks => plan.quiet() && troubles.clocks.jump.is_none() && any(is_soon_retried),
             Self::CreatedToTheSecond => {
                 let blind = |w: &WorkflowPlan| matches!(w.kubernetes, Kubernetes::Off | Kubernetes::Forbids);
                 let restarts = plan.kill_every.is_some() && plan.calm_after > 15 * MINUTE;
@@ -164,8 +164,11 @@ impl Sabotage {
             Self::StopsHeldBack | Self::StopsWithoutPause => {
                 any(|w| w.stopped_after.is_some() || w.nodes.iter().any(|n| matches!(n.work, Work::StopOne(_))))
             }
-            Self::ListsLagFar | Self::RenewedListingsFromSnapshot | Self::NoListing | Self::AdoptsOnlyTheLiving => {
-                plan.kill_every.is_some()
+            Self::ListsLagFar | Self::NoListing | Self::AdoptsOnlyTheLiving => plan.kill_every.is_some(),
+            Self::RenewedListingsFromSnapshot => plan.refuses_tokens() && any(|w| w.second_pod_after.is_some()),
+            Self::StartsAfterOver => {
+                let asks = |w: &WorkflowPlan| w.stopped_after.is_some() && w.kubernetes == Kubernetes::Works;
+                plan.quota < 4 && plan.workflows.iter().any(asks)
             }
             Self::TokenOfTheMoment => plan.kill_every.is_some() || any(|w| w.second_pod_after.is_some()),
             _ => true,

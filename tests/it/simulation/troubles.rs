@@ -105,11 +105,6 @@ pub struct Troubles {
 }
 
 impl Troubles {
-    /// Whether somebody may retry executions in the console.
-    pub fn revives(&self) -> bool {
-        self.nosy || self.deeds.iter().any(|(_, deed)| *deed == Deed::RetryInConsole)
-    }
-
     /// Draws them and adds to the workflows what belongs there; the quota may have to give way.
     pub fn draw(seed: u64, workflows: &mut [WorkflowPlan], calm: Duration, quota: usize) -> (Self, usize) {
         let mut rng = Rng::with_seed(seed ^ 0x0007_0b1e_5000);

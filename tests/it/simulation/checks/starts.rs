@@ -5,7 +5,7 @@ use std::time::Duration;
 use awf_aws::{
     pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Status, Time},
     simulator::execution::Execution,
-    workflow::identity::Marker,
+    workflow::{identity::Marker, siblings::Group},
 };
 
 use super::{Process, Started};
@@ -62,9 +62,8 @@ impl World {
     /// were asked for: nothing else in AWS does.
     fn check_time_was_up(&mut self, process: Process, marker: &Marker, node: (usize, NodeId)) {
         let (number, this) = (node.0, self.node(node).clone());
-        let (Some(timeout), Some(asked), Some((group, _))) = (this.plan.timeout, this.first_asked, marker.asked) else {
-            return;
-        };
+        let group = Group::of(&this.plan.name);
+        let (Some(timeout), Some(asked), Some(group)) = (this.plan.timeout, this.first_asked, group) else { return };
         if marker.attempt > 0 || this.plan.keyless || !self.knows_its_run(number) || self.lists_were_denied(number) {
             return;
         }
