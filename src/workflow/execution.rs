@@ -16,8 +16,9 @@ use super::{
 mod presence;
 mod steps;
 mod stop;
+mod stopping;
 
-pub use presence::{Absence, LAG};
+pub use presence::Absence;
 pub use steps::StepsFailed;
 pub use stop::{STOP_LOOK, StopAnswer};
 

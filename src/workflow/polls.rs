@@ -77,6 +77,11 @@ impl Polls {
         Some(at)
     }
 
+    /// Whether it has a time to be looked at.
+    pub fn is_due(&self, id: ExecutionId) -> bool {
+        self.due_at.contains_key(&id)
+    }
+
     /// Those that are due by this time.
     pub fn due_by(&self, by: Time) -> Vec<ExecutionId> {
         self.due.iter().take_while(|(at, _)| *at <= by).map(|(_, id)| *id).collect()

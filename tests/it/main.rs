@@ -14,6 +14,7 @@ mod definition;
 mod demo;
 mod doctor;
 mod end_to_end;
+mod floors;
 mod gauges;
 mod http_contract;
 mod iam;

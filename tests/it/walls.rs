@@ -200,12 +200,12 @@ fn the_walls_see_code_and_only_code() {
     assert_eq!(neighbours, ["a", "c", "d"].map(str::to_owned).into());
 }
 
-struct Source {
-    path: PathBuf,
+pub struct Source {
+    pub path: PathBuf,
     /// The top-level module it belongs to: `http` for `src/http.rs` and for all of `src/http/`.
     module: String,
     /// Its text without comments and literals.
-    code: String,
+    pub code: String,
     lines: usize,
 }
 
@@ -217,7 +217,7 @@ impl Source {
 }
 
 /// Every Rust file below a directory of the repository.
-fn sources(directory: &str) -> Vec<Source> {
+pub fn sources(directory: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut found, mut open) = (Vec::new(), vec![root.join(directory)]);
     while let Some(folder) = open.pop() {
@@ -313,7 +313,7 @@ fn used_neighbours(code: &str, room: &str) -> BTreeSet<String> {
 }
 
 /// First words that follow `root::`, singly or in braces.
-fn groups(code: &str, root: &str) -> BTreeSet<String> {
+pub fn groups(code: &str, root: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let needle = format!("{root}::");
     for (at, _) in code.match_indices(&needle) {

@@ -11,8 +11,6 @@ use crate::{
     },
 };
 
-use super::{LAG, TrackedExecution};
-
 /// A stop that AWS took but that has not begun is sent again after this long.
 const STOP_AGAIN: Duration = Duration::from_secs(15);
 /// A stop that is denied is repeated after this long at the most.
@@ -97,46 +95,30 @@ impl Stop {
     pub fn is_history(&mut self) {
         self.began = None;
     }
-}
 
-impl TrackedExecution {
-    /// Whether somebody wants it stopped.
-    pub fn stop_is_wanted(&self) -> bool {
-        self.stop.wanted.is_some()
+    /// Whether somebody wants it.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.is_some()
     }
 
-    /// What AWS last said to its stop.
-    pub fn stop_answer(&self) -> StopAnswer {
-        self.stop.wanted.map_or(StopAnswer::None, |wanted| wanted.answer)
+    /// What AWS last said.
+    pub fn answer(&self) -> StopAnswer {
+        self.wanted.map_or(StopAnswer::None, |wanted| wanted.answer)
     }
 
-    /// Whether its first stop is on its way.
-    pub fn stop_is_fresh(&self) -> bool {
-        self.stop.wanted.is_some_and(|wanted| wanted.tries == 1 && wanted.send_at.is_none())
+    /// Whether the first try is on its way.
+    pub fn is_fresh(&self) -> bool {
+        self.wanted.is_some_and(|wanted| wanted.tries == 1 && wanted.send_at.is_none())
     }
 
-    /// Whether a stop is wanted that nothing has settled yet, and that has not begun.
-    pub fn stop_is_unsettled(&self) -> bool {
-        self.stop.wanted.is_some_and(|wanted| wanted.answer == StopAnswer::None) && !self.is_stopping()
+    /// Wants it.
+    pub fn want(&mut self, now: Time) {
+        self.wanted = Some(Wanted { tries: 0, send_at: Some(now), answer: StopAnswer::None });
     }
 
-    /// Why its stop is not taken.
-    pub fn stop_trouble(&self) -> Option<&Trouble> {
-        self.stop.trouble.as_ref()
-    }
-
-    /// Wants it stopped; whether that is new.
-    pub fn want_stop(&mut self, now: Time) -> bool {
-        let new = self.stop.wanted.is_none() && self.is_live();
-        if new {
-            self.stop.wanted = Some(Wanted { tries: 0, send_at: Some(now), answer: StopAnswer::None });
-        }
-        new
-    }
-
-    /// A stop that waits for its next try has no time to wait; whether it does.
-    pub fn hurry_stop(&mut self, now: Time) -> bool {
-        let Some(wanted) = self.stop.wanted.as_mut() else { return false };
+    /// Waits for its next try no longer; whether it did.
+    pub fn hurry(&mut self, now: Time) -> bool {
+        let Some(wanted) = self.wanted.as_mut() else { return false };
         let waits = wanted.answer == StopAnswer::None && wanted.send_at.is_some();
         if waits {
             wanted.send_at = Some(now);
@@ -144,10 +126,10 @@ impl TrackedExecution {
         waits
     }
 
-    /// The stop to send now, if its time has come, and whether it is the first. `began`: when this process did.
-    pub fn next_stop(&mut self, began: Time, now: Time) -> Option<(Call, bool)> {
-        let runs = self.is_running();
-        let wanted = self.stop.wanted.as_mut().filter(|wanted| wanted.send_at.is_some_and(|at| at <= now))?;
+    /// The stop of the execution with this ARN to send now, if its time has come, and whether it is the first. One that
+    /// does not run needs none. `began`: when this process did.
+    pub fn next(&mut self, arn: &str, runs: bool, began: Time, now: Time) -> Option<(Call, bool)> {
+        let wanted = self.wanted.as_mut().filter(|wanted| wanted.send_at.is_some_and(|at| at <= now))?;
         wanted.send_at = None;
         if !runs {
             return None;
@@ -156,23 +138,23 @@ impl TrackedExecution {
         let first = wanted.tries == 1;
         if wanted.answer == StopAnswer::Taken {
             // It was taken, and had no effect: perhaps for a repeat of a stop before a revival that an earlier process saw.
-            self.stop.series += 1;
+            self.series += 1;
         }
-        let arn = self.execution.arn.clone();
-        let token = stop_token(&arn, began, self.stop.series);
-        Some((Call::StopExecution { arn, token }, first))
+        let token = stop_token(arn, began, self.series);
+        Some((Call::StopExecution { arn: arn.to_owned(), token }, first))
     }
 
-    /// Takes in what AWS said to a stop that left at `left`; `draining`: nobody is left to do anything later.
-    pub fn stop_answered(
+    /// Takes in what AWS said to a stop that left at `left`; `just_started`: SageMaker may not know the
+    /// execution yet; `draining`: nobody is left to do anything later.
+    pub fn answered(
         &mut self,
         result: &Result<CallReply, CallError>,
+        just_started: bool,
         draining: bool,
         now: Time,
         left: Time,
     ) -> Option<StopFollows> {
-        let just_started = self.started_at.is_some_and(|at| now.since(at) < LAG);
-        let Stop { wanted, trouble, .. } = &mut self.stop;
+        let Self { wanted, trouble, .. } = self;
         let wanted = wanted.as_mut()?;
         let (again, look) = match result {
             Ok(_) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use awf_aws::{
     pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Status, Time},
     simulator::execution::Execution,
-    workflow::{identity::Marker, siblings::Group},
+    workflow::{Group, identity::Marker},
 };
 
 use super::{Process, Started};

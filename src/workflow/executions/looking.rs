@@ -1,0 +1,61 @@
+//! When an execution is looked at, and the look itself.
+
+use std::time::Duration;
+
+use crate::{
+    pipelines::{Call, Time},
+    workflow::{
+        effects::{Effects, Purpose, Timer},
+        pace::Priority,
+        pipeline::Pipelines,
+        poll_plan,
+        slab::ExecutionId,
+    },
+};
+
+use super::Executions;
+
+impl Executions {
+    /// Looks at a live execution at this time.
+    pub fn look_at(&mut self, id: ExecutionId, at: Time, fx: &mut Effects) {
+        let pipeline = self.all[id].pipeline();
+        self.polls(pipeline).look_at(id, at);
+        fx.wake(at, Timer::Poll(pipeline));
+    }
+
+    pub(super) fn look_later(&mut self, id: ExecutionId, fx: &mut Effects) {
+        let wait = self.until_the_next_look(id, fx);
+        self.look_at(id, fx.now().plus(wait), fx);
+    }
+
+    /// A look failed: it is repeated in its time, however many nodes want it sooner.
+    pub(super) fn rest(&mut self, id: ExecutionId, wait: Duration, fx: &mut Effects) {
+        let until = fx.now().plus(wait);
+        self.all[id].rest(until);
+        self.look_at(id, until, fx);
+    }
+
+    /// Describes one execution, unless that is under way.
+    pub fn describe(&mut self, id: ExecutionId, fx: &mut Effects, pipelines: &Pipelines) {
+        if let Some(until) = self.all[id].rests(fx.now()) {
+            self.look_at(id, until, fx);
+            return;
+        }
+        // Also when a describe is under way: its answer sets the next time, and a due time that stays would spin the rounds.
+        let pipeline = self.all[id].pipeline();
+        self.polls(pipeline).look_no_more(id);
+        if self.all[id].begin_describe() {
+            let call = Call::DescribeExecution { arn: self.all[id].arn().to_owned() };
+            pipelines.call(Priority::Poll, pipeline, call, Purpose::Describe(id), fx);
+        }
+    }
+
+    pub(super) fn until_the_next_look(&self, id: ExecutionId, fx: &Effects) -> Duration {
+        let (tracked, settings) = (&self.all[id], fx.settings());
+        if tracked.stop_is_wanted() {
+            return settings.poll_min;
+        }
+        let age = fx.server_now().since(tracked.execution().created.unwrap_or(fx.now()));
+        poll_plan::interval(age, settings.poll_min, settings.poll_max)
+    }
+}
