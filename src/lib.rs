@@ -28,6 +28,28 @@
 //! 5. Whether the workflow is over is one more question of this kind: [`workflow::Command::AskKubernetes`], carried out by
 //!    an [`observer::WorkflowObserver`]: [`kubernetes::Kubernetes`] where it may ask.
 //!
+//! # The first start of a node, hop by hop
+//!
+//! Down:
+//!
+//! 1. [`http::execute`] reads the task; [`actors::SupervisorHandle::execute`] finds the runner; the runner hands
+//!    [`workflow::Event::Requested`] to `Machine::handle` (`workflow/machine.rs`).
+//! 2. `Nodes::requested` (`workflow/nodes/admission.rs`) makes the attempt known, and `Attempt::advance`
+//!    (`workflow/attempt/advance.rs`) looks: its pipeline is not located yet. `Pipelines::locate` (`workflow/pipeline.rs`) puts
+//!    GetCallerIdentity in line by `Effects::call` (`workflow/effects.rs`), the attempt waits, the request is parked.
+//! 3. `Effects::release` lets the call go as [`workflow::Command::Call`]; [`backend::carry_out`] makes it.
+//!
+//! Up and down again, once for each answer ([`workflow::Event::CallEnded`], `Machine::call_ended`):
+//!
+//! 4. The account is known: `Change::Pipeline` has `Nodes::pipeline_changed` let the pipeline's nodes look, and the first of
+//!    them has it listed. The listing is complete: what carries our marker was adopted (`workflow/executions/finding.rs`), and
+//!    [`workflow::identity::decide`] says `Start`: `Attempt::want_start` (`workflow/attempt/start.rs`) joins the queue.
+//! 5. `Nodes::start_next` (`workflow/nodes/starts.rs`) finds its turn; `Attempt::start` writes token and marker and sends
+//!    StartPipelineExecution.
+//! 6. `Attempt::start_answered` (`workflow/attempt/outcome.rs`): the execution is tracked, followed, and described.
+//! 7. The describe shows it: `Executions::observe` (`workflow/executions/observing.rs`) says `Change::Execution`, its node looks,
+//!    and `Attempt::answer` (`workflow/attempt/view.rs`) answers the parked request: `Running`, with the ARN.
+//!
 //! The plugin stores nothing. What has to outlive the process is the marker in an execution's description; a start's token
 //! is the same again whoever computes it ([`workflow::identity`]).
 //!

@@ -1,23 +1,24 @@
 //! The pure machine of one workflow: events in, commands out. No clock, no I/O, no randomness.
 //!
-//! [`Machine::handle`] takes one [`Event`] and returns [`Command`]s. What it does with an event is split by subject,
-//! in the order in which a node meets them:
+//! [`Machine::handle`] takes one [`Event`] and returns [`Command`]s. The house has floors; a module uses those below it and
+//! none above (`tests/it/floors.rs`), and every field has one owner, whose methods alone change it:
 //!
-//! | module | subject |
-//! |---|---|
-//! | `requests` | a request comes in, is parked, and is answered from what is known |
-//! | `locating`, `listing` | before a start: the account, and one complete listing that finds earlier executions |
-//! | `starting`, `start_outcome`, `searching` | the table of [`identity`], the start [`queue`], and what a start's answer lets us know |
-//! | `polling`, `steps`, `missing` | rounds ([`poll_plan`]), ends and their steps, executions that are gone |
-//! | `questions`, `survey` | `validate` and `stop` nodes, and what a stop of everything has to find first |
-//! | [`trouble`] | the table of what a failed call leads to, which all of them consult |
-//! | [`run`], `clocks`, [`siblings`] | which run of the workflow this is, whose clock says so, what other nodes' markers tell |
-//! | `watch` | what Kubernetes says of the workflow, and when it is asked |
-//! | `ending` | time-outs, stops, the end of the workflow |
-//! | `drain` | the end of the process |
+//! | floor | module | what it owns or decides |
+//! |---|---|---|
+//! | the spine | `machine` | the order of an event, the tables of answers, timers and changes |
+//! | nodes | `nodes` | which nodes there are, and who looks when something changed |
+//! | | `attempt`, `validation`, `stop_node` | one node each: what it waits for, what it does next, what it is told |
+//! | the world | `world` | what follows, asked together |
+//! | | `executions`, `execution`, `polls` | what AWS showed of executions: looks, ends, steps, stops |
+//! | | `pipeline`, `client` | accounts, listings, digests, denied starts |
+//! | | `watch`, [`run`], `closing`, `siblings` | what Kubernetes says, which run this is, why nothing more starts, what markers tell |
+//! | | `queue`, `pace`, `tally` | whose turn it is, how fast, how many |
+//! | effects | `effects` | time, calls, timers, commands, and changes that somebody has to look at |
+//! | tables | [`identity`], [`trouble`], [`poll_plan`], [`report`] | pure tables and texts |
 //!
-//! Every step is *level-triggered*: `Machine::advance` looks at what is known now and does what follows, so an event
-//! that comes twice, late or not at all (a timer follows) leads to the same place.
+//! Nobody calls up. An owner that changes says so (`effects::Change`), and the spine lets those look whom it concerns,
+//! until nothing changes any more. Every step is *level-triggered*: a node looks at what is known now and does what
+//! follows, so an event that comes twice, late or not at all (a timer follows) leads to the same place.
 
 use std::{sync::Arc, time::Duration};
 

@@ -363,3 +363,26 @@ fn a_retry_waits_until_it_is_known_whether_a_list_shows_its_earlier_execution_re
     assert_eq!(output(&w.ask(&task("a", 1)), "execution-arn"), Some(w.executions[0].arn.clone()));
     assert_eq!(w.executions.len(), 1);
 }
+
+#[test]
+fn what_hinders_one_pipelines_listing_is_told_to_its_own_nodes_and_to_them_alone() {
+    let of = |key: &str, pipeline: &str| {
+        let mut task = task(key, 0);
+        task.pipeline_name = pipeline.into();
+        task
+    };
+    let mut w = World::new();
+    w.fail(LIST, &[CallErrorKind::Unreachable; 4]);
+    w.ask(&of("a", "One"));
+    // Tried after 0, 1, 3 and 7 seconds; the next try is far.
+    w.pass(8 * SECOND);
+    assert_eq!(phase(&w.ask(&of("b", "Two"))), Some(Phase::Running), "the other pipeline is listed");
+    w.pass(SECOND);
+    let hindered = w.ask(&of("a", "One"));
+    assert!(message(&hindered).contains("connector"), "{}", message(&hindered));
+    w.silent.push(LIST);
+    w.ask(&of("c", "Three"));
+    w.pass(7 * SECOND);
+    let waiting = w.ask(&of("c", "Three"));
+    assert_eq!(message(&waiting), "looking for an earlier execution of this node");
+}

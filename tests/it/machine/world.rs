@@ -133,7 +133,7 @@ impl World {
             ignored_stops: 0,
             stale: None,
             silent: vec![],
-            lists_say_when: true,
+            lists_say_when: false,
             account: ACCOUNT.into(),
             definition:
                 r#"{"Parameters":[{"Name":"Depth"},{"Name":"Size","DefaultValue":"1"}],"Steps":[{"Name":"Train"}]}"#
