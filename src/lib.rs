@@ -51,13 +51,14 @@
 //! | `input` | `pipelines`, `protocol`, `text` |
 //! | `text` | `pipelines` (its `Time`), `protocol` (Go's durations) |
 //! | `logs` | `pipelines`, `secrets`, `text` |
+//! | `results` | `pipelines`, `protocol` |
 //! | `links`, `pipelines`, `protocol`, `secrets` | nothing |
 //!
 //! [`metrics::catalogue`] has every metric as data; [`monitoring`] makes the dashboards of it.
 //!
 //! The other modules have their rows in that test. `actix` stays in `actors`, `actix_web` in `http`, `simulator`
 //! and `app`, `aws_*` in `backend`, `kube` in `kubernetes`, `awc` in `demo`, `std::env` in `config`. `workflow`, `input`,
-//! `text`, `protocol`, `pipelines`, `links`, `logs` and `secrets` are pure: no clock, no files or sockets, no `async`. No
+//! `text`, `protocol`, `pipelines`, `links`, `logs`, `results` and `secrets` are pure: no clock, no files or sockets, no `async`. No
 //! source file is longer than 500 lines.
 //!
 //! # Reading order, ten minutes
@@ -89,6 +90,7 @@ pub mod observer;
 pub mod orphans;
 pub mod pipelines;
 pub mod protocol;
+pub mod results;
 pub mod secrets;
 pub mod simulator;
 pub mod telemetry;

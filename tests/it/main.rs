@@ -34,6 +34,7 @@ mod orphans;
 mod protocol;
 mod queue;
 mod readme;
+mod results;
 mod sagemaker_mapping;
 mod simulation;
 mod simulator;

@@ -52,6 +52,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("pipelines", &[]),
     ("links", &[]),
     ("logs", &["pipelines", "secrets", "text"]),
+    ("results", &["pipelines", "protocol"]),
     ("secrets", &[]),
 ];
 
@@ -81,7 +82,7 @@ const NOT_PURE: &[&str] = &[
 
 /// Modules in which all decisions are made, without a clock and without I/O.
 const PURE: &[&str] =
-    &["workflow", "iam", "input", "text", "protocol", "pipelines", "links", "logs", "secrets"];
+    &["workflow", "iam", "input", "text", "protocol", "pipelines", "links", "logs", "results", "secrets"];
 
 /// Modules within which no two files use each other.
 const NO_CIRCLES: &[&str] = &["backend"];
