@@ -8,13 +8,14 @@ use serde_json::Value;
 
 use crate::{
     backend::sagemaker::SageMaker,
-    config::doctor::{CHECKS, DoctorConfig},
+    config::doctor::{CHECKS, DoctorConfig, ON_DEMAND},
     pipelines::Time,
 };
 
 pub mod account;
 pub mod argo;
 pub mod facts;
+pub mod features;
 pub mod gather;
 pub mod known;
 pub mod pipeline;
@@ -116,7 +117,7 @@ pub async fn run(config: DoctorConfig, sagemaker: &SageMaker, link: Link, now: T
     Report { checks: judge(&gather::facts(config, sagemaker, link, now).await) }
 }
 
-/// Every check, in order.
+/// Every check that is wanted, in order.
 pub fn judge(facts: &Facts) -> Vec<Check> {
     let known = Known::of(facts);
     let all = [
@@ -129,6 +130,9 @@ pub fn judge(facts: &Facts) -> Vec<Check> {
         sts::role,
         pipeline::describe,
         pipeline::list,
+        features::resume,
+        features::logs,
+        features::results,
         pod::argo_token,
         argo::access,
         argo::controller_right,
@@ -139,6 +143,10 @@ pub fn judge(facts: &Facts) -> Vec<Check> {
     CHECKS
         .into_iter()
         .zip(all)
+        .filter(|(name, _)| {
+            let feature = ON_DEMAND.into_iter().find(|(check, _)| check == name);
+            feature.is_none_or(|(_, feature)| facts.config.with.contains(&feature))
+        })
         .map(|(name, check)| match facts.config.skip.contains(name) {
             true => Check::skipped(name, "left out by --skip"),
             false => check(name, facts, &known),

@@ -66,20 +66,22 @@
 //! | `kubernetes` | `input`, `observer` (the trait it implements), `pipelines`, `text`, `workflow` |
 //! | `observer` | `input`, `workflow` |
 //! | `workflow` | `input`, `pipelines`, `protocol`, `text` |
-//! | `backend` | `metrics` (attempts and credentials, which no caller sees), `pipelines`, `text` |
+//! | `backend` | `metrics` (attempts and credentials, which no caller sees), `pipelines`, `secrets`, `text` |
 //! | `metrics` | `input`, `pipelines`, `protocol`, `workflow` (what it notes) |
 //! | `doctor` | `backend`, `config`, `iam`, `kubernetes`, `pipelines` |
 //! | `iam` | `input` (a region's partition); policies as data, as pure as these |
 //! | `input` | `pipelines`, `protocol`, `text` |
 //! | `text` | `pipelines` (its `Time`), `protocol` (Go's durations) |
-//! | `links`, `pipelines`, `protocol` | nothing |
+//! | `logs` | `pipelines`, `secrets`, `text` |
+//! | `results` | `pipelines`, `protocol` |
+//! | `links`, `pipelines`, `protocol`, `secrets` | nothing |
 //!
 //! [`metrics::catalogue`] has every metric as data; [`monitoring`] makes the dashboards of it.
 //!
 //! The other modules have their rows in that test. `actix` stays in `actors`, `actix_web` in `http`, `simulator`
 //! and `app`, `aws_*` in `backend`, `kube` in `kubernetes`, `awc` in `demo`, `std::env` in `config`. `workflow`, `input`,
-//! `text`, `protocol`, `pipelines` and `links` are pure: no clock, no files or sockets, no `async`. No source file is longer
-//! than 500 lines.
+//! `text`, `protocol`, `pipelines`, `links`, `logs`, `results` and `secrets` are pure: no clock, no files or sockets, no `async`. No
+//! source file is longer than 500 lines.
 //!
 //! # Reading order, ten minutes
 //!
@@ -103,12 +105,15 @@ pub mod iam;
 pub mod input;
 pub mod kubernetes;
 pub mod links;
+pub mod logs;
 pub mod metrics;
 pub mod monitoring;
 pub mod observer;
 pub mod orphans;
 pub mod pipelines;
 pub mod protocol;
+pub mod results;
+pub mod secrets;
 pub mod simulator;
 pub mod telemetry;
 pub mod text;

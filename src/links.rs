@@ -24,7 +24,7 @@ pub fn execution_url(execution_arn: &str, studio_domain: Option<&str>) -> Option
 pub fn logs_url(job_arn: &str) -> Option<String> {
     let arn = Arn::parse(job_arn)?;
     let (group, streams) = match (arn.service, arn.resource.split_once(['/', ':'])?) {
-        ("sagemaker", (kind, name)) => (format!("/aws/sagemaker/{}", group(kind)?), Some(streams(kind, name))),
+        ("sagemaker", _) => job_log(job_arn).map(|(group, streams)| (group, Some(streams)))?,
         // A version or an alias has no group of its own.
         ("lambda", ("function", name)) => (format!("/aws/lambda/{}", name.split(':').next().unwrap_or(name)), None),
         _ => return None,
@@ -34,6 +34,14 @@ pub fn logs_url(job_arn: &str) -> Option<String> {
     Some(format!(
         "https://{region}.{console}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{group}{filter}"
     ))
+}
+
+/// The log group of a job, and what the names of its streams begin with. `None` for what has no streams of its own: a
+/// function's are those of all its calls.
+pub fn job_log(job_arn: &str) -> Option<(String, String)> {
+    let arn = Arn::parse(job_arn).filter(|arn| arn.service == "sagemaker")?;
+    let (kind, name) = arn.resource.split_once('/')?;
+    Some((format!("/aws/sagemaker/{}", group(kind)?), streams(kind, name)))
 }
 
 /// The last part of the log group that jobs of this type write to.

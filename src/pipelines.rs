@@ -6,6 +6,10 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+pub mod jobs;
+
+use jobs::{JobKind, JobResults, LogTail};
+
 /// A point in time in milliseconds since the Unix epoch. Passed in everywhere: nothing below `app` reads a clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Time(pub i64);
@@ -72,6 +76,35 @@ pub enum Call {
         arn: String,
         token: String,
     },
+    /// RetryPipelineExecution: what failed or was stopped runs once more, what succeeded keeps its result.
+    RetryExecution {
+        arn: String,
+        /// `ClientRequestToken`, 32 to 128 characters: what makes a repetition no second retry.
+        token: String,
+        /// How many steps may run at once from now on; `None`: as before.
+        parallelism: Option<i32>,
+    },
+    /// UpdatePipelineExecution of the description alone. It has no token: a repetition writes the same again.
+    UpdateExecution {
+        arn: String,
+        /// One line, at most 3,072 characters; replaces the old one.
+        description: String,
+    },
+    /// What a step's job came to: [`JobKind::of_arn`].
+    DescribeJob {
+        kind: JobKind,
+        name: String,
+    },
+    /// The newest lines of the newest stream whose name begins so. At most three operations: one finds the stream, one reads
+    /// it, and one reads once more where CloudWatch began with an empty page.
+    LogTail {
+        /// The log group's name.
+        group: String,
+        /// `<job>/`, with the slash: the stream of an instance ends in numbers that nobody knows.
+        stream_prefix: String,
+        /// Most lines, 1 to 10,000.
+        lines: u16,
+    },
 }
 
 impl Call {
@@ -86,12 +119,30 @@ impl Call {
             Self::ListExecutions { .. } => "ListPipelineExecutions",
             Self::ListSteps { .. } => "ListPipelineExecutionSteps",
             Self::StopExecution { .. } => "StopPipelineExecution",
+            Self::RetryExecution { .. } => "RetryPipelineExecution",
+            Self::UpdateExecution { .. } => "UpdatePipelineExecution",
+            Self::DescribeJob { kind, .. } => kind.operation(),
+            // The one that it is made for; before it comes DescribeLogStreams.
+            Self::LogTail { .. } => "GetLogEvents",
         }
     }
 
     /// Whether a lost reply leaves open if something changed.
     pub fn is_write(&self) -> bool {
-        matches!(self, Self::StartExecution(_) | Self::StopExecution { .. })
+        match self {
+            Self::StartExecution(_)
+            | Self::StopExecution { .. }
+            | Self::RetryExecution { .. }
+            | Self::UpdateExecution { .. } => true,
+            Self::GetCallerIdentity
+            | Self::DescribePipeline { .. }
+            | Self::DescribeExecution { .. }
+            | Self::ListPipelines { .. }
+            | Self::ListExecutions { .. }
+            | Self::ListSteps { .. }
+            | Self::DescribeJob { .. }
+            | Self::LogTail { .. } => false,
+        }
     }
 }
 
@@ -123,14 +174,34 @@ pub struct Selective {
 /// What a call answered.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CallReply {
-    CallerIdentity { account: String },
+    CallerIdentity {
+        account: String,
+    },
     Pipeline(PipelineDescription),
-    Started { arn: String },
+    Started {
+        arn: String,
+    },
     Execution(Execution),
-    Pipelines { page: Vec<PipelineSummary>, next_token: Option<String> },
-    Executions { page: Vec<Execution>, next_token: Option<String> },
-    Steps { page: Vec<Step>, next_token: Option<String> },
+    Pipelines {
+        page: Vec<PipelineSummary>,
+        next_token: Option<String>,
+    },
+    Executions {
+        page: Vec<Execution>,
+        next_token: Option<String>,
+    },
+    Steps {
+        page: Vec<Step>,
+        next_token: Option<String>,
+    },
     Stopping,
+    /// The execution that goes on: the one that was asked for.
+    Retried {
+        arn: String,
+    },
+    Updated,
+    Job(JobResults),
+    LogTail(LogTail),
 }
 
 /// A line of ListPipelines as far as we use it.
@@ -228,6 +299,8 @@ pub struct Step {
     pub ended: Option<Time>,
     /// Output parameters of Lambda and Callback steps.
     pub outputs: Vec<(String, String)>,
+    /// Taken from an earlier execution, by the cache or by selective execution: the job is that one's, and was paid for.
+    pub reused: bool,
 }
 
 /// Why a call failed, by what is *known* afterwards.

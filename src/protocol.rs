@@ -181,6 +181,91 @@ pub struct Parameter {
     pub value: String,
 }
 
+/// An output artifact: a name, and where it lies. `outputs.artifacts` is a list of these.
+///
+/// Facts of argo-workflows v4.1.2. The controller copies a plugin's outputs as they are (workflow/controller/taskset.go:153);
+/// the shape is that of `Artifact` with `ArtifactLocation` inlined (pkg/apis/workflow/v1alpha1/workflow_types.go:1155, 1174,
+/// 1389), names match `^[-a-zA-Z0-9_{}.]+$` (1157). Nobody looks whether there is anything: a file or a directory is fetched
+/// when a pod or the UI wants it (workflow/artifacts/s3/s3.go:208-229).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Artifact {
+    pub name: String,
+    pub s3: S3Artifact,
+    #[serde(rename = "artifactGC")]
+    pub artifact_gc: ArtifactGc,
+}
+
+impl Artifact {
+    /// An artifact that Argo never deletes. Without that word a workflow's own `artifactGC` would take it too: what it deletes
+    /// are the artifacts in the *status* of all nodes (workflow_types.go:1686-1704), and the artifact's strategy wins (247-258).
+    pub fn kept(name: impl Into<String>, s3: S3Artifact) -> Self {
+        Self { name: name.into(), s3, artifact_gc: ArtifactGc { strategy: GcStrategy::Never } }
+    }
+}
+
+/// When Argo deletes an artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactGc {
+    pub strategy: GcStrategy,
+}
+
+/// The only one of Argo's strategies that we use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GcStrategy {
+    Never,
+}
+
+/// A place in S3.
+///
+/// It is a whole location only with endpoint, bucket *and* key (`S3Artifact.HasLocation`, workflow_types.go:2935). Whatever is
+/// less keeps nothing but its key: `Relocate` (1506-1519) replaces all the rest, the bucket too, by the template's
+/// `archiveLocation` or the artifact repository (server/artifacts/artifact_server.go:700-723 for the UI;
+/// workflow/controller/workflowpod.go:1742-1764 and workflow/executor/executor.go:877-880 for pods). So there are two forms
+/// and no third. A whole location gets nothing from the repository, credentials neither
+/// (workflow/artifacts/artifacts.go:48-110): with `useSDKCreds` the reader's own are found as AWS's SDK finds them, else by
+/// MinIO's (workflow/artifacts/s3/s3.go:463-482).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct S3Artifact {
+    pub key: String,
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<S3Bucket>,
+}
+
+/// The members of Argo's `S3Bucket`, inlined, that make a location whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct S3Bucket {
+    /// A host name, without scheme.
+    pub endpoint: String,
+    pub bucket: String,
+    pub region: String,
+    #[serde(rename = "useSDKCreds")]
+    pub use_sdk_creds: bool,
+}
+
+impl S3Artifact {
+    /// A key in the bucket of the workflow's artifact repository, found with the repository's credentials.
+    pub fn in_repository(key: impl Into<String>) -> Self {
+        Self { key: key.into(), bucket: None }
+    }
+
+    /// A key in any bucket of a region, found with the credentials of whoever reads it. `None` in a region whose endpoint of
+    /// S3 is not known.
+    pub fn at(bucket: impl Into<String>, key: impl Into<String>, region: &str) -> Option<Self> {
+        // The isolated partitions have domains of their own.
+        let domain = match region.split('-').next()? {
+            "cn" => "amazonaws.com.cn",
+            "eusc" => "amazonaws.eu",
+            _ if region.contains("-iso") => return None,
+            _ => "amazonaws.com",
+        };
+        let (endpoint, bucket) = (format!("s3.{region}.{domain}"), bucket.into());
+        let bucket = S3Bucket { endpoint, bucket, region: region.to_owned(), use_sdk_creds: true };
+        Some(Self { key: key.into(), bucket: Some(bucket) })
+    }
+}
+
 /// Writes a duration as Go reads it (`time.ParseDuration`): whole milliseconds, seconds where it is even.
 ///
 /// Rounds up: a requeue of zero would be none, and the node would hang.

@@ -10,7 +10,7 @@ use crate::{
     metrics::{labels::Level, live::LogCounts},
 };
 
-pub mod redact;
+mod redact;
 
 /// The log is the process's, so its lines are counted for the process.
 static WRITTEN: LogCounts = LogCounts::new();

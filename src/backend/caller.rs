@@ -1,4 +1,5 @@
-//! Who a client's credentials are: asked by a diagnosis only, so it is no [`crate::pipelines::Call`].
+//! Who a client's credentials are, and whether they may read a log: asked by a diagnosis only, so these are no
+//! [`crate::pipelines::Call`]s.
 
 use super::{
     convert,
@@ -29,5 +30,14 @@ impl SageMaker {
             account: convert::text(out.account).unwrap_or_default(),
             arn: convert::text(out.arn).unwrap_or_default(),
         })
+    }
+
+    /// Reads a line of one stream by its name, as the end of a log is read, and drops it.
+    pub async fn read_log(&self, client: &ClientKey, group: &str, stream: &str) -> Result<(), CallError> {
+        let context = self.context("GetLogEvents", client);
+        let recorder = AttemptRecorder::default();
+        let request = self.logs(client).await.get_log_events().log_group_name(group).log_stream_name(stream).limit(1);
+        let request = request.customize().interceptor(recorder.clone());
+        request.send().await.map(|_| ()).map_err(|error| explain(&error, recorder.attempts(), context))
     }
 }

@@ -87,6 +87,10 @@ fn validation(message: &str) -> CallErrorKind {
         // The AWS emulator moto says this where SageMaker says ResourceNotFound.
         return CallErrorKind::NotFound;
     }
+    // Of a job SageMaker says so in the words of a validation.
+    if lower.starts_with("requested resource not found") || lower.starts_with("could not find requested job") {
+        return CallErrorKind::NotFound;
+    }
     let about_token =
         ["clientrequesttoken", "client request token", "idempoten"].iter().any(|word| lower.contains(word));
     // "failed to satisfy constraint" is about the token's own length, not about an earlier use of it.

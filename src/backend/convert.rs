@@ -5,8 +5,8 @@ use aws_sdk_sagemaker::{
         describe_pipeline::DescribePipelineOutput, describe_pipeline_execution::DescribePipelineExecutionOutput,
     },
     types::{
-        self, OutputParameter, Parameter, PipelineExecutionStep, PipelineExecutionStepMetadata,
-        PipelineExecutionSummary, SelectedStep, SelectiveExecutionConfig,
+        self, OutputParameter, ParallelismConfiguration, Parameter, PipelineExecutionStep,
+        PipelineExecutionStepMetadata, PipelineExecutionSummary, SelectedStep, SelectiveExecutionConfig,
     },
 };
 use aws_smithy_types::DateTime;
@@ -73,6 +73,7 @@ pub fn summary(line: PipelineExecutionSummary) -> Option<Execution> {
 /// One step. A Fail step's own error message stands in for a missing failure reason.
 pub fn step(step: PipelineExecutionStep) -> Step {
     let metadata = step.metadata.map(metadata).unwrap_or_default();
+    let reused = step.cache_hit_result.is_some() || step.selective_execution_result.is_some();
     Step {
         name: step.step_name.unwrap_or_default(),
         status: step.step_status.map_or_else(|| NO_STATUS.to_owned(), |word| word.as_str().to_owned()),
@@ -82,6 +83,7 @@ pub fn step(step: PipelineExecutionStep) -> Step {
         started: time(step.start_time),
         ended: time(step.end_time),
         outputs: metadata.outputs,
+        reused,
     }
 }
 
@@ -90,6 +92,11 @@ pub fn parameters(given: Vec<(String, String)>) -> Option<Vec<Parameter>> {
     let list: Vec<_> =
         given.into_iter().map(|(name, value)| Parameter::builder().name(name).value(value).build()).collect();
     (!list.is_empty()).then_some(list)
+}
+
+/// How many steps may run at once.
+pub fn parallelism(steps: i32) -> ParallelismConfiguration {
+    ParallelismConfiguration::builder().max_parallel_execution_steps(steps).build()
 }
 
 /// The selective-execution part of a start.

@@ -128,6 +128,15 @@ fn way(context: CallContext<'_>, name: &str) -> String {
         "ListPipelineExecutions" => "list amazon sagemaker pipeline executions",
         "ListPipelineExecutionSteps" => "list amazon sagemaker pipeline execution steps",
         "StopPipelineExecution" => "stop amazon sagemaker pipeline execution",
+        "RetryPipelineExecution" => "retry amazon sagemaker pipeline execution",
+        "UpdatePipelineExecution" => "update amazon sagemaker pipeline execution",
+        "DescribeTrainingJob" => "describe amazon sagemaker training job",
+        "DescribeProcessingJob" => "describe amazon sagemaker processing job",
+        "DescribeTransformJob" => "describe amazon sagemaker transform job",
+        "DescribeHyperParameterTuningJob" => "describe amazon sagemaker tuning job",
+        "DescribeAutoMLJobV2" => "describe amazon sagemaker automl job",
+        "DescribeLogStreams" => "describe amazon cloudwatch log streams",
+        "GetLogEvents" => "get amazon cloudwatch log events",
         other => other,
     };
     format!("failed to {failed}: {name}: failed to retrieve credentials caused by: ")

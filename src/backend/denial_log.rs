@@ -3,13 +3,31 @@
 
 use std::error::Error;
 
-use super::{context::CallContext, denials::Denial, redact::redacted_within, wire::chain};
+use aws_sdk_sagemaker::error::{ProvideErrorMetadata, SdkError};
+
+use super::{
+    context::CallContext,
+    denials::Denial,
+    errors::explain,
+    redact::redacted_within,
+    wire::{AttemptRecorder, chain},
+};
 use crate::pipelines::{CallError, CallErrorKind};
 
 /// Longest chain that is printed, bytes.
 const CHAIN_LIMIT: usize = 2000;
 
-/// Tells of a failed call if it was denied, or had no credentials. `words`: what SageMaker itself answered.
+/// What a failed SDK call lets us know; a denial is told of.
+pub fn failure<E>(error: &SdkError<E>, context: CallContext<'_>, recorder: &AttemptRecorder) -> CallError
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
+    let failed = explain(error, recorder.attempts(), context);
+    tell(error, error.message(), &failed, context);
+    failed
+}
+
+/// Tells of a failed call if it was denied, or had no credentials. `words`: what the service itself answered.
 pub fn tell(error: &(dyn Error + 'static), words: Option<&str>, failed: &CallError, context: CallContext<'_>) {
     if !matches!(failed.kind, CallErrorKind::Denied | CallErrorKind::Credentials) {
         return;

@@ -75,7 +75,10 @@ where
     E: Error + ProvideErrorMetadata + 'static,
 {
     let request_id = error.request_id().map(str::to_owned);
-    if let SdkError::ServiceError(answer) = error {
+    let unreadable = unreadable(error);
+    if let SdkError::ServiceError(answer) = error
+        && unreadable.is_none()
+    {
         let status = answer.raw().status().as_u16();
         return answered(error.code(), error.message(), status, request_id, context);
     }
@@ -83,17 +86,17 @@ where
     if let Some(failed) = credentials::explain(error, nothing_sent_in_time, context) {
         return failed;
     }
-    let service = if context.operation == "GetCallerIdentity" { "STS" } else { "SageMaker" };
+    let service = service(context.operation);
     let region = &context.client.region;
     let operation = context.operation;
     let (transport, text) = match error {
-        SdkError::ResponseError(garbled) => {
-            let status = garbled.raw().status().as_u16();
-            (
-                Transport::Garbled,
-                format!("{operation}: {service} in {region} sent an unreadable answer (HTTP {status})"),
-            )
-        }
+        _ if unreadable.is_some() => (
+            Transport::Garbled,
+            format!(
+                "{operation}: {service} in {region} sent an unreadable answer (HTTP {})",
+                unreadable.unwrap_or_default()
+            ),
+        ),
         SdkError::TimeoutError(_) => {
             (Transport::Lost, format!("{operation}: {service} in {region} did not answer in time"))
         }
@@ -107,6 +110,26 @@ where
         ),
     };
     CallError { kind: transport.known(), code: None, message: redacted(&text), request_id }
+}
+
+/// The HTTP status of an answer that nobody can read. Some operations of the SDK take one for an error of the service's, without
+/// a code.
+fn unreadable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<u16> {
+    match error {
+        SdkError::ResponseError(answer) => Some(answer.raw().status().as_u16()),
+        SdkError::ServiceError(answer) if error.code().is_none() && answer.raw().status().is_success() => {
+            Some(answer.raw().status().as_u16())
+        }
+        _ => None,
+    }
+}
+
+fn service(operation: &str) -> &'static str {
+    match operation {
+        "GetCallerIdentity" => "STS",
+        "DescribeLogStreams" | "GetLogEvents" => "CloudWatch Logs",
+        _ => "SageMaker",
+    }
 }
 
 fn answered(

@@ -8,42 +8,35 @@ use std::{
     path::PathBuf,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
-use aws_config::{
-    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider,
-    meta::region::RegionProviderChain, profile::ProfileFileRegionProvider, retry::RetryConfig, sts::AssumeRoleProvider,
-    timeout::TimeoutConfig,
-};
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_config::{Region, SdkConfig, sts::AssumeRoleProvider};
+use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_sagemaker::{
-    config::{AppName, IdentityCache, SharedHttpClient},
-    error::{ProvideErrorMetadata, SdkError},
-    types::{ParallelismConfiguration, SortOrder, SortPipelineExecutionsBy},
-};
-use aws_smithy_http_client::{
-    proxy::ProxyConfig,
-    tls::{Provider, rustls_provider::CryptoMode},
+    config::IdentityCache,
+    types::{SortOrder, SortPipelineExecutionsBy},
 };
 use aws_smithy_types::DateTime;
-use aws_types::service_config::ServiceConfigKey;
 use dashmap::{DashMap, DashSet};
 use tokio::sync::OnceCell;
 
 use super::{
-    Backend, SharedBackend,
+    Backend, SharedBackend, cloudwatch,
     context::{CallContext, WebIdentity},
     convert,
     counted::Counted,
-    credentials, denial_log,
-    errors::{broken_off, explain, invalid},
+    credentials,
+    denial_log::{self, failure},
+    errors::{broken_off, invalid},
+    jobs,
+    loading::{APP_NAME, CREDENTIALS_TIMEOUT, configured, load},
     patient::Patient,
     recent_denials::RecentDenials,
     redact::redacted,
+    resume,
     wire::AttemptRecorder,
 };
 use crate::{
@@ -52,12 +45,8 @@ use crate::{
     text::ellipsize,
 };
 
-/// What AWS sees us as, in user agents and role sessions.
-const APP_NAME: &str = "awf-aws";
 /// Most clients kept. Roles and regions are user input; each client has its own credentials and connections.
 pub const MAX_CLIENTS: usize = 64;
-/// Longest wait for credentials, below the time-out of one attempt so that the cause is still told.
-const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest page that SageMaker serves.
 const PAGE: i32 = 100;
 /// Foreign status words warned about at most; a service that invents more is not worth the memory.
@@ -104,9 +93,18 @@ struct Slot {
 struct Client {
     sagemaker: aws_sdk_sagemaker::Client,
     sts: aws_sdk_sts::Client,
-    credentials: Option<SharedCredentialsProvider>,
+    /// Made with the first question about a log: most workflows never ask one.
+    logs: OnceLock<aws_sdk_cloudwatchlogs::Client>,
+    /// What the clients are made from, region included.
+    config: SdkConfig,
     /// The account that the credentials belong to, once known.
     account: OnceCell<String>,
+}
+
+impl Client {
+    fn logs(&self) -> &aws_sdk_cloudwatchlogs::Client {
+        self.logs.get_or_init(|| aws_sdk_cloudwatchlogs::Client::new(&self.config))
+    }
 }
 
 impl SageMaker {
@@ -148,6 +146,13 @@ impl SageMaker {
         let place = self.inner.place(key, &self.session);
         let slot = self.inner.slot(&place);
         slot.client.get_or_init(|| self.inner.build(&place)).await.sts.clone()
+    }
+
+    /// The same of CloudWatch Logs.
+    pub(super) async fn logs(&self, key: &ClientKey) -> aws_sdk_cloudwatchlogs::Client {
+        let place = self.inner.place(key, &self.session);
+        let slot = self.inner.slot(&place);
+        slot.client.get_or_init(|| self.inner.build(&place)).await.logs().clone()
     }
 
     /// The circumstances of a question that is no [`Call`].
@@ -269,6 +274,17 @@ impl Inner {
                 request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
                 Ok(CallReply::Stopping)
             }
+            Call::RetryExecution { arn, token, parallelism } => {
+                resume::retry(sagemaker, arn, token, parallelism, context, recorder).await
+            }
+            Call::UpdateExecution { arn, description } => {
+                resume::update(sagemaker, arn, description, context, recorder).await
+            }
+            Call::DescribeJob { kind, name } => jobs::describe(sagemaker, kind, name, context, recorder).await,
+            Call::LogTail { group, stream_prefix, lines } => {
+                let wanted = cloudwatch::Wanted { group, stream_prefix, lines };
+                cloudwatch::tail(client.logs(), wanted, context, recorder, &self.metrics).await
+            }
         }
     }
 
@@ -279,9 +295,6 @@ impl Inner {
         context: CallContext<'_>,
         recorder: &AttemptRecorder,
     ) -> Result<CallReply, CallError> {
-        let parallelism = start
-            .max_parallel_steps
-            .map(|n| ParallelismConfiguration::builder().max_parallel_execution_steps(n).build());
         let request = client
             .sagemaker
             .start_pipeline_execution()
@@ -291,7 +304,7 @@ impl Inner {
             .set_pipeline_execution_description(convert::text(Some(start.description)))
             .set_pipeline_parameters(convert::parameters(start.parameters))
             .set_pipeline_version_id(start.version)
-            .set_parallelism_configuration(parallelism)
+            .set_parallelism_configuration(start.max_parallel_steps.map(convert::parallelism))
             .set_selective_execution_config(start.selective.map(convert::selective))
             .customize();
         let out = request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
@@ -361,12 +374,12 @@ impl Inner {
                 .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build())
                 .build();
         }
-        let sagemaker = aws_sdk_sagemaker::config::Builder::from(&base).region(region.clone()).build();
-        let sts = aws_sdk_sts::config::Builder::from(&base).region(region).build();
+        let config = base.to_builder().region(region).build();
         Client {
-            sagemaker: aws_sdk_sagemaker::Client::from_conf(sagemaker),
-            sts: aws_sdk_sts::Client::from_conf(sts),
-            credentials: base.credentials_provider(),
+            sagemaker: aws_sdk_sagemaker::Client::new(&config),
+            sts: aws_sdk_sts::Client::new(&config),
+            logs: OnceLock::new(),
+            config,
             account: OnceCell::new(),
         }
     }
@@ -384,7 +397,7 @@ impl Inner {
 
 /// The account of a client's credentials: as they say themselves (those of STS do), else as STS says.
 async fn account(client: &Client, context: CallContext<'_>, recorder: &AttemptRecorder) -> Result<String, CallError> {
-    if let Some(provider) = &client.credentials {
+    if let Some(provider) = client.config.credentials_provider() {
         match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
             Ok(Ok(own)) => {
                 if let Some(account) = own.account_id() {
@@ -413,15 +426,6 @@ async fn account(client: &Client, context: CallContext<'_>, recorder: &AttemptRe
     })
 }
 
-fn failure<E>(error: &SdkError<E>, context: CallContext<'_>, recorder: &AttemptRecorder) -> CallError
-where
-    E: std::error::Error + ProvideErrorMetadata + 'static,
-{
-    let failed = explain(error, recorder.attempts(), context);
-    denial_log::tell(error, error.message(), &failed, context);
-    failed
-}
-
 /// The configuration with its credentials counted each time they are asked for, and not asked for again at once when STS
 /// refused them.
 fn counted(base: SdkConfig, metrics: &Arc<Metrics>, web: &WebIdentity) -> SdkConfig {
@@ -446,48 +450,6 @@ fn session_name(workflow: &str) -> String {
         }
     };
     format!("{APP_NAME}-{name}")
-}
-
-/// One HTTP client for all SDK clients: left alone, each builds its own, with its own trust store and connections.
-fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
-        let mut connector =
-            aws_smithy_http_client::ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-        connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-        connector.set_proxy_config(Some(ProxyConfig::from_env()));
-        connector.build()
-    })
-}
-
-/// The SDK's configuration. Retries are set here because the SDK panics on an `AWS_MAX_ATTEMPTS` that it cannot read.
-async fn load(region: Option<Region>) -> SdkConfig {
-    let region = RegionProviderChain::first_try(region)
-        .or_else(EnvironmentVariableRegionProvider::new())
-        .or_else(ProfileFileRegionProvider::new());
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .region(region.region().await)
-        .http_client(http_client())
-        .retry_config(RetryConfig::standard().with_max_attempts(2))
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(Duration::from_secs(2))
-                .read_timeout(Duration::from_secs(5))
-                .operation_attempt_timeout(Duration::from_secs(6))
-                .operation_timeout(Duration::from_secs(15))
-                .build(),
-        )
-        .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build());
-    if let Ok(name) = AppName::new(APP_NAME) {
-        loader = loader.app_name(name);
-    }
-    loader.load().await
-}
-
-/// A standard AWS setting as the SDK itself reads it: environment, then profile.
-fn configured(config: &SdkConfig, env: &str, profile: &str) -> Option<String> {
-    let key = ServiceConfigKey::builder().service_id("sagemaker").env(env).profile(profile).build().ok()?;
-    convert::text(config.service_config()?.load_config(key))
 }
 
 /// A region becomes part of a host name: nothing else may get in there.

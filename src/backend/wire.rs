@@ -9,6 +9,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use aws_sdk_cloudwatchlogs::operation::{
+    describe_log_streams::DescribeLogStreamsError, get_log_events::GetLogEventsError,
+};
 use aws_sdk_sagemaker::config::{
     ConfigBag, Intercept, RuntimeComponents,
     interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef},
@@ -16,10 +19,15 @@ use aws_sdk_sagemaker::config::{
 use aws_sdk_sagemaker::{
     error::{BoxError, ProvideErrorMetadata as _},
     operation::{
+        describe_auto_ml_job_v2::DescribeAutoMLJobV2Error,
+        describe_hyper_parameter_tuning_job::DescribeHyperParameterTuningJobError,
         describe_pipeline::DescribePipelineError, describe_pipeline_execution::DescribePipelineExecutionError,
+        describe_processing_job::DescribeProcessingJobError, describe_training_job::DescribeTrainingJobError,
+        describe_transform_job::DescribeTransformJobError,
         list_pipeline_execution_steps::ListPipelineExecutionStepsError,
         list_pipeline_executions::ListPipelineExecutionsError, list_pipelines::ListPipelinesError,
-        start_pipeline_execution::StartPipelineExecutionError, stop_pipeline_execution::StopPipelineExecutionError,
+        retry_pipeline_execution::RetryPipelineExecutionError, start_pipeline_execution::StartPipelineExecutionError,
+        stop_pipeline_execution::StopPipelineExecutionError, update_pipeline_execution::UpdatePipelineExecutionError,
     },
 };
 use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError;
@@ -122,14 +130,23 @@ fn words(error: &context::Error) -> Option<(&str, &str)> {
         };
     }
     of_any![
+        DescribeAutoMLJobV2Error,
+        DescribeHyperParameterTuningJobError,
+        DescribeLogStreamsError,
         DescribePipelineError,
         DescribePipelineExecutionError,
+        DescribeProcessingJobError,
+        DescribeTrainingJobError,
+        DescribeTransformJobError,
         GetCallerIdentityError,
+        GetLogEventsError,
         ListPipelineExecutionStepsError,
         ListPipelineExecutionsError,
         ListPipelinesError,
+        RetryPipelineExecutionError,
         StartPipelineExecutionError,
         StopPipelineExecutionError,
+        UpdatePipelineExecutionError,
     ];
     None
 }

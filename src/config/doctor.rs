@@ -5,15 +5,18 @@ use std::{collections::BTreeSet, path::PathBuf};
 use clap::Args;
 
 use super::{
-    ConfigError, KubernetesConfig, LogArgs, LogConfig, ServiceAccount, given, iam::read, kubernetes, service_account,
+    ConfigError, KubernetesConfig, LogArgs, LogConfig, ServiceAccount, given,
+    iam::{features, read},
+    kubernetes, service_account,
 };
 use crate::iam::{
     names::{self, RoleArn},
+    permissions::Feature,
     trust::AUDIENCE,
 };
 
 /// The checks in their order; what `--skip` may name.
-pub const CHECKS: [&str; 15] = [
+pub const CHECKS: [&str; 18] = [
     "variables",
     "token-file",
     "token-claims",
@@ -23,6 +26,9 @@ pub const CHECKS: [&str; 15] = [
     "role-arn",
     "describe-pipeline",
     "list-executions",
+    "resume",
+    "job-logs",
+    "job-results",
     "argo-token",
     "kubernetes",
     "controller-right",
@@ -30,6 +36,10 @@ pub const CHECKS: [&str; 15] = [
     "plugin-configmap",
     "service-account",
 ];
+
+/// The checks of what is wanted by `--with` only; without it they are not made, and not printed.
+pub const ON_DEMAND: [(&str, Feature); 3] =
+    [("resume", Feature::Resume), ("job-logs", Feature::Logs), ("job-results", Feature::Results)];
 
 /// `doctor`'s flags as they were given; [`DoctorConfig`] is what they mean.
 #[derive(Clone, Debug, Args)]
@@ -43,6 +53,9 @@ pub struct DoctorArgs {
     /// A pipeline to try the permissions on, by name or ARN
     #[arg(long, value_name = "PIPELINE")]
     pub pipeline: Option<String>,
+    /// Also check what is needed for: resume, logs, results; several with commas
+    #[arg(long, value_delimiter = ',', value_name = "FEATURES", requires = "pipeline")]
+    pub with: Vec<String>,
     /// The role that the tasks name in role_arn
     #[arg(long, value_name = "ARN")]
     pub role_arn: Option<String>,
@@ -94,6 +107,7 @@ pub struct DoctorConfig {
     pub account: Option<String>,
     /// As given.
     pub pipeline: Option<String>,
+    pub with: BTreeSet<Feature>,
     pub role: Option<RoleArn>,
     pub external_id: Option<String>,
     pub pod_role: Option<RoleArn>,
@@ -153,6 +167,7 @@ impl DoctorConfig {
         if let Some(name) = &pipeline {
             read(p, "--pipeline", names::pipeline(name).and_then(|own| single("pipeline", own)));
         }
+        let with = features(p, &args.with);
         let role = text(&args.role_arn).map(|arn| read(p, "--role-arn", RoleArn::parse(&arn)));
         let external_id = text(&args.external_id).map(|id| read(p, "--external-id", names::external_id(&id)));
         let pod_role = text(&args.pod_role).map(|arn| read(p, "--pod-role", RoleArn::parse(&arn)));
@@ -183,6 +198,7 @@ impl DoctorConfig {
                 region: text(&args.region),
                 account: account.flatten(),
                 pipeline,
+                with,
                 role: role.flatten(),
                 external_id: external_id.flatten(),
                 pod_role: pod_role.flatten(),

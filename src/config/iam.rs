@@ -1,5 +1,7 @@
 //! The flags of `iam`, and what they mean.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
 
 use super::{ConfigError, doctor::single, given};
@@ -7,7 +9,7 @@ use crate::iam::{
     Document,
     account::{Account, Way},
     names::{self, Issuer, RoleArn, Subject},
-    permissions::{Permissions, Purpose},
+    permissions::{Feature, Permissions, Purpose},
     trust::{AUDIENCE, Trust},
 };
 
@@ -78,6 +80,9 @@ pub struct PermissionsArgs {
     /// What the workflows do: validate, execute or execute+stop
     #[arg(long = "for", default_value = "execute+stop", value_name = "ACTIONS")]
     pub purpose: String,
+    /// What else is wanted: resume (of what failed), logs (of failed jobs), results (of jobs); several with commas
+    #[arg(long, value_delimiter = ',', value_name = "FEATURES")]
+    pub with: Vec<String>,
     /// A role that workflows name in role_arn; may be given several times
     #[arg(long, value_name = "ARN")]
     pub assume_role: Vec<String>,
@@ -165,9 +170,16 @@ fn permissions(p: &mut Vec<String>, args: &PermissionsArgs) -> Option<Permission
             None
         }
     };
+    let with = features(p, &args.with);
     let (region, partition) = region?;
     let roles = roles.into_iter().map(|role| role.arn).collect();
-    Some(Permissions { partition, region, account: account?, pipelines, purpose: purpose?, roles })
+    Some(Permissions { partition, region, account: account?, pipelines, purpose: purpose?, with, roles })
+}
+
+/// Reads the words of `--with`.
+pub(super) fn features(p: &mut Vec<String>, words: &[String]) -> BTreeSet<Feature> {
+    let words = words.iter().filter_map(|word| given(Some(word)));
+    words.filter_map(|word| read(p, "--with", Feature::parse(word))).collect()
 }
 
 fn account(p: &mut Vec<String>, args: &AccountArgs) -> Option<Account> {

@@ -3,6 +3,7 @@
 use crate::{
     backend::{caller::Caller, token::Claims},
     config::doctor::DoctorConfig,
+    iam::permissions::Feature,
     kubernetes::{Kubernetes, looking::Look, rights::Right},
     pipelines::{CallError, Time},
 };
@@ -25,8 +26,20 @@ pub struct Facts {
     pub described: Option<Result<String, CallError>>,
     /// How many executions a page shows.
     pub listed: Option<Result<usize, CallError>>,
+    /// What `--with` asked for, in order.
+    pub tried: Vec<Tried>,
     pub argo_token: Option<Seen<()>>,
     pub cluster: Cluster,
+}
+
+/// An operation that was tried on something that is not there.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    pub feature: Feature,
+    /// As AWS writes it.
+    pub operation: &'static str,
+    /// Whether it may be called.
+    pub result: Result<(), CallError>,
 }
 
 /// A file.

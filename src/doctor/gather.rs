@@ -8,6 +8,7 @@ use super::{
     account::{AGENT, secret_name},
     argo::{MAP, PLUGIN_ACCOUNT, READ_WORKFLOWS},
     facts::{Argo, Cluster, Facts, Link, Owner, Seen, Token},
+    features,
     known::Known,
     pipeline,
 };
@@ -37,6 +38,7 @@ pub async fn facts(config: DoctorConfig, sagemaker: &SageMaker, link: Link, now:
         assumed: None,
         described: None,
         listed: None,
+        tried: Vec::new(),
         argo_token,
         cluster: nothing,
     };
@@ -68,11 +70,12 @@ async fn aws(facts: &mut Facts, sagemaker: &SageMaker) {
         Err(error) => Err(error),
     });
     let call = Call::ListExecutions { pipeline, created_after: None, next_token: None };
-    facts.listed = Some(match sagemaker.call(client, call).await.result {
+    facts.listed = Some(match sagemaker.call(client.clone(), call).await.result {
         Ok(CallReply::Executions { page, .. }) => Ok(page.len()),
         Ok(_) => Err(strange()),
         Err(error) => Err(error),
     });
+    facts.tried = features::gather(facts, sagemaker, &client, &caller.account).await;
 }
 
 fn strange() -> CallError {

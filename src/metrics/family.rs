@@ -12,7 +12,7 @@ use prometheus::{
     Error, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector,
 };
 
-use super::labels::Label;
+use super::labels::{Label, SELDOM};
 
 /// The prefix of every name but those of the process.
 pub const NAMESPACE: &str = "awf_aws";
@@ -160,7 +160,9 @@ impl<L: Labels> Def<L> {
     }
 
     fn series_at_start(&self) -> Vec<Vec<&'static str>> {
+        let seldom = |values: &Vec<&'static str>| SELDOM.iter().any(|operation| values.contains(&operation.as_str()));
         let wanted = |values: &Vec<&'static str>| match self.known {
+            _ if seldom(values) => false,
             Known::All => true,
             Known::Ending(ends) => values.last().is_some_and(|last| ends.contains(last)),
             Known::Lazy => false,

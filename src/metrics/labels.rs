@@ -112,13 +112,35 @@ label! {
         ListPipelineExecutions = "ListPipelineExecutions",
         ListPipelineExecutionSteps = "ListPipelineExecutionSteps",
         StopPipelineExecution = "StopPipelineExecution",
+        RetryPipelineExecution = "RetryPipelineExecution",
+        UpdatePipelineExecution = "UpdatePipelineExecution",
+        /// One for all types of jobs.
+        DescribeJob = "DescribeJob",
+        DescribeLogStreams = "DescribeLogStreams",
+        GetLogEvents = "GetLogEvents",
     }
 }
+
+/// Operations that most workflows never ask for: their series appear with the first call, wherever others are there at 0.
+pub const SELDOM: [Operation; 5] = [
+    Operation::RetryPipelineExecution,
+    Operation::UpdatePipelineExecution,
+    Operation::DescribeJob,
+    Operation::DescribeLogStreams,
+    Operation::GetLogEvents,
+];
 
 impl Operation {
     /// The operation of this name, as [`crate::pipelines::Call::operation`] writes it.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|operation| operation.as_str() == name)
+        match name {
+            "DescribeTrainingJob"
+            | "DescribeProcessingJob"
+            | "DescribeTransformJob"
+            | "DescribeHyperParameterTuningJob"
+            | "DescribeAutoMLJobV2" => Some(Self::DescribeJob),
+            _ => Self::ALL.iter().copied().find(|operation| operation.as_str() == name),
+        }
     }
 }
 

@@ -6,17 +6,19 @@ use serde_json::{Value, json};
 
 use super::{
     SharedBook,
-    book::{Book, Caller, Delivery},
+    book::{Answer, Book, Caller, Delivery},
     locked,
     refusal::Refusal,
 };
 use crate::{
-    backend::Backend,
+    backend::{Backend, codes::known_by_code},
     pipelines::{
         Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, Clock, Execution, PipelineDescription,
         PipelineSummary, StartExecution, Status, Step, Time,
     },
 };
+
+mod jobs;
 
 /// How long a call that is never answered takes to fail, as the SDK's time-out would.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,7 +43,23 @@ pub fn ask(book: &mut Book, access_key: &str, client: &ClientKey, call: &Call, n
             Err(error) => return Outcome { result: Err(error), answered: true, after: Duration::ZERO },
         }
     }
-    let answer = book.call(&caller, call.operation(), &input(call), now);
+    let told = match call {
+        Call::LogTail { group, stream_prefix, lines } => {
+            return log_tail(book, &caller, (group, stream_prefix, *lines), now);
+        }
+        _ => told(book.call(&caller, call.operation(), &input(call), now)),
+    };
+    Outcome { result: told.result.map(|output| reply(call, &output)), answered: told.answered, after: told.after }
+}
+
+/// What becomes of one operation.
+struct Told {
+    result: Result<Value, CallError>,
+    answered: bool,
+    after: Duration,
+}
+
+fn told(answer: Answer) -> Told {
     let latency = Duration::from_millis(answer.latency_ms);
     let unknown = |message: &str| {
         let message = message.to_owned();
@@ -49,19 +67,32 @@ pub fn ask(book: &mut Book, access_key: &str, client: &ClientKey, call: &Call, n
     };
     match answer.delivery {
         Delivery::Sent => {
-            let result = match answer.result {
-                Ok(output) => Ok(reply(call, &output)),
-                Err(refusal) => Err(error(&refusal, Some(answer.request_id))),
-            };
-            Outcome { result, answered: true, after: latency }
+            let result = answer.result.map_err(|refusal| error(&refusal, Some(answer.request_id)));
+            Told { result, answered: true, after: latency }
         }
         Delivery::Lost => {
-            Outcome { result: unknown("connection closed before the answer"), answered: false, after: latency }
+            Told { result: unknown("connection closed before the answer"), answered: false, after: latency }
         }
-        Delivery::Never => {
-            Outcome { result: unknown("no answer within 10 s"), answered: false, after: latency + TIMEOUT }
-        }
+        Delivery::Never => Told { result: unknown("no answer within 10 s"), answered: false, after: latency + TIMEOUT },
     }
+}
+
+/// The two operations of a log's end.
+fn log_tail(book: &mut Book, caller: &Caller, (group, prefix, lines): (&str, &str, u16), now: Time) -> Outcome {
+    let wanted = json!({"logGroupName": group, "logStreamNamePrefix": prefix, "limit": 50});
+    let found = told(book.call(caller, "DescribeLogStreams", &wanted, now));
+    let ended = |result, last: &Told, after| Outcome { result, answered: last.answered, after };
+    let stream = match &found.result {
+        Ok(answer) => jobs::newest_stream(answer),
+        Err(error) => return ended(Err(error.clone()), &found, found.after),
+    };
+    let Some(stream) = stream else {
+        return ended(Ok(CallReply::LogTail(jobs::tail(None, &Value::Null))), &found, found.after);
+    };
+    let wanted = json!({"logGroupName": group, "logStreamName": stream, "limit": lines, "startFromHead": false});
+    let read = told(book.call(caller, "GetLogEvents", &wanted, now));
+    let tail = read.result.as_ref().map(|answer| CallReply::LogTail(jobs::tail(Some(stream), answer)));
+    ended(tail.map_err(Clone::clone), &read, found.after + read.after)
 }
 
 /// The simulated service in the same process.
@@ -126,6 +157,16 @@ fn input(call: &Call) -> Value {
             json!({"PipelineExecutionArn": arn, "NextToken": next_token, "MaxResults": 100, "SortOrder": "Ascending"})
         }
         Call::StopExecution { arn, token } => json!({"PipelineExecutionArn": arn, "ClientRequestToken": token}),
+        Call::RetryExecution { arn, token, parallelism } => json!({
+            "PipelineExecutionArn": arn, "ClientRequestToken": token,
+            "ParallelismConfiguration": parallelism.map(|n| json!({"MaxParallelExecutionSteps": n})),
+        }),
+        Call::UpdateExecution { arn, description } => {
+            json!({"PipelineExecutionArn": arn, "PipelineExecutionDescription": description})
+        }
+        Call::DescribeJob { kind, name } => jobs::input(*kind, name),
+        // Two operations, each with its own.
+        Call::LogTail { .. } => json!({}),
     }
 }
 
@@ -172,6 +213,12 @@ fn reply(call: &Call, output: &Value) -> CallReply {
             CallReply::Steps { page: items("PipelineExecutionSteps").iter().map(step).collect(), next_token }
         }
         Call::StopExecution { .. } => CallReply::Stopping,
+        Call::RetryExecution { arn, .. } => {
+            CallReply::Retried { arn: text(output, "PipelineExecutionArn").unwrap_or_else(|| arn.clone()) }
+        }
+        Call::UpdateExecution { .. } => CallReply::Updated,
+        Call::DescribeJob { kind, name } => CallReply::Job(jobs::results(*kind, name, output)),
+        Call::LogTail { .. } => CallReply::LogTail(jobs::tail(None, output)),
     }
 }
 
@@ -195,29 +242,20 @@ fn step(json: &Value) -> Step {
         name: text(json, "StepName").unwrap_or_default(),
         status: text(json, "StepStatus").unwrap_or_default(),
         kind: metadata.map(|(name, _)| name.clone()),
-        job_arn: metadata.and_then(|(_, m)| text(m, "Arn")),
+        job_arn: metadata.and_then(|(_, m)| text(m, "Arn").or_else(|| text(m, "CheckJobArn"))),
         failure_reason: text(json, "FailureReason"),
         started: at(json, "StartTime"),
         ended: at(json, "EndTime"),
         outputs: outputs
             .map(|all| all.iter().filter_map(|o| Some((text(o, "Name")?, text(o, "Value")?))).collect())
             .unwrap_or_default(),
+        reused: json.get("CacheHitResult").is_some() || json.get("SelectiveExecutionResult").is_some(),
     }
 }
 
 /// What a refusal lets the caller know; the wire's codes, as the SDK backend reads them.
 fn error(refusal: &Refusal, request_id: Option<String>) -> CallError {
-    let kind = match refusal.code.as_str() {
-        "ThrottlingException" => CallErrorKind::Throttled,
-        "ResourceLimitExceeded" => CallErrorKind::QuotaExceeded,
-        "ResourceNotFound" => CallErrorKind::NotFound,
-        "ConflictException" => CallErrorKind::Conflict,
-        "IdempotentParameterMismatchException" => CallErrorKind::TokenMismatch,
-        "AccessDeniedException" | "AccessDenied" => CallErrorKind::Denied,
-        "ExpiredTokenException" | "UnrecognizedClientException" => CallErrorKind::Credentials,
-        _ if refusal.status >= 500 => CallErrorKind::OutcomeUnknown,
-        _ => CallErrorKind::Invalid,
-    };
+    let kind = known_by_code(&refusal.code, refusal.status, &refusal.message);
     CallError { kind, code: Some(refusal.code.clone()), message: refusal.message.clone(), request_id }
 }
 

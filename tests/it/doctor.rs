@@ -2,7 +2,10 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
-use awf_aws::{config::doctor::CHECKS, demo::template::documents};
+use awf_aws::{
+    config::doctor::{CHECKS, ON_DEMAND},
+    demo::template::documents,
+};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -13,6 +16,7 @@ use crate::support::{
 
 mod argo;
 mod cluster;
+mod features;
 mod mending;
 mod pod;
 mod sts;
@@ -132,7 +136,12 @@ impl Pod {
         let object: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}"));
         let names: Vec<&str> =
             object["checks"].as_array().unwrap().iter().map(|c| c["check"].as_str().unwrap()).collect();
-        assert_eq!(names, CHECKS, "in their order");
+        let with = self.flags.iter().find_map(|flag| flag.strip_prefix("--with=")).unwrap_or_default();
+        let wanted = |name: &&str| match ON_DEMAND.iter().find(|(check, _)| check == name) {
+            Some((_, feature)) => with.split(',').any(|word| word == feature.word()),
+            None => true,
+        };
+        assert_eq!(names, CHECKS.into_iter().filter(wanted).collect::<Vec<_>>(), "in their order");
         assert_eq!(object["well"], json!(code == Some(0)), "{object}");
         Report { code, object }
     }
@@ -215,8 +224,9 @@ async fn a_pod_that_lacks_nothing_is_well() {
 
     let (code, text) = pod.run("text").await;
     assert_eq!(code, Some(0));
-    let marks: Vec<(&str, &str)> = text.lines().take(CHECKS.len()).map(|line| line.split_once(' ').unwrap()).collect();
-    for (name, (mark, line)) in CHECKS.into_iter().zip(&marks) {
+    let usual: Vec<_> = CHECKS.into_iter().filter(|name| !ON_DEMAND.iter().any(|(check, _)| check == name)).collect();
+    let marks: Vec<(&str, &str)> = text.lines().take(usual.len()).map(|line| line.split_once(' ').unwrap()).collect();
+    for (name, (mark, line)) in usual.into_iter().zip(&marks) {
         assert!(line.starts_with(name), "{text}");
         assert_eq!(*mark, if left_out.contains(&name) { "-" } else { "✓" }, "{text}");
     }

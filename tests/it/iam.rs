@@ -86,6 +86,9 @@ fn every_policy_and_manifest_is_the_golden_one() {
         ("permissions-execute.json", with(&["--for=execute"])),
         ("permissions-execute-and-stop.json", with(&["--for=execute+stop"])),
         ("permissions-execute-and-stop.json", with(&[])),
+        ("permissions-with-all.json", with(&["--with=resume,logs,results"])),
+        ("permissions-with-all.json", with(&["--with=results", "--with", "logs, resume"])),
+        ("permissions-with-logs-only.json", with(&["--for=validate", "--with=logs"])),
         (
             "permissions-with-a-role.json",
             vec![
@@ -147,11 +150,22 @@ fn what_cannot_be_a_name_is_refused_with_its_flag_and_what_is_allowed() {
     ] {
         assert!(err.contains(part), "{part} in {err}");
     }
-    let (code, _, err) = iam(&["permissions", "--account-id=1", "--region=us-west", "--pipeline=a/b", "--for=start"]);
+    let (code, _, err) = iam(&[
+        "permissions",
+        "--account-id=1",
+        "--region=us-west",
+        "--pipeline=a/b",
+        "--for=start",
+        "--with=logs,metrics",
+    ]);
     assert_eq!(code, Some(64));
-    for part in
-        ["--account-id", "--region (AWS_REGION)", "--pipeline: \"a/b\"", "--for: \"start\" is not one of validate"]
-    {
+    for part in [
+        "--account-id",
+        "--region (AWS_REGION)",
+        "--pipeline: \"a/b\"",
+        "--for: \"start\" is not one of validate",
+        "--with: \"metrics\" is not one of resume, logs, results",
+    ] {
         assert!(err.contains(part), "{part} in {err}");
     }
     // A manifest is about one account; a binding for a pattern would be for nobody.
@@ -200,6 +214,7 @@ fn permissions(purpose: Purpose) -> Permissions {
         account: "100000000002".to_owned(),
         pipelines: vec!["MyPipeline".to_owned()],
         purpose,
+        with: BTreeSet::new(),
         roles: Vec::new(),
     }
 }
@@ -264,4 +279,7 @@ fn one_missing_permission_is_one_statement_in_both_spellings() {
         }))
     );
     assert_eq!(permissions(Purpose::Validate).statement("CreatePipeline"), None);
+    let logs = permissions(Purpose::Validate).statement("GetLogEvents").unwrap();
+    assert_eq!(logs["Action"], "logs:GetLogEvents");
+    assert_eq!(logs["Resource"], "arn:aws:logs:us-west-2:100000000002:log-group:/aws/sagemaker/*");
 }

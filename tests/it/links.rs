@@ -1,6 +1,6 @@
 //! Links into AWS's consoles, by partition, region and type of job.
 
-use awf_aws::links::{execution_url, logs_url};
+use awf_aws::links::{execution_url, job_log, logs_url};
 
 const LOGS: &str = "#logsV2:log-groups/log-group/$252Faws$252Fsagemaker$252F";
 
@@ -71,4 +71,20 @@ fn what_has_no_page_has_no_link() {
     ] {
         assert_eq!((execution_url(arn, None), logs_url(arn)), (None, None), "{arn}");
     }
+}
+
+#[test]
+fn a_jobs_log_is_known_by_group_and_prefix() {
+    let of =
+        |service: &str, resource: &str| job_log(&format!("arn:aws-cn:{service}:cn-north-1:100000000002:{resource}"));
+    for (resource, group, prefix) in [
+        ("training-job/a", "TrainingJobs", "a/"),
+        ("processing-job/a", "ProcessingJobs", "a/"),
+        ("transform-job/a", "TransformJobs", "a/"),
+        ("hyper-parameter-tuning-job/a", "TrainingJobs", "a-"),
+        ("automl-job/a", "AutoMLJobs", "a"),
+    ] {
+        assert_eq!(of("sagemaker", resource), Some((format!("/aws/sagemaker/{group}"), prefix.to_owned())));
+    }
+    assert_eq!((of("sagemaker", "endpoint/a"), of("lambda", "function:a"), job_log("a")), (None, None, None));
 }

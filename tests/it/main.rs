@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::unwrap_in_result)]
 
 mod actix_facts;
+mod after_failure;
 mod assets;
 mod bombs;
 mod boto3;
@@ -20,6 +21,8 @@ mod http_contract;
 mod iam;
 mod identity;
 mod input;
+mod job_logs;
+mod job_secrets;
 mod kill_rounds;
 mod kubernetes;
 mod links;
@@ -32,6 +35,7 @@ mod orphans;
 mod protocol;
 mod queue;
 mod readme;
+mod results;
 mod sagemaker_mapping;
 mod simulation;
 mod simulator;

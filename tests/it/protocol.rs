@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use awf_aws::protocol::{
-    ExecuteTemplateArgs, ExecuteTemplateReply, NodeResult, Outputs, Parameter, Phase, Template, go_duration,
-    parse_go_duration,
+    Artifact, ExecuteTemplateArgs, ExecuteTemplateReply, NodeResult, Outputs, Parameter, Phase, S3Artifact, Template,
+    go_duration, parse_go_duration,
 };
 use serde_json::json;
 
@@ -43,6 +43,33 @@ fn an_end_has_no_requeue() {
 fn empty_lists_and_results_are_left_out() {
     let node = NodeResult { phase: Some(Phase::Running), outputs: Some(Outputs::default()), ..NodeResult::default() };
     assert_eq!(serde_json::to_string(&node).unwrap(), r#"{"phase":"Running","outputs":{}}"#);
+}
+
+#[test]
+fn an_artifact_is_a_whole_place_or_a_key_and_is_never_deleted() {
+    let whole = S3Artifact::at("models", "a/model.tar.gz", "cn-north-1").unwrap();
+    let key = S3Artifact::in_repository("a/model.tar.gz");
+    for (artifact, s3) in [
+        (
+            Artifact::kept("model", whole),
+            json!({"key": "a/model.tar.gz", "endpoint": "s3.cn-north-1.amazonaws.com.cn", "bucket": "models",
+                   "region": "cn-north-1", "useSDKCreds": true}),
+        ),
+        (Artifact::kept("model", key), json!({"key": "a/model.tar.gz"})),
+    ] {
+        let wire = serde_json::to_value(&artifact).unwrap();
+        assert_eq!(wire, json!({"name": "model", "s3": s3, "artifactGC": {"strategy": "Never"}}));
+        assert_eq!(serde_json::from_value::<Artifact>(wire).unwrap(), artifact);
+    }
+    for (region, endpoint) in [
+        ("us-gov-west-1", Some("s3.us-gov-west-1.amazonaws.com")),
+        ("eusc-de-east-1", Some("s3.eusc-de-east-1.amazonaws.eu")),
+        ("us-iso-east-1", None),
+        ("us-isob-east-1", None),
+    ] {
+        let found = S3Artifact::at("b", "k", region).and_then(|s3| s3.bucket).map(|bucket| bucket.endpoint);
+        assert_eq!(found.as_deref(), endpoint, "{region}");
+    }
 }
 
 #[test]

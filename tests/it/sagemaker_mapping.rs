@@ -23,6 +23,7 @@ use stub::{Asked, DATE, Reply, Stub, answer, caller_identity, refusal, sts_crede
 mod attempts;
 mod clients;
 mod credentials;
+mod jobs;
 mod replies;
 pub mod stub;
 

@@ -1,6 +1,6 @@
 //! No secret gets out, however much is logged: planted ones are looked for in the log, the answers and the metrics.
 
-use awf_aws::telemetry::redact::redact;
+use awf_aws::secrets::masked as redact;
 
 use super::*;
 use crate::{

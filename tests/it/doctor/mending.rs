@@ -292,6 +292,25 @@ async fn every_broken_trust_is_mended_by_what_is_printed() {
     .await;
 }
 
+/// A role that may look at pipelines only, and what else is wanted of it.
+fn without(world: &mut World, with: &str) {
+    let looks = json!({"Effect": "Allow", "Action": ["sagemaker:DescribePipeline", "sagemaker:ListPipelineExecutions"], "Resource": "*"});
+    world.iam["roles"][ROLE]["policies"] = json!([{"Version": "2012-10-17", "Statement": [looks]}]);
+    world.pod.flag(format!("--with={with}"));
+}
+
+#[actix_rt::test]
+async fn what_more_is_wanted_is_allowed_by_what_is_printed() {
+    each(&[
+        ("no resume", |w| without(w, "resume"), &["resume"]),
+        ("no logs", |w| without(w, "logs"), &["job-logs"]),
+        ("no results", |w| without(w, "results"), &["job-results"]),
+        // The printed command allows all that is wanted at once.
+        ("nothing of it", |w| without(w, "results,logs,resume"), &["resume"]),
+    ])
+    .await;
+}
+
 #[actix_rt::test]
 async fn every_broken_pod_is_mended_by_what_is_printed() {
     each(&[

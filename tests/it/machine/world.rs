@@ -299,6 +299,7 @@ impl World {
                 execution.modified = Some(now);
                 CallReply::Stopping
             }
+            other => panic!("the machine does not ask for {other:?}"),
         })
     }
 

@@ -10,7 +10,7 @@ use tokio::{
 /// One request as the stub saw it.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// Operation name of SageMaker's, or the `Action` of STS's.
+    /// Operation name of SageMaker's or CloudWatch Logs', or the `Action` of STS's.
     pub operation: String,
     pub head: String,
     pub body: String,
@@ -157,8 +157,8 @@ async fn read(socket: &mut TcpStream) -> Option<Asked> {
             let length: usize = header("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
             if body.len() >= length {
                 let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="));
-                let target = header("x-amz-target").and_then(|target| target.strip_prefix("SageMaker."));
-                let operation = target.or(action).unwrap_or_default().to_owned();
+                let target = header("x-amz-target").and_then(|target| target.split_once('.'));
+                let operation = target.map(|(_, name)| name).or(action).unwrap_or_default().to_owned();
                 return Some(Asked { operation, head: head.to_owned(), body: body.to_owned() });
             }
         }

@@ -59,9 +59,13 @@ impl World {
             return; // A further page: how many there are is not the process's choice.
         }
         let subject = match call {
-            Call::DescribeExecution { arn } | Call::ListSteps { arn, .. } | Call::StopExecution { arn, .. } => {
-                arn.clone()
-            }
+            Call::DescribeExecution { arn }
+            | Call::ListSteps { arn, .. }
+            | Call::StopExecution { arn, .. }
+            | Call::RetryExecution { arn, .. }
+            | Call::UpdateExecution { arn, .. } => arn.clone(),
+            Call::DescribeJob { name, .. } => name.clone(),
+            Call::LogTail { stream_prefix, .. } => stream_prefix.clone(),
             Call::StartExecution(start) => {
                 let marker = Marker::parse(&start.description);
                 if let Some(marker) = marker {
@@ -94,7 +98,8 @@ impl World {
             Call::ListSteps { .. } => 15 + age / 15,
             // Each 15 s once it is taken, else with its back-off.
             Call::StopExecution { .. } => 20 + age / 5,
-            Call::StartExecution(_) => 20 + age / 2,
+            Call::StartExecution(_) | Call::RetryExecution { .. } | Call::UpdateExecution { .. } => 20 + age / 2,
+            Call::DescribeJob { .. } | Call::LogTail { .. } => 10 + age / 5,
             Call::ListExecutions { .. } => 60 + age,
             Call::DescribePipeline { .. } | Call::ListPipelines { .. } => 20 + age / 5,
             Call::GetCallerIdentity => 10 + age / 5,
