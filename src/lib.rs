@@ -85,6 +85,7 @@ pub mod metrics;
 pub mod monitoring;
 pub mod observer;
 pub mod orphans;
+pub mod pace;
 pub mod pipelines;
 pub mod protocol;
 pub mod simulator;
