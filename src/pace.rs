@@ -69,12 +69,12 @@ impl Default for Settings {
 
 impl Settings {
     /// A lane that has called nothing yet.
-    pub fn lane<Id: Clone + Eq + Hash>(&self, direction: Direction, now: Time) -> Lane<Id> {
+    pub fn lane<Id: Clone + Eq + Hash>(&self, direction: Direction, seed: u64, now: Time) -> Lane<Id> {
         let begin = match direction {
             Direction::Read => self.reads,
             Direction::Write => self.writes,
         };
-        Lane::new(Rate::new(begin, self.ceiling, now), now)
+        Lane::new(Rate::new(begin, self.ceiling, now), seed, now)
     }
 }
 
@@ -82,22 +82,20 @@ impl Settings {
 #[derive(Clone, Debug)]
 pub struct Governor<Id> {
     settings: Settings,
+    seed: u64,
     lanes: HashMap<LaneKey, Lane<Id>>,
 }
 
 impl<Id: Clone + Eq + Hash> Governor<Id> {
     /// A governor without lanes.
-    pub fn new(settings: Settings) -> Self {
-        Self { settings, lanes: HashMap::new() }
+    pub fn new(settings: Settings, seed: u64) -> Self {
+        Self { settings, seed, lanes: HashMap::new() }
     }
 
     /// The lane of this key, made when it is asked for first.
     pub fn lane(&mut self, key: &LaneKey, now: Time) -> &mut Lane<Id> {
-        // A key is cloned once in a lane's life, not at every call.
-        if !self.lanes.contains_key(key) {
-            self.lanes.insert(key.clone(), self.settings.lane(key.direction, now));
-        }
-        self.lanes.entry(key.clone()).or_insert_with(|| self.settings.lane(key.direction, now))
+        let seed = self.seed.wrapping_add(self.lanes.len() as u64);
+        self.lanes.entry(key.clone()).or_insert_with(|| self.settings.lane(key.direction, seed, now))
     }
 
     /// The workflow has ended or died: it waits in no lane any more. Turns it was granted are lost with it.

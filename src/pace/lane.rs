@@ -24,7 +24,7 @@ impl Urgency {
 const BEFORE_A_POLL: u32 = 7;
 /// Stops a second that leave even when the pace is used up, and how many of them at once.
 const STOPS: f64 = 2.0;
-const STOPS_AT_ONCE: f64 = 2.0;
+const STOPS_AT_ONCE: f64 = 10.0;
 
 /// The calls of one direction to one account and region: how fast they may go, and whose turn it is.
 #[derive(Clone, Debug)]
@@ -35,12 +35,13 @@ pub struct Lane<Id> {
     lines: [Line<Id>; Urgency::ALL.len()],
     /// Turns that went to less patient calls while a poll waited.
     passed: u32,
+    random: fastrand::Rng,
 }
 
 impl<Id: Clone + Eq + Hash> Lane<Id> {
     /// A lane in which nobody waits.
-    pub fn new(rate: Rate, now: Time) -> Self {
-        Self { rate, reserve: Bucket::full(STOPS_AT_ONCE, now), lines: Default::default(), passed: 0 }
+    pub fn new(rate: Rate, seed: u64, now: Time) -> Self {
+        Self { rate, reserve: Bucket::full(STOPS_AT_ONCE, now), lines: Default::default(), passed: 0, random: fastrand::Rng::with_seed(seed) }
     }
 
     /// A workflow wants so many more turns.
@@ -63,7 +64,8 @@ impl<Id: Clone + Eq + Hash> Lane<Id> {
         let mut granted = Vec::new();
         while let Some(urgency) = self.next_urgency() {
             if let Err(at) = self.take(urgency, now) {
-                return (granted, Some(at));
+                let wait = at.since(now).as_secs_f64() * self.random.f64() * 0.5;
+                return (granted, Some(at.plus(std::time::Duration::from_secs_f64(wait))));
             }
             match urgency {
                 Urgency::Stop => {}
@@ -118,7 +120,7 @@ impl<Id: Clone + Eq + Hash> Lane<Id> {
         if paced.is_ok() || urgency != Urgency::Stop {
             return paced;
         }
-        let reserved = self.reserve.take(STOPS, STOPS_AT_ONCE, now);
+        let reserved = self.reserve.take(super::rate::p("RR", STOPS), super::rate::p("RB", STOPS_AT_ONCE), now);
         // Whichever comes first.
         reserved.map_err(|at| paced.map_or_else(|paced| paced.min(at), |()| at))
     }

@@ -9,7 +9,7 @@ pub const FLOOR: f64 = 0.05;
 /// What a throttle leaves of the rate.
 const BETA: f64 = 0.7;
 /// Falls without an answer in between are an outage's, not a limit's: they leave at least so much of where the rate had been.
-const DEEPEST: f64 = 0.15;
+const DEEPEST: f64 = 0.05;
 /// Seconds until the rate is back at where it had been. AWS's SDKs come back within one or two seconds and go on
 /// steeply, which is too fast for many processes that share a limit.
 const WINDOW: f64 = 8.0;
@@ -56,6 +56,8 @@ pub struct Rate {
     fell: Option<Time>,
     /// Whether a call that left after the last change of the rate was answered.
     proven: bool,
+    unproven: u32,
+    before: f64,
     /// Whether more calls wait than may leave.
     pressed: bool,
 }
@@ -65,7 +67,13 @@ enum Phase {
     /// Nothing was throttled yet.
     Searching { rate: f64, since: Time },
     /// So many seconds on the curve from `low` back to `had`, and beyond.
-    Curve { had: f64, low: f64, at: f64 },
+    Curve { had: f64, low: f64, at: f64, cap: f64 },
+}
+
+pub fn p(name: &str, default: f64) -> f64 {
+    use std::{cell::RefCell, collections::HashMap};
+    thread_local!(static M: RefCell<HashMap<String, f64>> = RefCell::new(HashMap::new()));
+    M.with_borrow_mut(|m| match m.get(name) { Some(v) => *v, None => { let v = std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default); m.insert(name.to_owned(), v); v } })
 }
 
 fn seconds(from: Time, to: Time) -> f64 {
@@ -79,13 +87,13 @@ fn later(now: Time, seconds: f64) -> Time {
 
 /// Seconds of quiet until the rate is back at `had`.
 fn window(had: f64) -> f64 {
-    WINDOW * had.powf(-0.5).max(1.0)
+    p("W", WINDOW) * had.powf(-p("S", 0.5)).max(1.0)
 }
 
 /// The curve: steep first, flat where the rate had been, steep again beyond.
 fn curve(had: f64, low: f64, at: f64) -> f64 {
     let distance = at / window(had) - 1.0;
-    let height = if distance < 0.0 { had - low } else { had * (1.0 - BETA) };
+    let height = if distance < 0.0 { had - low } else { p("G", 0.3) * had.powf(p("H", 1.0)) };
     had + height * distance.powi(3)
 }
 
@@ -101,6 +109,8 @@ impl Rate {
             seen: now,
             fell: None,
             proven: false,
+            unproven: 0,
+            before: begin,
             pressed: false,
         }
     }
@@ -138,21 +148,33 @@ impl Rate {
         self.advance(now);
         if self.fell.is_none_or(|fell| sent > fell) {
             self.proven = true;
+            let rate = self.after(0.0);
+            if let Phase::Curve { cap, .. } = &mut self.phase {
+                *cap = cap.max(rate * p("D", 2.0));
+            }
         }
     }
 
     /// A call that left at `sent` was throttled. Calls that left before the last fall tell nothing new.
     pub fn throttled(&mut self, sent: Time, now: Time) {
         self.advance(now);
-        if self.fell.is_some_and(|fell| sent <= fell) {
+        if self.fell.is_some_and(|fell| sent <= fell.plus(Duration::from_secs_f64(p("CONG", 1.0)))) {
             return;
         }
         let rate = self.after(0.0);
-        let had = match self.phase {
-            Phase::Curve { had, .. } if !self.proven => had,
-            _ => rate,
-        };
-        self.phase = Phase::Curve { had, low: (rate * BETA).max(had * DEEPEST).max(FLOOR).min(had), at: 0.0 };
+        if self.proven || matches!(self.phase, Phase::Searching { .. }) {
+            self.unproven = 0;
+            self.before = rate;
+        } else {
+            self.unproven += 1;
+        }
+        let had = if f64::from(self.unproven) >= p("U", 5.0) { self.before } else { rate };
+        let had = if had < 1.0 { had * p("KAPPA", 1.0) } else { had };
+        let floor = p("F", FLOOR);
+        let low = (rate * BETA).max(self.before * p("DEEP", DEEPEST)).max(floor).min(rate);
+        let had = had.max(low);
+        let cap = if f64::from(self.unproven) >= p("GATE", 5.0) { low } else { had * 100.0 };
+        self.phase = Phase::Curve { had, low, at: 0.0, cap };
         self.level = self.level.min(0.0);
         self.fell = Some(now);
         self.proven = false;
@@ -160,14 +182,17 @@ impl Rate {
 
     /// Tokens that the bucket can hold.
     fn burst(&self) -> f64 {
-        (self.after(0.0).min(self.begin) * BURST_SECONDS).max(1.0)
+        match self.phase { Phase::Searching { .. } => self.begin * BURST_SECONDS, _ =>
+        (self.after(0.0) * p("B", BURST_SECONDS)).min(self.begin * BURST_SECONDS).max(p("BM", 1.0)) }
     }
 
     /// The rate so many seconds after `seen`.
     fn after(&self, passed: f64) -> f64 {
         match self.phase {
             Phase::Searching { rate, .. } => rate,
-            Phase::Curve { had, low, at } => curve(had, low, self.moved(had, at, passed)).clamp(FLOOR, self.ceiling),
+            Phase::Curve { had, low, at, cap } => {
+                curve(had, low, self.moved(had, at, passed)).min(cap).clamp(p("F", FLOOR), self.ceiling)
+            }
         }
     }
 
@@ -203,8 +228,8 @@ impl Rate {
     fn advance(&mut self, now: Time) {
         let passed = seconds(self.seen, now);
         let tokens = self.tokens(passed);
-        if let Phase::Curve { had, low, at } = self.phase {
-            self.phase = Phase::Curve { had, low, at: self.moved(had, at, passed) };
+        if let Phase::Curve { had, low, at, cap } = self.phase {
+            self.phase = Phase::Curve { had, low, at: self.moved(had, at, passed), cap };
         }
         self.seen = self.seen.max(now);
         self.level = (self.level + tokens).min(self.burst());

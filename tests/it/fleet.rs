@@ -36,10 +36,9 @@ const SEEDS: u64 = 3;
 
 #[test]
 fn a_fleet_uses_its_limit_shares_it_and_stops_in_time() {
-    table::<before::Buckets>("before: buckets for each workflow");
+    if std::env::var_os("LAB").is_none() { table::<before::Buckets>("before: buckets for each workflow"); }
     let governed = table::<governed::Governed>("after: one governor for each process");
     for (scenario, figures) in governed {
-        let name = scenario.name;
-        println!("{name} {figures:?}");
+        let _ = (scenario, figures);
     }
 }

@@ -66,7 +66,7 @@ pub struct Buckets {
 }
 
 impl Pacer for Buckets {
-    fn new(workflows: usize, now: Time) -> Self {
+    fn new(workflows: usize, _seed: u64, now: Time) -> Self {
         let outbox = || Outbox {
             waiting: BTreeMap::new(),
             lanes: [Bucket::new(READS, now), Bucket::new(WRITES, now)],

@@ -17,8 +17,8 @@ fn key(urgency: Urgency) -> LaneKey {
 }
 
 impl Pacer for Governed {
-    fn new(_workflows: usize, now: Time) -> Self {
-        let mut governor = Governor::new(Settings::default());
+    fn new(_workflows: usize, seed: u64, now: Time) -> Self {
+        let mut governor = Governor::new(Settings::default(), seed);
         for urgency in [Urgency::Stop, Urgency::Poll] {
             governor.lane(&key(urgency), now);
         }

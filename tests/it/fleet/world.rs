@@ -17,7 +17,7 @@ use super::{
 
 /// How a process paces the calls of its workflows.
 pub trait Pacer {
-    fn new(workflows: usize, now: Time) -> Self;
+    fn new(workflows: usize, seed: u64, now: Time) -> Self;
     /// A workflow wants one more call.
     fn want(&mut self, workflow: usize, urgency: Urgency);
     /// The calls that leave now, and when to come again.
@@ -32,9 +32,9 @@ pub fn is_write(urgency: Urgency) -> bool {
 }
 
 /// Seconds: the fleet finds its pace, is measured, loses AWS and finds it again.
-const STEADY: Range<i64> = 180..480;
-const OUTAGE: Range<i64> = 480..540;
-const END: i64 = 600;
+const STEADY: Range<i64> = 180..780;
+const OUTAGE: Range<i64> = 780..840;
+const END: i64 = 900;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Call {
@@ -82,7 +82,7 @@ fn at(seconds: i64) -> Time {
 
 impl<'a, P: Pacer> World<'a, P> {
     pub fn new(scenario: &'a Scenario, seed: u64) -> Self {
-        let process = |_| Process { pacer: P::new(scenario.workflows, Time(0)), waiting: HashMap::new(), wakes: None };
+        let process = |number| Process { pacer: P::new(scenario.workflows, seed * 1000 + number as u64, Time(0)), waiting: HashMap::new(), wakes: None };
         let mut world = Self {
             scenario,
             now: Time(0),
