@@ -50,13 +50,14 @@
 //! | `iam` | `input` (a region's partition); policies as data, as pure as these |
 //! | `input` | `pipelines`, `protocol`, `text` |
 //! | `text` | `pipelines` (its `Time`), `protocol` (Go's durations) |
+//! | `pace` | `pipelines` |
 //! | `links`, `pipelines`, `protocol` | nothing |
 //!
 //! [`metrics::catalogue`] has every metric as data; [`monitoring`] makes the dashboards of it.
 //!
 //! The other modules have their rows in that test. `actix` stays in `actors`, `actix_web` in `http`, `simulator`
 //! and `app`, `aws_*` in `backend`, `kube` in `kubernetes`, `awc` in `demo`, `std::env` in `config`. `workflow`, `input`,
-//! `text`, `protocol`, `pipelines` and `links` are pure: no clock, no files or sockets, no `async`. No source file is longer
+//! `text`, `protocol`, `pipelines`, `pace` and `links` are pure: no clock, no files or sockets, no `async`. No source file is longer
 //! than 500 lines.
 //!
 //! # Reading order, ten minutes

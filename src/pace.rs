@@ -68,7 +68,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// A lane that has called nothing yet.
+    /// A lane that has called nothing yet. The seed is for its jitter.
     pub fn lane<Id: Clone + Eq + Hash>(&self, direction: Direction, seed: u64, now: Time) -> Lane<Id> {
         let begin = match direction {
             Direction::Read => self.reads,
@@ -87,7 +87,7 @@ pub struct Governor<Id> {
 }
 
 impl<Id: Clone + Eq + Hash> Governor<Id> {
-    /// A governor without lanes.
+    /// A governor without lanes. Every process has a seed of its own.
     pub fn new(settings: Settings, seed: u64) -> Self {
         Self { settings, seed, lanes: HashMap::new() }
     }

@@ -2,9 +2,14 @@
 
 use std::hash::Hash;
 
+use fastrand::Rng;
+
 use crate::pipelines::Time;
 
-use super::{line::Line, rate::{Bucket, Rate}};
+use super::{
+    line::Line,
+    rate::{Bucket, Rate},
+};
 
 /// What a call is for; a stop goes before a start, a start before a question, a question before a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,9 +27,13 @@ impl Urgency {
 
 /// So many starts and questions go before a poll that waits, then the poll goes.
 const BEFORE_A_POLL: u32 = 7;
-/// Stops a second that leave even when the pace is used up, and how many of them at once.
-const STOPS: f64 = 2.0;
-const STOPS_AT_ONCE: f64 = 10.0;
+/// Stops a second that leave although the pace is used up, and how many of them at once. They are steady rather than many
+/// at once: where polls use up the account's limit, AWS takes a few of a wave and throttles the rest.
+const STOPS: f64 = 4.0;
+const STOPS_AT_ONCE: f64 = 2.0;
+/// Who waits comes up to this share of its wait later. AWS's bucket fills in steps, and whoever comes in step with it, a
+/// moment too early each time, may be throttled for minutes.
+const JITTER: f64 = 0.5;
 
 /// The calls of one direction to one account and region: how fast they may go, and whose turn it is.
 #[derive(Clone, Debug)]
@@ -35,13 +44,19 @@ pub struct Lane<Id> {
     lines: [Line<Id>; Urgency::ALL.len()],
     /// Turns that went to less patient calls while a poll waited.
     passed: u32,
-    random: fastrand::Rng,
+    random: Rng,
 }
 
 impl<Id: Clone + Eq + Hash> Lane<Id> {
-    /// A lane in which nobody waits.
+    /// A lane in which nobody waits. Processes with different seeds do not call in step.
     pub fn new(rate: Rate, seed: u64, now: Time) -> Self {
-        Self { rate, reserve: Bucket::full(STOPS_AT_ONCE, now), lines: Default::default(), passed: 0, random: fastrand::Rng::with_seed(seed) }
+        Self {
+            rate,
+            reserve: Bucket::full(STOPS_AT_ONCE, now),
+            lines: Default::default(),
+            passed: 0,
+            random: Rng::with_seed(seed),
+        }
     }
 
     /// A workflow wants so many more turns.
@@ -64,8 +79,8 @@ impl<Id: Clone + Eq + Hash> Lane<Id> {
         let mut granted = Vec::new();
         while let Some(urgency) = self.next_urgency() {
             if let Err(at) = self.take(urgency, now) {
-                let wait = at.since(now).as_secs_f64() * self.random.f64() * 0.5;
-                return (granted, Some(at.plus(std::time::Duration::from_secs_f64(wait))));
+                let late = at.since(now).mul_f64(self.random.f64() * JITTER);
+                return (granted, Some(at.plus(late)));
             }
             match urgency {
                 Urgency::Stop => {}
@@ -120,7 +135,7 @@ impl<Id: Clone + Eq + Hash> Lane<Id> {
         if paced.is_ok() || urgency != Urgency::Stop {
             return paced;
         }
-        let reserved = self.reserve.take(super::rate::p("RR", STOPS), super::rate::p("RB", STOPS_AT_ONCE), now);
+        let reserved = self.reserve.take(STOPS, STOPS_AT_ONCE, now);
         // Whichever comes first.
         reserved.map_err(|at| paced.map_or_else(|paced| paced.min(at), |()| at))
     }

@@ -11,34 +11,49 @@ mod governed;
 mod scenario;
 mod world;
 
+use before::Buckets;
 use figures::Figures;
+use governed::Governed;
 use scenario::{SCENARIOS, Scenario};
 use world::{Pacer, World};
-
-fn play<P: Pacer>(scenario: &Scenario, seed: u64) -> Figures {
-    World::<P>::new(scenario, seed).run()
-}
-
-fn table<P: Pacer>(title: &str) -> Vec<(&'static Scenario, Figures)> {
-    println!("\n{title}\n{}", Figures::HEAD);
-    let mut all = Vec::new();
-    for scenario in SCENARIOS {
-        let figures: Vec<Figures> = (1..=SEEDS).map(|seed| play::<P>(scenario, seed)).collect();
-        let worst = Figures::worst(&figures);
-        println!("{}", worst.row(scenario.name));
-        all.push((scenario, worst));
-    }
-    all
-}
 
 /// Each scenario is played so often; what is printed and promised is the worst of each figure.
 const SEEDS: u64 = 3;
 
+fn play<P: Pacer>(scenario: &Scenario) -> Figures {
+    let runs: Vec<Figures> = (1..=SEEDS).map(|seed| World::<P>::new(scenario, seed).run()).collect();
+    Figures::worst(&runs)
+}
+
+fn print<P: Pacer>(title: &str) -> Vec<(&'static str, Figures)> {
+    let all: Vec<_> = SCENARIOS.iter().map(|scenario| (scenario.name, play::<P>(scenario))).collect();
+    println!("\n{title}\n{}", Figures::HEAD);
+    all.iter().for_each(|(name, figures)| println!("{}", figures.row(name)));
+    all
+}
+
 #[test]
 fn a_fleet_uses_its_limit_shares_it_and_stops_in_time() {
-    if std::env::var_os("LAB").is_none() { table::<before::Buckets>("before: buckets for each workflow"); }
-    let governed = table::<governed::Governed>("after: one governor for each process");
-    for (scenario, figures) in governed {
-        let _ = (scenario, figures);
+    for (name, figures) in print::<Governed>("after: one governor for each process") {
+        assert!(figures.used >= 0.8, "{name}: {figures:?}");
+        assert!(figures.fairness >= 0.9, "{name}: {figures:?}");
+        assert!(figures.stops[2] <= 5.0, "{name}: {figures:?}");
+        assert!(figures.recovery <= 15.0 && figures.used_after >= 0.8, "{name}: {figures:?}");
     }
+}
+
+/// What the governor is for: if this fails, the baseline is no longer what it is compared with.
+#[test]
+fn without_a_governor_stops_come_late_and_one_workflow_leaves_the_limit_unused() {
+    let before = print::<Buckets>("before: buckets for each workflow");
+    assert!(before[0].1.used < 0.8, "{:?}", before[0]);
+    for (name, figures) in before {
+        assert!(figures.stops[2] > 5.0, "{name}: {figures:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_figures() {
+    let figures = || format!("{:?}", World::<Governed>::new(&SCENARIOS[2], 7).run());
+    assert_eq!(figures(), figures());
 }

@@ -30,7 +30,9 @@ pub fn jain(shares: &[f64]) -> f64 {
 /// The median, the 99th percentile and the longest of these.
 pub fn quantiles(mut waits: Vec<f64>) -> [f64; 3] {
     waits.sort_by(f64::total_cmp);
-    [0.5, 0.99, 1.0].map(|q| waits.get(((waits.len() as f64 * q) as usize).min(waits.len().saturating_sub(1))).copied().unwrap_or(0.0))
+    [0.5, 0.99, 1.0].map(|q| {
+        waits.get(((waits.len() as f64 * q) as usize).min(waits.len().saturating_sub(1))).copied().unwrap_or(0.0)
+    })
 }
 
 impl Figures {
@@ -41,7 +43,12 @@ impl Figures {
         let [d, e, f] = self.starts;
         format!(
             "{name:24} {:5.0}% {:9.0}% {:7.0}%  {:5.3}  {a:10.1} {b:6.1} {c:6.1}  {d:11.1} {e:6.1} {f:6.1}  {:10.1} {:8.0}%",
-            self.used * 100.0, self.throttled * 100.0, self.throttled_first * 100.0, self.fairness, self.recovery, self.used_after * 100.0
+            self.used * 100.0,
+            self.throttled * 100.0,
+            self.throttled_first * 100.0,
+            self.fairness,
+            self.recovery,
+            self.used_after * 100.0
         )
     }
 

@@ -22,8 +22,8 @@ pub const STOPS: f64 = 1.0;
 pub const BACKLOG: usize = 4;
 
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "1 process, 1 workflow", processes: 1, workflows: 1, stop_group: 10, starts: Some(2.0) },
-    Scenario { name: "1 process, 10 workflows", processes: 1, workflows: 10, stop_group: 10, starts: Some(2.0) },
+    Scenario { name: "1 process, 1 workflow", processes: 1, workflows: 1, stop_group: 5, starts: Some(2.0) },
+    Scenario { name: "1 process, 10 workflows", processes: 1, workflows: 10, stop_group: 5, starts: Some(2.0) },
     Scenario { name: "10 processes, 10 each", processes: 10, workflows: 10, stop_group: 5, starts: Some(2.0) },
     Scenario { name: "100 processes, 3 each", processes: 100, workflows: 3, stop_group: 2, starts: Some(2.0) },
     Scenario { name: "100, starts without end", processes: 100, workflows: 3, stop_group: 2, starts: None },

@@ -82,7 +82,11 @@ fn at(seconds: i64) -> Time {
 
 impl<'a, P: Pacer> World<'a, P> {
     pub fn new(scenario: &'a Scenario, seed: u64) -> Self {
-        let process = |number| Process { pacer: P::new(scenario.workflows, seed * 1000 + number as u64, Time(0)), waiting: HashMap::new(), wakes: None };
+        let process = |number| Process {
+            pacer: P::new(scenario.workflows, seed * 1000 + number as u64, Time(0)),
+            waiting: HashMap::new(),
+            wakes: None,
+        };
         let mut world = Self {
             scenario,
             now: Time(0),
