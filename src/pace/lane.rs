@@ -93,7 +93,7 @@ impl<Id: Clone + Eq + Hash> Lane<Id> {
         (granted, None)
     }
 
-    /// A turn was not used: the next in line may have it.
+    /// A turn was not used: the next in line may have it, at the next [`Self::grant`].
     pub fn give_back(&mut self, now: Time) {
         self.rate.give_back(now);
     }

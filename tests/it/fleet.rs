@@ -17,7 +17,9 @@ use governed::Governed;
 use scenario::{SCENARIOS, Scenario};
 use world::{Pacer, World};
 
-/// Each scenario is played so often; what is printed and promised is the worst of each figure.
+/// Each scenario is played so often; what is printed and promised is the worst of each figure. The parameters were chosen
+/// with these seeds; of twenty others, all keep the promises but one, in which a single stop waits for 6.6 s
+/// (a hundred processes, starts without end).
 const SEEDS: u64 = 3;
 
 fn play<P: Pacer>(scenario: &Scenario) -> Figures {

@@ -37,16 +37,15 @@ fn searched(seconds: i64) -> (Rate, Time) {
     (rate, Time(seconds * 1000))
 }
 
-/// How much of a lane's granted turns goes to whom.
 fn turns(lane: &mut Lane<u32>, now: Time) -> Vec<(u32, Urgency)> {
     lane.grant(now).0
 }
 
-/// A lane whose burst is spent, with one turn a fifth of a second.
-fn spent() -> Lane<u32> {
+/// A lane of whose burst so many turns are left.
+fn lane_with(left: u32) -> Lane<u32> {
     let mut lane = lane();
-    lane.want(&999, Urgency::Ask, 50);
-    assert_eq!(turns(&mut lane, Time(0)).len(), 50);
+    lane.want(&999, Urgency::Ask, 50 - left);
+    assert_eq!(turns(&mut lane, Time(0)).len() as u32, 50 - left);
     lane
 }
 
@@ -123,6 +122,18 @@ fn a_slow_rate_comes_back_more_slowly() {
 }
 
 #[test]
+fn no_rate_falls_below_the_floor() {
+    let mut rate = Rate::new(5.0, CEILING, Time(0));
+    for round in 0..100 {
+        let now = Time(round * 1002);
+        rate.answered(now, now);
+        rate.throttled(now, now);
+    }
+    let least = rate.at(Time(99 * 1002));
+    assert!((FLOOR..1.1 * FLOOR).contains(&least), "{least}");
+}
+
+#[test]
 fn an_outage_teaches_nothing_about_the_limit() {
     let (mut rate, mut now) = searched(20);
     for _ in 0..60 {
@@ -170,23 +181,18 @@ fn a_poll_goes_after_seven_questions_but_never_before_a_stop() {
     let polls: Vec<usize> = (0..order.len()).filter(|turn| order[*turn].1 == Urgency::Poll).collect();
     assert_eq!(polls, [7, 15, 23, 31, 39, 47]);
 
-    let mut lane = spent();
-    lane.want(&1, Urgency::Poll, 1000);
-    lane.want(&2, Urgency::Stop, 3);
-    let mut now = Time(0);
-    while let (granted, Some(next)) = lane.grant(now) {
-        if granted.iter().any(|(_, urgency)| *urgency == Urgency::Poll) {
-            assert_eq!(granted.iter().filter(|(who, _)| *who == 2).count(), 0);
-            break;
-        }
-        now = next;
-    }
-    assert_eq!(lane.waiting(), 999);
+    let mut lane = lane_with(7);
+    lane.want(&1, Urgency::Ask, 100);
+    lane.want(&2, Urgency::Poll, 1);
+    assert_eq!(turns(&mut lane, Time(0)), [(1, Urgency::Ask); 7]);
+    lane.want(&3, Urgency::Stop, 1);
+    lane.give_back(Time(0));
+    assert_eq!(turns(&mut lane, Time(0)), [(3, Urgency::Stop)]);
 }
 
 #[test]
 fn stops_leave_although_the_pace_is_used_up() {
-    let mut lane = spent();
+    let mut lane = lane_with(0);
     lane.throttled(Time(0), Time(0));
     lane.want(&1, Urgency::Start, 1);
     assert_eq!(turns(&mut lane, Time(1)), []);
@@ -196,7 +202,7 @@ fn stops_leave_although_the_pace_is_used_up() {
 
 #[test]
 fn a_turn_that_is_given_back_is_the_next_ones() {
-    let mut lane = spent();
+    let mut lane = lane_with(0);
     lane.want(&1, Urgency::Ask, 1);
     assert_eq!(turns(&mut lane, Time(1)), []);
     lane.give_back(Time(2));
@@ -214,6 +220,12 @@ fn who_is_forgotten_or_wants_no_more_gets_no_turn() {
     lane.forget(&1);
     assert_eq!(lane.waiting(), 2);
     assert_eq!(lane.grant(Time(0)), (vec![(2, Urgency::Poll); 2], None));
+
+    let mut lane = lane_with(1);
+    lane.want(&1, Urgency::Poll, 1);
+    lane.want(&2, Urgency::Poll, 1);
+    lane.unwant(&1, Urgency::Poll, 1);
+    assert_eq!(turns(&mut lane, Time(0)), [(2, Urgency::Poll)], "no turn is lost on who has left");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 /// One fleet. The account serves ten calls a second, reads and writes together, and twenty at once after a pause.
 ///
 /// Polls are wanted without end, so the limit is always fought for. Stops come in groups (a workflow is stopped with all
-/// its executions), together one a second: a tenth of the limit.
+/// its executions), together one a second: a tenth of the limit. Larger groups cannot leave within five seconds where
+/// AWS's bucket is always empty and a process must share what flows into it. A call that is throttled is repeated
+/// until it is served.
 #[derive(Debug)]
 pub struct Scenario {
     pub name: &'static str,
