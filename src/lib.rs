@@ -73,6 +73,7 @@
 //! | `input` | `pipelines`, `protocol`, `text` |
 //! | `text` | `pipelines` (its `Time`), `protocol` (Go's durations) |
 //! | `logs` | `pipelines`, `secrets`, `text` |
+//! | `pace` | `pipelines` |
 //! | `results` | `pipelines`, `protocol` |
 //! | `links`, `pipelines`, `protocol`, `secrets` | nothing |
 //!
@@ -80,8 +81,8 @@
 //!
 //! The other modules have their rows in that test. `actix` stays in `actors`, `actix_web` in `http`, `simulator`
 //! and `app`, `aws_*` in `backend`, `kube` in `kubernetes`, `awc` in `demo`, `std::env` in `config`. `workflow`, `input`,
-//! `text`, `protocol`, `pipelines`, `links`, `logs`, `results` and `secrets` are pure: no clock, no files or sockets, no `async`. No
-//! source file is longer than 500 lines.
+//! `text`, `protocol`, `pipelines`, `links`, `logs`, `pace`, `results` and `secrets` are pure: no clock, no files or sockets, no
+//! `async`. No source file is longer than 500 lines.
 //!
 //! # Reading order, ten minutes
 //!
@@ -110,6 +111,7 @@ pub mod metrics;
 pub mod monitoring;
 pub mod observer;
 pub mod orphans;
+pub mod pace;
 pub mod pipelines;
 pub mod protocol;
 pub mod results;

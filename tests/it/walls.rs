@@ -50,6 +50,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("text", &["pipelines", "protocol"]),
     ("protocol", &[]),
     ("pipelines", &[]),
+    ("pace", &["pipelines"]),
     ("links", &[]),
     ("logs", &["pipelines", "secrets", "text"]),
     ("results", &["pipelines", "protocol"]),
@@ -82,7 +83,7 @@ const NOT_PURE: &[&str] = &[
 
 /// Modules in which all decisions are made, without a clock and without I/O.
 const PURE: &[&str] =
-    &["workflow", "iam", "input", "text", "protocol", "pipelines", "links", "logs", "results", "secrets"];
+    &["workflow", "iam", "input", "text", "protocol", "pipelines", "links", "logs", "pace", "results", "secrets"];
 
 /// Modules within which no two files use each other.
 const NO_CIRCLES: &[&str] = &["backend", "workflow"];
