@@ -15,6 +15,9 @@
 //! | Whose turn is it? | [`Lane`] |
 //! | Which calls share a limit? | [`LaneKey`], [`Governor`] |
 //!
+//! No workflow asks it yet: each still keeps the pace of [`crate::workflow`] for itself. `tests/it/fleet.rs` plays both against
+//! an account that many share.
+//!
 //! Whoever holds a lane asks [`Lane::grant`] after everything told to it, and at the time it named. Pure: time is passed in.
 
 mod lane;
