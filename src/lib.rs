@@ -89,7 +89,7 @@
 //! 1. [`protocol`] and [`pipelines`]: the words of Argo, the words of SageMaker.
 //! 2. [`input::Task`]: what a request asks for.
 //! 3. [`workflow`]: its table of subjects, [`workflow::Event`], [`workflow::Command`]; then its two tables in code,
-//!    [`workflow::identity::decide`] (follow, report or start?) and [`workflow::trouble::reaction`] (what follows a failure?).
+//!    [`workflow::identity::decide`] (follow, report or start?) and [`workflow::trouble::disposition`] (what follows a failure?).
 //! 4. [`actors`]: who sends what to whom, and what happens when one dies.
 //! 5. [`app`]: how it is put together, and how it ends.
 //! 6. `tests/it/machine/starts.rs` shows the machine at work; `tests/it/simulation.rs` what it has to survive.

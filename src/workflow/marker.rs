@@ -30,7 +30,7 @@ pub struct Marker {
     pub args: String,
     /// Which run of the workflow started it ([`super::run::Run::stamp`]); written only when that is known.
     pub run: Option<Time>,
-    /// The node's group, and when it was first asked for, by AWS's clock to the second ([`super::siblings`]).
+    /// The node's group, and when it was first asked for, by AWS's clock to the second (see `siblings.rs`).
     pub asked: Option<(Group, Time)>,
     /// Written only when it is not the usual [`WhenOver::Stop`].
     pub when_over: WhenOver,
