@@ -38,7 +38,8 @@ struct KeyRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum NodeName {
     Execute(Key, u32),
-    Question(Key),
+    Validate(Key),
+    Stop(Key),
 }
 
 impl NodeName {
@@ -46,7 +47,8 @@ impl NodeName {
     fn of(task: &Task) -> Result<Self, MockState> {
         match &task.action {
             Action::Mock(state) => Err(*state),
-            Action::Validate { .. } | Action::Stop { .. } => Ok(Self::Question(Key::of_question(task))),
+            Action::Validate { .. } => Ok(Self::Validate(Key::of_question(task))),
+            Action::Stop { .. } => Ok(Self::Stop(Key::of_question(task))),
             Action::Execute(_) => Ok(Self::Execute(Key::of_execution(task), task.attempt)),
         }
     }

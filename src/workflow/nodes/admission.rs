@@ -85,10 +85,10 @@ impl Nodes {
                 self.refuse_stranger(&key, pipeline, task, w)?;
                 NodeRef::Execute(self.admit_attempt(key, pipeline, task, execute, w))
             }
-            (Action::Validate { .. }, NodeName::Question(key)) => {
+            (Action::Validate { .. }, NodeName::Validate(key)) => {
                 NodeRef::Validate(self.validations.push(|id| Validation::new(id, key, pipeline, task, grace, now)))
             }
-            (Action::Stop { .. }, NodeName::Question(key)) => {
+            (Action::Stop { .. }, NodeName::Stop(key)) => {
                 let scope = StopScope::of(task).expect("a task with this action names what it stops");
                 // What was looked for an earlier stop may have changed.
                 w.pipelines.forget_survey(pipeline);

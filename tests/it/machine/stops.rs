@@ -208,3 +208,14 @@ fn what_was_stopped_and_retried_between_two_looks_is_stopped_again_at_its_time_o
     assert_eq!(w.count("StopPipelineExecution"), 1);
     assert_eq!(w.executions[0].status, Status::Stopping);
 }
+
+#[test]
+fn a_check_and_a_stop_of_the_same_inputs_are_two_nodes() {
+    let mut w = World::new();
+    let mut check = task("a", 0);
+    check.action = awf_aws::input::Action::Validate { parameters: vec![], version: None };
+    assert_eq!(phase(&w.ask(&check)), Some(Phase::Error), "a parameter without default is missing");
+    let mut stop = stop(Some("a"), None);
+    stop.fallback_key = check.fallback_key.clone();
+    assert_eq!(phase(&w.ask(&stop)), Some(Phase::Running), "it looks for what is to be stopped");
+}
