@@ -309,7 +309,7 @@ impl Nodes {
         }
     }
 
-    /// The nodes of a key that have not started never will.
+    /// A start came back.
     pub fn start_answered(&mut self, id: AttemptId, result: Result<CallReply, CallError>, w: &mut World) {
         if self.attempts[id].start_answered(result, w) {
             self.advance(NodeRef::Execute(id), w);

@@ -10,7 +10,7 @@ use crate::{
 
 use super::{
     RequestId,
-    conversation::{Conversation, Crowd, View},
+    conversation::{Conversation, View},
     effects::{Effects, NodeRef, Timer},
     execution::TrackedExecution,
     executions::Starter,
@@ -359,8 +359,7 @@ impl StopNode {
     pub fn answer(&mut self, w: &mut World) {
         if self.conversation.awaits_answer() {
             let view = self.view(w);
-            let crowd = Crowd { open: w.tally.open(), live: w.executions.live_count() };
-            self.conversation.answer(&view, self.key, crowd, &mut w.fx);
+            self.conversation.answer(&view, self.key, w.crowd(), &mut w.fx);
         }
     }
 

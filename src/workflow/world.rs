@@ -6,6 +6,7 @@ use crate::pipelines::{Call, Time};
 
 use super::{
     closing::Closing,
+    conversation::Crowd,
     effects::{Change, Effects, Purpose},
     executions::Executions,
     known::Known,
@@ -142,6 +143,11 @@ impl World {
         let all = self.running_in_all();
         let max = self.fx.settings().max_running_per_workflow.filter(|max| all >= *max)?;
         Some(format!("{all} executions of this workflow run, --max-running-per-workflow is {max}"))
+    }
+
+    /// How crowded the workflow is.
+    pub fn crowd(&self) -> Crowd {
+        Crowd { open: self.tally.open(), live: self.executions.live_count() }
     }
 
     /// Puts a call in line that is made as this pipeline's client.

@@ -87,21 +87,19 @@ impl Attempt {
             self.end(Phase::Error, &text, None, w);
             return;
         }
-        let known: Vec<Known> =
-            of_key().filter(|id| w.executions[*id].gone().is_none()).map(|id| w.known(id)).collect();
-        let id_of = |arn: &str, w: &World| w.executions.named(arn).expect("the table decides about known executions");
+        let ids: Vec<ExecutionId> = of_key().filter(|id| w.executions[*id].gone().is_none()).collect();
+        let known: Vec<Known> = ids.iter().map(|id| w.known(*id)).collect();
+        // By place and not by name: an ARN is AWS's word.
+        let id_of = |arn: &str| ids.iter().zip(&known).find(|(_, k)| *k.arn == *arn).map(|(id, _)| *id);
+        let about = |arn: &str| id_of(arn).expect("the table decides about what it was shown");
         match identity::decide(&known, self.number, kin.newest_asked, &run) {
-            Decision::Follow(arn) => self.follow(id_of(&arn, w), kin, w),
-            Decision::AwaitEnd(arn) => self.await_end(id_of(&arn, w), kin, w),
-            Decision::Report(arn) => self.report(id_of(&arn, w), kin, w),
+            Decision::Follow(arn) => self.follow(about(&arn), kin, w),
+            Decision::AwaitEnd(arn) => self.await_end(about(&arn), kin, w),
+            Decision::Report(arn) => self.report(about(&arn), kin, w),
             Decision::RecheckThenStart { arn, predecessor } => {
-                let predecessor = predecessor.map(|arn| id_of(&arn, w));
-                self.recheck(id_of(&arn, w), predecessor, kin, w);
+                self.recheck(about(&arn), predecessor.as_deref().map(about), kin, w);
             }
-            Decision::Start { predecessor } => {
-                let predecessor = predecessor.map(|arn| id_of(&arn, w));
-                self.want_start(predecessor, kin, w);
-            }
+            Decision::Start { predecessor } => self.want_start(predecessor.as_deref().map(about), kin, w),
             Decision::Superseded(by) => self.end(Phase::Failed, &format!("superseded by attempt {by}"), None, w),
         }
     }

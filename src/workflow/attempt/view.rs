@@ -6,12 +6,7 @@ use crate::{
     input::{Action, Task},
     pipelines::Status,
     protocol::Phase,
-    workflow::{
-        conversation::{Crowd, View},
-        report,
-        slab::ExecutionId,
-        world::World,
-    },
+    workflow::{conversation::View, report, slab::ExecutionId, world::World},
 };
 
 use super::{Attempt, Stage};
@@ -24,8 +19,7 @@ impl Attempt {
     pub fn answer(&mut self, w: &mut World) {
         if self.conversation.awaits_answer() {
             let view = self.view(w);
-            let crowd = Crowd { open: w.tally.open(), live: w.executions.live_count() };
-            self.conversation.answer(&view, self.key, crowd, &mut w.fx);
+            self.conversation.answer(&view, self.key, w.crowd(), &mut w.fx);
         }
     }
 
