@@ -51,8 +51,9 @@ impl Nodes {
         let has_room = |client: &ClientKey| w.fx.write_time(client) <= now;
         let head = w.queue.head(now, held, has_room)?.clone();
         let has_past = !w.executions.of_key(&head.key).is_empty();
-        let asked = self.attempts[head.node].asked_since();
-        let lags_until = w.lags_until();
+        let (asked, retry) = (self.attempts[head.node].asked_since(), self.attempts[head.node].number() > 0);
+        // What ended here before it could start may have started just then in another pod. Its retry looks once more.
+        let lags_until = if retry { w.lags_until().max(asked) } else { w.lags_until() };
         let fresh = w.pipelines.is_freshly_listed(head.pipeline, has_past, lags_until, &mut w.fx);
         (fresh && w.watch.may_start(asked, &mut w.fx)).then(|| w.queue.take(&head)).flatten()
     }

@@ -73,6 +73,27 @@ fn a_retry_that_another_pod_starts_after_a_stop_task_is_left_alone() {
 }
 
 #[test]
+fn a_retry_follows_what_another_pod_started_just_after_the_node_had_ended_here_unstarted() {
+    let mut w = World::new();
+    let node = |attempt| with(task("a", attempt), |execute| execute.timeout = Some(MINUTE));
+    w.fail("StartPipelineExecution", &[CallErrorKind::QuotaExceeded; 5000]);
+    w.ask(&node(0));
+    w.pass(MINUTE + SECOND);
+    assert_eq!(phase(&w.ask(&node(0))), Some(Phase::Failed));
+    w.failures.clear();
+    // Its time counts from its own first request.
+    let here = w.machine_of_another_pod();
+    assert_eq!(phase(&w.ask(&node(0))), Some(Phase::Running));
+    w.machine_goes_on(here);
+    w.pass(10 * SECOND);
+    w.ask(&node(1));
+    w.pass(30 * SECOND);
+    let reply = w.ask(&node(1));
+    assert_eq!(output(&reply, "execution-arn"), Some(w.executions[0].arn.clone()), "{}", message(&reply));
+    assert_eq!(w.executions.len(), 1);
+}
+
+#[test]
 fn a_drain_waits_for_a_list_that_has_to_be_asked_for_again() {
     let (mut w, unlisted) = started_unlisted();
     w.executions.push(unlisted);
