@@ -6,7 +6,8 @@
 //!                                           └─ runner unknown: GetRunner ─▶ Supervisor ──spawns──▶ … │
 //!  app ─Drain, Ping─▶ Supervisor ─Drain─▶ every WorkflowRunner                                      │
 //!       Supervisor ◀──RunnerExited── ExitGuard (a runner's drop, also by a panic)                     │
-//!       WorkflowRunner ◀─CallCameBack, WorkflowObserved, WakeUp─ its own detached futures ◀───────────────┘
+//!       WorkflowRunner ◀─CallCameBack, WorkflowObserved, WakeUp─ its own detached futures ◀───────────────┤
+//!       WorkflowRunner ◀──────────────Paced── PaceKeeper ◀──TurnsAsked, CallAnswered──────────────────────┘
 //! ```
 //!
 //! | message | from → to | answer |
@@ -14,7 +15,9 @@
 //! | `Execute` | handle → runner | through the channel inside it, when the machine says so |
 //! | `GetRunner` | handle → supervisor | the runner's address; nothing while it backs off or drains |
 //! | `Ping` | handle → supervisor | at once |
-//! | `PublishGauges` | handle → runners, before a scrape is answered | at once |
+//! | `PublishGauges` | handle → runners, and by the supervisor → pace keeper, before a scrape is answered | at once |
+//! | `TurnsAsked`, `CallAnswered` | runner → pace keeper | by `Paced`, at once or when a turn comes |
+//! | `Forget` | supervisor → pace keeper, for a runner that is gone | none |
 //! | `Drain` | handle → supervisor → runners | when the machines are drained: what still runs |
 //! | `RunnerExited` | exit guard → supervisor | none: the one message that is sent without one |
 //! | `CallCameBack`, `WorkflowObserved`, `WakeUp`, `DrainDue` | runner → itself | none |
@@ -23,15 +26,19 @@
 //! |---|---|---|
 //! | a call to AWS (panic in its future) | [`crate::backend::carry_out`], which awaits its task | the machine hears `OutcomeUnknown` |
 //! | a runner (panic in the machine) | its exit guard | parked requests get free polls at once; respawned after 1, 2, 4 s, past three deaths in 10 min every 60 s; the new machine finds everything again in AWS |
+//! | the pace keeper | its exit guard | the supervisor stops, and with it the process |
 //! | the supervisor | the sender it holds is dropped | the process exits 70; until then 503 |
 //! | an HTTP worker | actix-web | a new one; actors do not notice |
 
 use std::sync::Arc;
 
-use crate::{backend::SharedBackend, metrics::Metrics, observer::SharedObserver, pipelines::Clock, workflow::Settings};
+use crate::{
+    backend::SharedBackend, metrics::Metrics, observer::SharedObserver, pace, pipelines::Clock, workflow::Settings,
+};
 
 mod handle;
 mod messages;
+mod pace_keeper;
 mod registry;
 mod supervisor;
 mod workflow_runner;
@@ -51,4 +58,6 @@ pub struct Dependencies {
     pub metrics: Arc<Metrics>,
     /// Each machine's, as they were when the process began.
     pub settings: Settings,
+    /// Where the search for AWS's limits begins and ends.
+    pub pace: pace::Settings,
 }

@@ -32,6 +32,7 @@ use crate::{
     metrics::Metrics,
     observer::{NoObserver, SharedObserver},
     orphans::{self, Report},
+    pace,
     pipelines::{Call, CallEnded, ClientKey, Clock, Time},
     simulator::{self, book::Book, scenario::Scenario},
     telemetry,
@@ -292,7 +293,12 @@ impl Service {
 
         let settings = Settings { kubernetes: observer.is_some(), ..settings(config, &clock) };
         let observer = observer.unwrap_or_else(|| Arc::new(NoObserver));
-        let dependencies = Dependencies { backend, observer, clock, metrics: metrics.clone(), settings };
+        let pace = pace::Settings {
+            most_reads: f64::from(config.max_reads_per_second),
+            most_writes: f64::from(config.max_writes_per_second),
+            ..pace::Settings::default()
+        };
+        let dependencies = Dependencies { backend, observer, clock, metrics: metrics.clone(), settings, pace };
         let (supervisor, supervisor_death) = Supervisor::launch(dependencies, config.reply_timeout);
         actix_web::rt::spawn(supervisor.clone().keep_pinging());
 

@@ -23,6 +23,7 @@ mod recent_denials;
 pub mod redact;
 mod resume;
 pub mod sagemaker;
+mod throttles;
 pub mod token;
 pub mod wire;
 

@@ -83,6 +83,13 @@ pub struct ServeArgs {
     /// At most so many executions at once from one workflow, of all its pipelines [default: no limit]
     #[arg(long, env = "AWF_AWS_MAX_RUNNING_PER_WORKFLOW", value_name = "NUMBER")]
     pub max_running_per_workflow: Option<String>,
+    /// No more calls a second that only read, to one account and region, even if AWS takes more; the plugin finds by asking
+    /// how many AWS takes
+    #[arg(long, env = "AWF_AWS_MAX_READS_PER_SECOND", default_value = "50", value_name = "NUMBER")]
+    pub max_reads_per_second: String,
+    /// The same for starts and stops
+    #[arg(long, env = "AWF_AWS_MAX_WRITES_PER_SECOND", default_value = "50", value_name = "NUMBER")]
+    pub max_writes_per_second: String,
     /// Patterns of the roles that workflows may name in role_arn, with commas between them and * for any text
     /// [default: only roles of the task's account_id]
     #[arg(long, env = "AWF_AWS_ALLOWED_ROLES", value_name = "PATTERNS")]
@@ -136,6 +143,10 @@ pub struct Config {
     pub workflow_check_interval: Duration,
     /// `None`: only a task's own `max_running` counts.
     pub max_running_per_workflow: Option<usize>,
+    /// Calls a second that only read, to one account and region.
+    pub max_reads_per_second: u16,
+    /// Starts and stops a second, to one account and region.
+    pub max_writes_per_second: u16,
     /// Empty: only roles of the task's own account.
     pub allowed_roles: Vec<String>,
     pub log: LogConfig,
@@ -221,6 +232,10 @@ impl Config {
         );
         let max_running_per_workflow = given(args.max_running_per_workflow.as_deref())
             .and_then(|text| count(p, "--max-running-per-workflow (AWF_AWS_MAX_RUNNING_PER_WORKFLOW)", text));
+        let max_reads_per_second =
+            rate(p, "--max-reads-per-second (AWF_AWS_MAX_READS_PER_SECOND)", &args.max_reads_per_second);
+        let max_writes_per_second =
+            rate(p, "--max-writes-per-second (AWF_AWS_MAX_WRITES_PER_SECOND)", &args.max_writes_per_second);
         let allowed_roles = roles(p, "--allowed-roles (AWF_AWS_ALLOWED_ROLES)", args.allowed_roles.as_deref());
         let log = args.log.validate(p);
 
@@ -255,6 +270,8 @@ impl Config {
                 argo_controller_account: argo_controller_account.flatten(),
                 workflow_check_interval: workflow_check_interval?,
                 max_running_per_workflow,
+                max_reads_per_second: max_reads_per_second?,
+                max_writes_per_second: max_writes_per_second?,
                 allowed_roles,
                 log: log?,
             })
@@ -337,6 +354,14 @@ fn count(problems: &mut Vec<String>, name: &str, text: &str) -> Option<usize> {
     let parsed = text.trim().parse().ok().filter(|n| *n >= 1);
     if parsed.is_none() {
         problems.push(format!("{name}: {text:?} is not a whole number of at least 1"));
+    }
+    parsed
+}
+
+fn rate(problems: &mut Vec<String>, name: &str, text: &str) -> Option<u16> {
+    let parsed = text.trim().parse().ok().filter(|n| (1..=1000).contains(n));
+    if parsed.is_none() {
+        problems.push(format!("{name}: {text:?} is not a whole number of calls a second from 1 to 1000"));
     }
     parsed
 }

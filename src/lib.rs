@@ -60,14 +60,14 @@
 //! | module | may use, of this crate |
 //! |---|---|
 //! | `cli` | `app`, `config`, `demo`, `metrics`, `monitoring`, `simulator`, `telemetry` |
-//! | `app` | `actors`, `backend`, `config`, `doctor`, `http`, `kubernetes`, `metrics`, `observer`, `orphans`, `pipelines`, `simulator`, `telemetry`, `workflow` |
+//! | `app` | `actors`, `backend`, `config`, `doctor`, `http`, `kubernetes`, `metrics`, `observer`, `orphans`, `pace`, `pipelines`, `simulator`, `telemetry`, `workflow` |
 //! | `http` | `actors`, `input`, `metrics`, `protocol`, `text`; so neither the machine nor AWS |
-//! | `actors` | `backend`, `input`, `metrics`, `observer`, `pipelines`, `protocol`, `workflow` |
+//! | `actors` | `backend`, `input`, `metrics`, `observer`, `pace`, `pipelines`, `protocol`, `workflow` |
 //! | `kubernetes` | `input`, `observer` (the trait it implements), `pipelines`, `text`, `workflow` |
 //! | `observer` | `input`, `workflow` |
-//! | `workflow` | `input`, `pipelines`, `protocol`, `text` |
+//! | `workflow` | `input`, `pace`, `pipelines`, `protocol`, `text` |
 //! | `backend` | `metrics` (attempts and credentials, which no caller sees), `pipelines`, `secrets`, `text` |
-//! | `metrics` | `input`, `pipelines`, `protocol`, `workflow` (what it notes) |
+//! | `metrics` | `input`, `pace` (its lanes), `pipelines`, `protocol`, `workflow` (what it notes) |
 //! | `doctor` | `backend`, `config`, `iam`, `kubernetes`, `pipelines` |
 //! | `iam` | `input` (a region's partition); policies as data, as pure as these |
 //! | `input` | `pipelines`, `protocol`, `text` |

@@ -14,6 +14,8 @@
 use prometheus::{Error, Registry, TextEncoder, process_collector::ProcessCollector};
 use tokio::time::Instant;
 
+use crate::pace::{Direction, LaneKey};
+
 pub mod catalogue;
 pub mod facts;
 pub mod family;
@@ -23,10 +25,10 @@ pub mod scrapes;
 
 use family::{Changes, Counter, Gauge, Histogram};
 use labels::{
-    Access, Actor, CallOutcome, Code, End, Label, Level, Mode, Operation, Outcome, Restarted, Route, StartFailure,
-    StepEnd, StepType, StopOutcome, Version,
+    Access, Actor, CallOutcome, Code, End, Label, Level, Mode, Operation, Outcome, Region, Restarted, Route,
+    StartFailure, StepEnd, StepType, StopOutcome, Version,
 };
-use live::{CredentialsExpiry, LiveState, LogCounts, QueuedMessage, SupervisorAlive, WorkflowGauges};
+use live::{CredentialsExpiry, LaneState, LiveState, LogCounts, QueuedMessage, SupervisorAlive, WorkflowGauges};
 use scrapes::{Scrape, Scrapes};
 
 /// The metrics of one process, in a registry of their own.
@@ -157,6 +159,14 @@ impl Metrics {
     /// A workflow's place among what is gathered at a scrape.
     pub fn workflow_gauges(&self) -> WorkflowGauges {
         WorkflowGauges::new(&self.live)
+    }
+
+    /// How fast each lane is, and how many calls wait for it.
+    pub fn lanes<'a>(&self, lanes: impl Iterator<Item = (&'a LaneKey, f64, usize)>) {
+        self.live.set_lanes(lanes.map(|(key, calls_per_second, waiting)| {
+            let access = if key.direction == Direction::Write { Access::Write } else { Access::Read };
+            LaneState { labels: (Region::of(&key.region), access), calls_per_second, waiting }
+        }));
     }
 
     /// The place of one client's credentials.

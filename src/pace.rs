@@ -4,31 +4,33 @@
 //! found by asking ([`Rate`]), and the workflows of a process take turns ([`Lane`]):
 //!
 //! ```text
-//!   workflow ── want(who, urgency, count) ──▶  Lane  ── grant ──▶ turns; a call each, or give_back
-//!                                               ▲
-//!            AWS's answer: answered, throttled ─┘
+//!   workflow ── Request: Want, Unwant, GiveBack ──▶  Governor: a Lane each  ── Answer: Granted, Waits ──▶ workflow
+//!                                                     ▲
+//!                  AWS's answer: answered, throttled ─┘
 //! ```
 //!
 //! | question | subject |
 //! |---|---|
 //! | How many calls a second, and how many at once? | [`Rate`] |
 //! | Whose turn is it? | [`Lane`] |
-//! | Which calls share a limit? | [`LaneKey`], [`Governor`] |
+//! | Which calls share a limit? | [`LaneKey`] |
+//! | Who is told what, and when? | [`Governor`] |
 //!
-//! No workflow asks it yet: each still keeps the pace of [`crate::workflow`] for itself. `tests/it/fleet.rs` plays both against
-//! an account that many share.
-//!
-//! Whoever holds a lane asks [`Lane::grant`] after everything told to it, and at the time it named. Pure: time is passed in.
+//! A workflow counts its wishes: what it wanted less what was granted is what it still waits for. Both go in order, so
+//! neither side ever asks for the other's count. `tests/it/fleet.rs` plays a hundred processes against an account that they
+//! share. Pure: time is passed in.
 
+mod governor;
 mod lane;
 mod line;
 mod rate;
 
-use std::{collections::HashMap, hash::Hash};
+use std::hash::Hash;
 
-use crate::pipelines::{Call, Time};
+use crate::pipelines::{Call, ClientKey, Time};
 
-pub use lane::{Lane, Urgency};
+pub use governor::{Governor, Told};
+pub use lane::{Lane, Turn, Urgency};
 pub use rate::{FLOOR, Rate};
 
 /// Whether calls change something: AWS is gentler to readers than to writers, so each has a pace of its own.
@@ -48,10 +50,48 @@ impl Direction {
 /// Calls that share one of AWS's limits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LaneKey {
-    /// Whose limit it is: the account that the credentials belong to.
+    /// The account whose limit it is: a role's own. Empty for that of the pod's credentials, which need no name.
     pub account: String,
     pub region: String,
     pub direction: Direction,
+}
+
+impl LaneKey {
+    /// The lane of a client's call; none for STS, whose limits are far away and whose answers are kept.
+    pub fn of(client: &ClientKey, call: &Call) -> Option<Self> {
+        (!matches!(call, Call::GetCallerIdentity)).then(|| Self::in_direction(client, Direction::of(call)))
+    }
+
+    /// The lane of a client's calls in a direction.
+    pub fn in_direction(client: &ClientKey, direction: Direction) -> Self {
+        // `arn:aws:iam::<account>:role/<name>`.
+        let account = client.role_arn.as_deref().and_then(|arn| arn.split(':').nth(4)).unwrap_or_default();
+        Self { account: account.to_owned(), region: client.region.clone(), direction }
+    }
+}
+
+/// What a workflow asks of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// So many more turns.
+    Want(Urgency, u32),
+    /// So many fewer than it said.
+    Unwant(Urgency, u32),
+    /// So many turns were granted and not used.
+    GiveBack(u32),
+}
+
+/// What a lane says to a workflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Granted {
+        urgency: Urgency,
+        turns: u32,
+        /// From what is kept for stops: a throttle of such a call says nothing of the pace.
+        reserved: bool,
+    },
+    /// Not everything that it wants can be had now.
+    Waits,
 }
 
 /// Where the search for AWS's limit begins and ends, in calls a second.
@@ -59,55 +99,26 @@ pub struct LaneKey {
 pub struct Settings {
     pub reads: f64,
     pub writes: f64,
-    /// No lane calls faster, even when AWS would let it.
-    pub ceiling: f64,
+    /// No lane reads faster, even when AWS would let it.
+    pub most_reads: f64,
+    /// No lane writes faster.
+    pub most_writes: f64,
 }
 
 impl Default for Settings {
     /// ListTrainingJobs is known to be limited to 2 calls a second (aws-deepracer-on-aws#87), more is not.
     fn default() -> Self {
-        Self { reads: 5.0, writes: 2.0, ceiling: 50.0 }
+        Self { reads: 5.0, writes: 2.0, most_reads: 50.0, most_writes: 50.0 }
     }
 }
 
 impl Settings {
     /// A lane that has called nothing yet. The seed is for its jitter.
     pub fn lane<Id: Clone + Eq + Hash>(&self, direction: Direction, seed: u64, now: Time) -> Lane<Id> {
-        let begin = match direction {
-            Direction::Read => self.reads,
-            Direction::Write => self.writes,
+        let (begin, most) = match direction {
+            Direction::Read => (self.reads, self.most_reads),
+            Direction::Write => (self.writes, self.most_writes),
         };
-        Lane::new(Rate::new(begin, self.ceiling, now), seed, now)
-    }
-}
-
-/// The lanes of a process. `Id` names a workflow.
-#[derive(Clone, Debug)]
-pub struct Governor<Id> {
-    settings: Settings,
-    seed: u64,
-    lanes: HashMap<LaneKey, Lane<Id>>,
-}
-
-impl<Id: Clone + Eq + Hash> Governor<Id> {
-    /// A governor without lanes. Every process has a seed of its own.
-    pub fn new(settings: Settings, seed: u64) -> Self {
-        Self { settings, seed, lanes: HashMap::new() }
-    }
-
-    /// The lane of this key, made when it is asked for first.
-    pub fn lane(&mut self, key: &LaneKey, now: Time) -> &mut Lane<Id> {
-        let seed = self.seed.wrapping_add(self.lanes.len() as u64);
-        self.lanes.entry(key.clone()).or_insert_with(|| self.settings.lane(key.direction, seed, now))
-    }
-
-    /// The workflow has ended or died: it waits in no lane any more. Turns it was granted are lost with it.
-    pub fn forget(&mut self, who: &Id) {
-        self.lanes.values_mut().for_each(|lane| lane.forget(who));
-    }
-
-    /// All lanes, for gauges.
-    pub fn lanes(&self) -> impl Iterator<Item = (&LaneKey, &Lane<Id>)> {
-        self.lanes.iter()
+        Lane::new(Rate::new(begin, most, now), seed, now)
     }
 }

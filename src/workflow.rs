@@ -12,8 +12,8 @@
 //! | | `executions`, `execution`, `polls` | what AWS showed of executions: looks, ends, steps, stops |
 //! | | `pipeline`, `client` | accounts, listings, digests, denied starts |
 //! | | `watch`, [`run`], `closing`, `siblings` | what Kubernetes says, which run this is, why nothing more starts, what markers tell |
-//! | | `queue`, `pace`, `tally` | whose turn it is, how fast, how many |
-//! | effects | `effects` | time, calls, timers, commands, and changes that somebody has to look at |
+//! | | `queue`, `tally` | whose turn it is to start, how many |
+//! | effects | `effects`, `outbox` | time, calls, timers, commands, and changes that somebody has to look at |
 //! | tables | [`identity`], [`trouble`], [`poll_plan`], [`report`] | pure tables and texts |
 //!
 //! Nobody calls up. An owner that changes says so (`effects::Change`), and the spine lets those look whom it concerns,
@@ -24,6 +24,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     input::Task,
+    pace::{self, LaneKey},
     pipelines::{Call, CallEnded, ClientKey, Time},
     protocol::ExecuteTemplateReply,
 };
@@ -47,11 +48,12 @@ mod machine;
 mod marker;
 mod nodes;
 mod notes;
-mod pace;
+mod outbox;
 mod pipeline;
 pub mod poll_plan;
 mod polls;
 mod queue;
+mod ranks;
 pub mod report;
 pub mod run;
 mod settings;
@@ -90,6 +92,8 @@ pub enum Event {
     Unheard { task: Arc<Task> },
     /// A [`Command::Call`] came back.
     CallEnded { call: CallId, ended: CallEnded },
+    /// What the governor says to a [`Command::Pace`], then or later.
+    Paced { lane: LaneKey, answer: pace::Answer },
     /// The time of the last [`Command::WakeAt`] has come (too early or twice does no harm).
     Tick,
     /// What Kubernetes says of the workflow.
@@ -131,9 +135,13 @@ pub enum Command {
         call: CallId,
         client: ClientKey,
         operation: Call,
-        /// How long it waited for the pace (for the metric).
+        /// It took a turn of its lane's pace: a throttle of it says that the pace is too fast.
+        paced: bool,
+        /// How long it waited for its turn (for the metric).
         waited: Duration,
     },
+    /// Ask the governor, which answers by [`Event::Paced`].
+    Pace { lane: LaneKey, request: pace::Request },
     /// Send [`Event::Tick`] at this time; replaces the one asked for before.
     WakeAt(Time),
     /// Ask Kubernetes and send [`Event::WorkflowObserved`].

@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix::{Addr, MailboxError};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
@@ -149,7 +149,9 @@ impl SupervisorHandle {
 
     /// Has every runner tell the metrics how things stand. Who does not answer in time is shown as it was.
     pub async fn publish_gauges(&self) {
-        let asked = join_all(self.registry.runners().iter().map(|runner| runner.send(PublishGauges)));
+        let runners = join_all(self.registry.runners().iter().map(|runner| runner.send(PublishGauges)));
+        // The supervisor has the keeper of the pace asked.
+        let asked = join(runners, self.supervisor.send(PublishGauges));
         if timeout(GAUGES_TIMEOUT, asked).await.is_err() {
             tracing::warn!("a scrape shows some workflows as they were: their runners are busy");
         }
@@ -166,6 +168,12 @@ impl SupervisorHandle {
     #[doc(hidden)]
     pub fn crash_runner_for_test(&self, workflow: &WorkflowId) -> bool {
         self.registry.runner(workflow).is_some_and(|runner| runner.try_send(CrashForTest).is_ok())
+    }
+
+    /// Panics the keeper of the pace.
+    #[doc(hidden)]
+    pub fn crash_pace_keeper_for_test(&self) -> bool {
+        self.supervisor.try_send(CrashForTest).is_ok()
     }
 
     /// Panics the supervisor.

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use actix::{Addr, Message};
 use tokio::sync::oneshot;
 
-use super::{handle::Answered, workflow_runner::WorkflowRunner};
+use super::{handle::Answered, pace_keeper::RunnerId, workflow_runner::WorkflowRunner};
 use crate::{
     input::{Task, WorkflowId},
     metrics::live::QueuedMessage,
-    pipelines::CallEnded,
+    pace::{self, LaneKey},
+    pipelines::{CallEnded, Time},
     workflow::{CallId, LiveExecution, WorkflowState},
 };
 
@@ -31,7 +32,7 @@ pub struct GetRunner {
     pub queued: QueuedMessage,
 }
 
-/// How do things stand? Told to the metrics, for a scrape that is about to be answered.
+/// How do things stand? Told to the metrics, for a scrape that is about to be answered; by runners and the keeper of the pace.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct PublishGauges;
@@ -69,12 +70,54 @@ pub struct CallCameBack {
     pub queued: QueuedMessage,
 }
 
+/// A machine asks for turns. None may be lost, and neither side waits for the other: both send by a clone of the address,
+/// whose one place is always free.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TurnsAsked {
+    pub who: RunnerId,
+    /// Whom to answer.
+    pub runner: Addr<WorkflowRunner>,
+    pub lane: LaneKey,
+    pub request: pace::Request,
+}
+
+/// What the governor says to a machine.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Paced {
+    pub lane: LaneKey,
+    pub answer: pace::Answer,
+}
+
+/// AWS answered a call that had taken a turn.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct CallAnswered {
+    pub lane: LaneKey,
+    pub sent: Time,
+    /// It was too fast.
+    pub throttled: bool,
+}
+
+/// A runner is gone: it waits for no turn any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Forget {
+    pub who: RunnerId,
+}
+
+/// The keeper of the pace is gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct PaceKeeperExited;
+
 /// The observer answered.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct WorkflowObserved(pub WorkflowState);
 
-/// Panics the runner, to prove what happens then.
+/// Panics the runner, or the keeper of the pace, to prove what happens then.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct CrashForTest;

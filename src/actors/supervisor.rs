@@ -6,18 +6,24 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::{
     Dependencies,
     handle::SupervisorHandle,
-    messages::{CrashSupervisorForTest, Drain, GetRunner, Ping, RunnerExited},
+    messages::{
+        CrashForTest, CrashSupervisorForTest, Drain, Forget, GetRunner, PaceKeeperExited, Ping, PublishGauges,
+        RunnerExited,
+    },
+    pace_keeper::PaceKeeper,
     registry::{Registry, registry_key},
     workflow_runner::{ExitGuard, WorkflowRunner},
 };
-use crate::{input::WorkflowId, metrics::live::SupervisorAlive, pipelines::Time, workflow::LiveExecution};
+use crate::{
+    input::WorkflowId, metrics::live::SupervisorAlive, pace::Governor, pipelines::Time, workflow::LiveExecution,
+};
 
 /// So many deaths within [`BUDGET_WINDOW`] are taken for bad luck and answered by a quick respawn.
 const BUDGET: usize = 3;
@@ -61,6 +67,7 @@ pub struct Supervisor {
     registry: Arc<Registry>,
     histories: HashMap<String, History>,
     generation: u64,
+    pace: Addr<PaceKeeper>,
     _alive: SupervisorAlive,
     /// Dropped with the actor, however it ends; the receiver then resolves.
     _sign_of_death: oneshot::Sender<()>,
@@ -79,22 +86,29 @@ impl Supervisor {
         let (sign_of_death, death) = oneshot::channel();
         let (clock, metrics) = (dependencies.clock.clone(), dependencies.metrics.clone());
         let registry = Arc::new(Registry::default());
-        let supervisor = Self {
-            _alive: dependencies.metrics.supervisor_lives(),
-            dependencies: Arc::new(dependencies),
-            registry: registry.clone(),
-            histories: HashMap::new(),
-            generation: 0,
-            _sign_of_death: sign_of_death,
-        };
-        (SupervisorHandle::new(supervisor.start(), registry, clock, metrics, reply_timeout), death)
+        let registered = registry.clone();
+        let supervisor = Self::create(|ctx| {
+            let governor = Governor::new(dependencies.pace, fastrand::u64(..));
+            let (clock, metrics) = (dependencies.clock.clone(), dependencies.metrics.clone());
+            Self {
+                pace: PaceKeeper::new(governor, clock, metrics, ctx.address().downgrade().recipient()).start(),
+                _alive: dependencies.metrics.supervisor_lives(),
+                dependencies: Arc::new(dependencies),
+                registry: registered,
+                histories: HashMap::new(),
+                generation: 0,
+                _sign_of_death: sign_of_death,
+            }
+        });
+        (SupervisorHandle::new(supervisor, registry, clock, metrics, reply_timeout), death)
     }
 
     fn spawn(&mut self, workflow: WorkflowId, ctx: &mut Context<Self>) -> Addr<WorkflowRunner> {
         self.generation += 1;
         let guard = ExitGuard::new(workflow.clone(), self.generation, ctx.address().downgrade().recipient());
         tracing::info!(workflow.name = workflow.name, workflow.uid = workflow.uid, "following a workflow");
-        let runner = WorkflowRunner::new(workflow.clone(), self.dependencies.clone(), guard).start();
+        let pace = (self.generation, self.pace.clone());
+        let runner = WorkflowRunner::new(workflow.clone(), self.dependencies.clone(), pace, guard).start();
         self.registry.insert(&workflow, self.generation, runner.clone());
         runner
     }
@@ -126,6 +140,8 @@ impl Handler<RunnerExited> for Supervisor {
 
     fn handle(&mut self, exited: RunnerExited, ctx: &mut Self::Context) {
         let RunnerExited { workflow, generation, panicking } = exited;
+        // By a clone of its address, whose one place is always free; where it is gone, the process is about to end.
+        let _gone = self.pace.clone().try_send(Forget { who: generation }).is_err();
         if !self.registry.remove(&workflow, generation) {
             return;
         }
@@ -161,6 +177,37 @@ impl Handler<Ping> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
+}
+
+impl Handler<PaceKeeperExited> for Supervisor {
+    type Result = ();
+
+    /// Nothing can leave any more, and nobody knows who waits for what: a new process does.
+    fn handle(&mut self, _: PaceKeeperExited, ctx: &mut Self::Context) {
+        tracing::error!("the keeper of the pace died");
+        ctx.stop();
+    }
+}
+
+impl Handler<PublishGauges> for Supervisor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: PublishGauges, _: &mut Self::Context) -> Self::Result {
+        let asked = self.pace.send(PublishGauges);
+        Box::pin(async move {
+            if asked.await.is_err() {
+                tracing::debug!("a scrape shows the pace as it was: its keeper is gone");
+            }
+        })
+    }
+}
+
+impl Handler<CrashForTest> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: CrashForTest, _: &mut Self::Context) {
+        let _gone = self.pace.clone().try_send(CrashForTest).is_err();
+    }
 }
 
 impl Handler<Drain> for Supervisor {

@@ -5,19 +5,24 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle, WeakRecipient};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle, WeakRecipient};
 use tokio::sync::oneshot;
 
 use super::{
     Dependencies,
     handle::Answered,
-    messages::{CallCameBack, CrashForTest, Drain, Execute, PublishGauges, RunnerExited, WorkflowObserved},
+    messages::{
+        CallAnswered, CallCameBack, CrashForTest, Drain, Execute, Paced, PublishGauges, RunnerExited, TurnsAsked,
+        WorkflowObserved,
+    },
+    pace_keeper::{PaceKeeper, RunnerId},
 };
 use crate::{
     backend::{SharedBackend, carry_out},
     input::{Task, WorkflowId},
     metrics::{facts::CallMade, labels::Actor as Kind, live::WorkflowGauges},
-    pipelines::{Call, ClientKey, Time},
+    pace::LaneKey,
+    pipelines::{Call, CallErrorKind, ClientKey, Time},
     workflow::{CallId, Command, Event, LiveExecution, Machine, Note, RequestId, WorkflowState},
 };
 
@@ -61,6 +66,8 @@ pub struct WorkflowRunner {
     workflow: WorkflowId,
     dependencies: Arc<Dependencies>,
     backend: SharedBackend,
+    /// Under which name it asks for turns, and whom.
+    pace: (RunnerId, Addr<PaceKeeper>),
     machine: Box<Machine>,
     /// Requests that wait for the machine's answer.
     parked: HashMap<RequestId, (oneshot::Sender<Answered>, Arc<Task>)>,
@@ -88,11 +95,17 @@ struct DrainDue;
 
 impl WorkflowRunner {
     /// A runner with a machine that knows nothing yet.
-    pub fn new(workflow: WorkflowId, dependencies: Arc<Dependencies>, exit: ExitGuard) -> Self {
+    pub fn new(
+        workflow: WorkflowId,
+        dependencies: Arc<Dependencies>,
+        pace: (RunnerId, Addr<PaceKeeper>),
+        exit: ExitGuard,
+    ) -> Self {
         let named = dependencies.backend.of_workflow(&workflow.name);
         Self {
             backend: named.unwrap_or_else(|| dependencies.backend.clone()),
             workflow,
+            pace,
             machine: Box::new(Machine::new(dependencies.settings.clone())),
             parked: HashMap::new(),
             unheard: Vec::new(),
@@ -136,9 +149,16 @@ impl WorkflowRunner {
                     self.unheard.push(task);
                 }
             }
-            Command::Call { call, client, operation, waited } => {
+            Command::Call { call, client, operation, paced, waited } => {
                 self.dependencies.metrics.call_left(waited);
-                self.call(call, client, operation, ctx);
+                self.call(call, client, operation, paced, ctx);
+            }
+            Command::Pace { lane, request } => {
+                let (who, keeper) = &self.pace;
+                let asked = TurnsAsked { who: *who, runner: ctx.address(), lane, request };
+                if keeper.clone().try_send(asked).is_err() {
+                    tracing::debug!("turns were asked for, and their keeper is gone");
+                }
             }
             Command::WakeAt(time) => {
                 self.alarm.wanted = Some(time);
@@ -177,8 +197,10 @@ impl WorkflowRunner {
     }
 
     /// Makes the call beside the runner, which hears of it as a message; a panic in it is an unknown outcome ([`carry_out`]).
-    fn call(&self, call: CallId, client: ClientKey, operation: Call, ctx: &Context<Self>) {
+    /// `paced`: the keeper of the pace is to hear how it was answered.
+    fn call(&self, call: CallId, client: ClientKey, operation: Call, paced: bool, ctx: &Context<Self>) {
         let (dependencies, backend) = (self.dependencies.clone(), self.backend.clone());
+        let (lane, keeper) = (LaneKey::of(&client, &operation).filter(|_| paced), self.pace.1.clone());
         let workflow = self.workflow.name.clone();
         let runner = ctx.address();
         actix::spawn(async move {
@@ -189,6 +211,12 @@ impl WorkflowRunner {
             let took = (dependencies.clock)().since(began);
             let made = CallMade { operation: name, write, region, took };
             dependencies.metrics.call_ended(&workflow, &made, &ended);
+            if let Some(lane) = lane {
+                let throttled = ended.result.as_ref().is_err_and(|error| error.kind == CallErrorKind::Throttled);
+                if keeper.try_send(CallAnswered { lane, sent: began, throttled }).is_err() {
+                    tracing::debug!(operation = name, "a call came back, and the keeper of the pace is gone");
+                }
+            }
             let queued = dependencies.metrics.message_queued(Kind::Workflow);
             if runner.send(CallCameBack { call, ended, queued }).await.is_err() {
                 tracing::debug!(operation = name, "a call came back to a dead runner");
@@ -258,6 +286,14 @@ impl Handler<CallCameBack> for WorkflowRunner {
     fn handle(&mut self, CallCameBack { call, ended, queued }: CallCameBack, ctx: &mut Self::Context) {
         queued.taken();
         self.step(Event::CallEnded { call, ended }, ctx);
+    }
+}
+
+impl Handler<Paced> for WorkflowRunner {
+    type Result = ();
+
+    fn handle(&mut self, Paced { lane, answer }: Paced, ctx: &mut Self::Context) {
+        self.step(Event::Paced { lane, answer }, ctx);
     }
 }
 

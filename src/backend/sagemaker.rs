@@ -37,6 +37,7 @@ use super::{
     recent_denials::RecentDenials,
     redact::redacted,
     resume,
+    throttles::ThrottlesComeBack,
     wire::AttemptRecorder,
 };
 use crate::{
@@ -376,7 +377,9 @@ impl Inner {
         }
         let config = base.to_builder().region(region).build();
         Client {
-            sagemaker: aws_sdk_sagemaker::Client::new(&config),
+            sagemaker: aws_sdk_sagemaker::Client::from_conf(
+                aws_sdk_sagemaker::config::Builder::from(&config).retry_classifier(ThrottlesComeBack).build(),
+            ),
             sts: aws_sdk_sts::Client::new(&config),
             logs: OnceLock::new(),
             config,

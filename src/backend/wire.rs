@@ -121,7 +121,7 @@ impl Intercept for AttemptRecorder {
 }
 
 /// AWS's code and message in one attempt's error. An interceptor sees the error without its type.
-fn words(error: &context::Error) -> Option<(&str, &str)> {
+pub fn words(error: &context::Error) -> Option<(&str, &str)> {
     macro_rules! of_any {
         ($($operation:ty),+ $(,)?) => {
             $(if let Some(error) = error.downcast_ref::<$operation>() {

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use super::{
     family::{Def, Family, Kind, Known},
     labels::{
-        Access, Activity, Actor, CallOutcome, Code, End, Label, Level, Mode, Operation, Outcome, Restarted, Route,
-        StartFailure, StepEnd, StepType, StopOutcome, Version,
+        Access, Activity, Actor, CallOutcome, Code, End, Label, Level, Mode, Operation, Outcome, Region, Restarted,
+        Route, StartFailure, StepEnd, StepType, StopOutcome, Version,
     },
 };
 
@@ -97,8 +97,14 @@ pub const CALL_RETRIES: Def<Operation> =
     Def::new("aws_api_retries_total", Counter, "Attempts of calls to AWS beyond the first.");
 pub const CALL_THROTTLES: Def<Operation> =
     Def::new("aws_api_throttles_total", Counter, "Attempts that AWS throttled, whatever became of the call.");
-pub const CALLS_WAITING: Def<()> =
-    Def::new("aws_calls_waiting", Gauge, "Calls to AWS that wait for the plugin's own pace.");
+pub const CALLS_WAITING: Def<(Region, Access)> =
+    Def::new("aws_calls_waiting", Gauge, "Calls to AWS that wait for the plugin's own pace.").known(Known::Lazy);
+pub const PACE: Def<(Region, Access)> = Def::new(
+    "aws_rate_limiter_calls_per_second",
+    Gauge,
+    "How many calls the plugin's own pace lets leave in a second, found by asking.",
+)
+.known(Known::Lazy);
 pub const PACE_WAIT: Def<()> = Def::new(
     "aws_rate_limiter_wait_seconds",
     Histogram(&[0.1, 1.0, 5.0, 15.0, 60.0, 300.0]),
@@ -147,6 +153,7 @@ pub fn all() -> Vec<Family> {
         CALL_RETRIES.family(),
         CALL_THROTTLES.family(),
         CALLS_WAITING.family(),
+        PACE.family(),
         PACE_WAIT.family(),
         CREDENTIALS_REFRESHES.family(),
         CREDENTIALS_FAILURES.family(),

@@ -267,6 +267,28 @@ impl<L: Labels> Gauge<L> {
     }
 }
 
+/// A gauge of fractions with typed labels.
+pub struct FloatGauge<L> {
+    series: GaugeVec,
+    labels: PhantomData<fn(L)>,
+}
+
+impl<L: Labels> FloatGauge<L> {
+    /// For a collector of the module's own.
+    pub(super) fn unregistered(def: &Def<L>) -> Result<Self, Error> {
+        Ok(Self { series: GaugeVec::new(def.opts(), &Def::<L>::label_names())?, labels: PhantomData })
+    }
+
+    /// Sets the value.
+    pub fn set(&self, labels: L, value: f64) {
+        self.series.with_label_values(&labels.values()).set(value);
+    }
+
+    pub(super) fn collector(&self) -> &dyn Collector {
+        &self.series
+    }
+}
+
 /// A moment as a gauge: seconds since the epoch, absent when there is none.
 pub struct TimeGauge(GaugeVec);
 

@@ -16,8 +16,8 @@ use prometheus::{
 
 use super::{
     catalogue,
-    family::{Changes, Counter, Gauge, TimeGauge},
-    labels::{Activity, Actor, Label, Level},
+    family::{Changes, Counter, FloatGauge, Gauge, TimeGauge},
+    labels::{Access, Activity, Actor, Label, Level, Region},
 };
 use crate::{pipelines::Time, workflow::Gauges};
 
@@ -27,6 +27,8 @@ pub struct LiveState(Arc<Shared>);
 
 struct Shared {
     workflows: Mutex<HashMap<u64, Gauges>>,
+    /// Calls a second and calls that wait, as the keeper of the pace last told.
+    lanes: Mutex<Vec<LaneState>>,
     /// When the credentials of each client expire.
     expiries: Mutex<HashMap<u64, Time>>,
     next: AtomicU64,
@@ -39,6 +41,7 @@ impl LiveState {
     pub(super) fn new(registry: &Registry, changes: &Changes) -> Result<Self, Error> {
         let live = Self(Arc::new(Shared {
             workflows: Mutex::default(),
+            lanes: Mutex::default(),
             expiries: Mutex::default(),
             next: AtomicU64::new(0),
             supervisors: AtomicI64::new(0),
@@ -57,9 +60,35 @@ impl LiveState {
         self.0.workflows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Says how fast the lanes are, and how many calls wait for them; those of several accounts count together.
+    pub(super) fn set_lanes(&self, lanes: impl Iterator<Item = LaneState>) {
+        let mut sums: Vec<LaneState> = Vec::new();
+        for lane in lanes {
+            match sums.iter_mut().find(|sum| sum.labels == lane.labels) {
+                Some(sum) => {
+                    sum.calls_per_second += lane.calls_per_second;
+                    sum.waiting += lane.waiting;
+                }
+                None => sums.push(lane),
+            }
+        }
+        *self.lanes() = sums;
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Vec<LaneState>> {
+        self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn expiries(&self) -> MutexGuard<'_, HashMap<u64, Time>> {
         self.0.expiries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How things stand in a lane of calls to AWS.
+pub(super) struct LaneState {
+    pub labels: (Region, Access),
+    pub calls_per_second: f64,
+    pub waiting: usize,
 }
 
 /// One workflow's gauges, as its runner last told them; gone when dropped, also by a panic.
@@ -187,7 +216,8 @@ struct LiveCollector {
     active: Gauge<Activity>,
     open_nodes: Gauge<()>,
     queue: Gauge<()>,
-    calls_waiting: Gauge<()>,
+    calls_waiting: Gauge<(Region, Access)>,
+    pace: FloatGauge<(Region, Access)>,
     actors: Gauge<Actor>,
     mailbox: Gauge<Actor>,
     queue_head: TimeGauge,
@@ -203,6 +233,7 @@ impl LiveCollector {
             open_nodes: Gauge::unregistered(&catalogue::OPEN_NODES)?,
             queue: Gauge::unregistered(&catalogue::QUEUE)?,
             calls_waiting: Gauge::unregistered(&catalogue::CALLS_WAITING)?,
+            pace: FloatGauge::unregistered(&catalogue::PACE)?,
             actors: Gauge::unregistered(&catalogue::ACTORS)?,
             mailbox: Gauge::unregistered(&catalogue::MAILBOX)?,
             queue_head: TimeGauge::unregistered(&catalogue::QUEUE_HEAD)?,
@@ -211,12 +242,13 @@ impl LiveCollector {
         })
     }
 
-    fn parts(&self) -> [&dyn Collector; 9] {
+    fn parts(&self) -> [&dyn Collector; 10] {
         [
             self.active.collector(),
             self.open_nodes.collector(),
             self.queue.collector(),
             self.calls_waiting.collector(),
+            self.pace.collector(),
             self.actors.collector(),
             self.mailbox.collector(),
             self.queue_head.collector(),
@@ -233,11 +265,14 @@ impl LiveCollector {
         self.active.set(Activity::Stopping, sum(|g| g.stopping));
         self.open_nodes.set((), sum(|g| g.open_nodes));
         self.queue.set((), sum(|g| g.queued));
-        self.calls_waiting.set((), sum(|g| g.calls_waiting));
         self.queue_head.set(first(|g| g.queue_head_since));
         self.oldest_poll.set(first(|g| g.oldest_poll));
         self.actors.set(Actor::Workflow, as_gauge(workflows.len()));
         drop(workflows);
+        for lane in self.live.lanes().iter() {
+            self.pace.set(lane.labels, lane.calls_per_second);
+            self.calls_waiting.set(lane.labels, as_gauge(lane.waiting));
+        }
         self.actors.set(Actor::Supervisor, self.live.0.supervisors.load(Ordering::Relaxed));
         for actor in Actor::ALL {
             self.mailbox.set(*actor, self.live.0.waiting[*actor as usize].load(Ordering::Relaxed));

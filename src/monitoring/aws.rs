@@ -5,11 +5,11 @@ use serde_json::Value;
 use super::{
     builder::DashboardBuilder,
     panel::{Panel, PanelType},
-    query::{age, count, hourly_quantile, quantile, rate, series, share, total},
+    query::{age, count, hourly_quantile, quantile, rate, series, share, total, total_by},
 };
 use crate::metrics::catalogue::{
     CALL_DURATION, CALL_RETRIES, CALL_THROTTLES, CALLS, CALLS_WAITING, CREDENTIALS_EXPIRY, CREDENTIALS_FAILURES,
-    CREDENTIALS_REFRESHES, PACE_WAIT, QUEUE, QUEUE_HEAD, START_FAILURES,
+    CREDENTIALS_REFRESHES, PACE, PACE_WAIT, QUEUE, QUEUE_HEAD, START_FAILURES,
 };
 
 /// The dashboard of the calls to AWS.
@@ -65,7 +65,9 @@ pub fn dashboard() -> Value {
                 Panel::new(PanelType::Lines, "Retries per call", "short", "Attempts beyond the first, by operation.")
                     .query(format!("{} / ({} > 0)", rate(&CALL_RETRIES, "", "operation"), rate(&CALLS, "", "operation")), "{{operation}}"),
                 Panel::new(PanelType::Lines, "Calls waiting", "short", "Calls that wait for the plugin's own pace, which follows what AWS takes.")
-                    .query(total(&CALLS_WAITING, ""), "waiting"),
+                    .query(total_by(&CALLS_WAITING, "region, access"), "{{region}}, {{access}}"),
+                Panel::new(PanelType::Lines, "Pace", "reqps", "How many calls the plugin lets leave in a second: it rises while AWS takes all of them and more wait, and falls when AWS throttles.")
+                    .query(total_by(&PACE, "region, access"), "{{region}}, {{access}}"),
                 Panel::new(PanelType::Lines, "Wait for the pace", "s", "How long calls waited before they left, over the last hour.")
                     .query(hourly_quantile(0.5, &PACE_WAIT), "half of them")
                     .query(hourly_quantile(0.95, &PACE_WAIT), "95 %"),

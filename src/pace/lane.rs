@@ -29,11 +29,20 @@ impl Urgency {
 const BEFORE_A_POLL: u32 = 7;
 /// Stops a second that leave although the pace is used up, and how many of them at once. They are steady rather than many
 /// at once: where polls use up the account's limit, AWS takes a few of a wave and throttles the rest.
-const STOPS: f64 = 4.0;
-const STOPS_AT_ONCE: f64 = 2.0;
+const STOPS: f64 = 5.0;
+const STOPS_AT_ONCE: f64 = 3.0;
 /// Who waits comes up to this share of its wait later. AWS's bucket fills in steps, and whoever comes in step with it, a
 /// moment too early each time, may be throttled for minutes.
 const JITTER: f64 = 0.5;
+
+/// A turn that may be taken now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn<Id> {
+    pub who: Id,
+    pub urgency: Urgency,
+    /// A stop's, although the pace is used up: a throttle of it says nothing of the pace.
+    pub reserved: bool,
+}
 
 /// The calls of one direction to one account and region: how fast they may go, and whose turn it is.
 #[derive(Clone, Debug)]
@@ -75,19 +84,22 @@ impl<Id: Clone + Eq + Hash> Lane<Id> {
     }
 
     /// The turns that may be taken now, in their order, and when to ask again if others still wait.
-    pub fn grant(&mut self, now: Time) -> (Vec<(Id, Urgency)>, Option<Time>) {
+    pub fn grant(&mut self, now: Time) -> (Vec<Turn<Id>>, Option<Time>) {
         let mut granted = Vec::new();
         while let Some(urgency) = self.next_urgency() {
-            if let Err(at) = self.take(urgency, now) {
-                let late = at.since(now).mul_f64(self.random.f64() * JITTER);
-                return (granted, Some(at.plus(late)));
-            }
+            let reserved = match self.take(urgency, now) {
+                Ok(reserved) => reserved,
+                Err(at) => {
+                    let late = at.since(now).mul_f64(self.random.f64() * JITTER);
+                    return (granted, Some(at.plus(late)));
+                }
+            };
             match urgency {
                 Urgency::Stop => {}
                 Urgency::Poll => self.passed = 0,
-                _ => self.passed += u32::from(self.waits(Urgency::Poll)),
+                _ => self.passed += u32::from(self.is_wanted(Urgency::Poll)),
             }
-            granted.extend(self.lines[urgency as usize].next().map(|who| (who, urgency)));
+            granted.extend(self.lines[urgency as usize].next().map(|who| Turn { who, urgency, reserved }));
         }
         self.rate.sated(now);
         (granted, None)
@@ -103,7 +115,7 @@ impl<Id: Clone + Eq + Hash> Lane<Id> {
         self.rate.answered(sent, now);
     }
 
-    /// AWS refused a call that left at `sent` for its rate.
+    /// AWS refused a call that left at `sent` for its rate. Not to be told of calls that took a reserved turn or none.
     pub fn throttled(&mut self, sent: Time, now: Time) {
         self.rate.throttled(sent, now);
     }
@@ -118,25 +130,30 @@ impl<Id: Clone + Eq + Hash> Lane<Id> {
         self.lines.iter().map(Line::len).sum()
     }
 
-    fn waits(&self, urgency: Urgency) -> bool {
+    /// Whether a workflow waits for turns.
+    pub fn waits(&self, who: &Id) -> bool {
+        self.lines.iter().any(|line| line.contains(who))
+    }
+
+    fn is_wanted(&self, urgency: Urgency) -> bool {
         self.lines[urgency as usize].len() > 0
     }
 
     /// Stops always first: they are few, and each saves money. Polls at least every eighth turn otherwise, or a wave of
     /// questions would hide how running executions end.
     fn next_urgency(&self) -> Option<Urgency> {
-        let first = Urgency::ALL.into_iter().find(|urgency| self.waits(*urgency))?;
-        let overdue = first != Urgency::Stop && self.passed >= BEFORE_A_POLL && self.waits(Urgency::Poll);
+        let first = Urgency::ALL.into_iter().find(|urgency| self.is_wanted(*urgency))?;
+        let overdue = first != Urgency::Stop && self.passed >= BEFORE_A_POLL && self.is_wanted(Urgency::Poll);
         Some(if overdue { Urgency::Poll } else { first })
     }
 
-    fn take(&mut self, urgency: Urgency, now: Time) -> Result<(), Time> {
-        let paced = self.rate.take(now);
-        if paced.is_ok() || urgency != Urgency::Stop {
-            return paced;
+    /// Takes a turn; whether it is a reserved one. Else when there will be one.
+    fn take(&mut self, urgency: Urgency, now: Time) -> Result<bool, Time> {
+        let Err(paced) = self.rate.take(now) else { return Ok(false) };
+        if urgency != Urgency::Stop {
+            return Err(paced);
         }
-        let reserved = self.reserve.take(STOPS, STOPS_AT_ONCE, now);
         // Whichever comes first.
-        reserved.map_err(|at| paced.map_or_else(|paced| paced.min(at), |()| at))
+        self.reserve.take(STOPS, STOPS_AT_ONCE, now).map(|()| true).map_err(|at| paced.min(at))
     }
 }

@@ -66,6 +66,11 @@ impl<Id: Clone + Eq + Hash> Line<Id> {
         Some(who)
     }
 
+    /// Whether somebody waits.
+    pub fn contains(&self, who: &Id) -> bool {
+        self.waiters.contains_key(who)
+    }
+
     /// Turns waited for.
     pub fn len(&self) -> usize {
         self.turns

@@ -262,8 +262,8 @@ impl Attempt {
     }
 
     /// A request comes in; it is answered when there is something to say.
-    pub fn park(&mut self, request: RequestId, fx: &mut Effects) {
-        self.conversation.park(request, NodeRef::Execute(self.id), fx);
+    pub fn park(&mut self, request: RequestId, fx: &Effects) {
+        self.conversation.park(request, fx);
     }
 
     /// The last answer was not heard.

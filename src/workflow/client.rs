@@ -6,11 +6,13 @@
 
 use std::time::Duration;
 
-use crate::pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, PipelineSummary, Time};
+use crate::{
+    pace::Urgency,
+    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, PipelineSummary, Time},
+};
 
 use super::{
     effects::{Effects, Purpose, Timer, backoff},
-    pace::Priority,
     slab::PipelineId,
     trouble::{CallSite, Disposition, Trouble, disposition},
 };
@@ -83,7 +85,7 @@ impl Client {
         }
         account.asking = true;
         account.retry_at = None;
-        fx.call(Priority::Ask, name, Call::GetCallerIdentity, Purpose::Identity(name.clone()));
+        fx.call(Urgency::Ask, name, Call::GetCallerIdentity, Purpose::Identity(name.clone()));
     }
 
     /// Takes in the answer.
@@ -143,7 +145,7 @@ impl Client {
         fx: &mut Effects,
     ) {
         self.survey.stage = SurveyStage::Asking { tries };
-        fx.call(Priority::Ask, name, Call::ListPipelines { next_token }, Purpose::Survey(pipeline));
+        fx.call(Urgency::Ask, name, Call::ListPipelines { next_token }, Purpose::Survey(pipeline));
     }
 
     /// Takes in a page of the account's pipelines; gives what it shows.

@@ -11,12 +11,7 @@ use crate::{
     protocol::{ExecuteTemplateReply, NodeResult, Outputs, Phase, go_duration},
 };
 
-use super::{
-    RequestId,
-    effects::{Effects, NodeRef, Timer},
-    key::Key,
-    report,
-};
+use super::{RequestId, effects::Effects, key::Key, report};
 
 /// Beyond this many live executions a node's message changes at most every [`MESSAGE_REST`].
 const CROWD: usize = 20;
@@ -29,7 +24,7 @@ pub struct View {
     pub phase: Option<Phase>,
     pub message: String,
     pub outputs: Option<Outputs>,
-    /// Nothing better is about to come within the reply time-out.
+    /// Nothing that is on its way can say it better.
     pub settled: bool,
 }
 
@@ -118,29 +113,26 @@ impl Conversation {
     }
 
     /// A request comes in; it is answered at the latest within the reply time-out.
-    pub fn park(&mut self, request: RequestId, node: NodeRef, fx: &mut Effects) {
+    pub fn park(&mut self, request: RequestId, fx: &Effects) {
         // Four fifths: the rest is for the mailboxes on the way back.
         let deadline = fx.now().plus(fx.settings().reply_timeout.mul_f64(0.8));
         self.parked.push((request, deadline));
-        fx.wake(deadline, Timer::Node(node));
     }
 
-    /// Whether anybody waits for an answer.
-    pub fn awaits_answer(&self) -> bool {
-        !self.parked.is_empty()
-    }
-
-    /// Answers who waits: all when the view is settled, else those whose time is up.
-    pub fn answer(&mut self, view: &View, key: Key, crowd: Crowd, fx: &mut Effects) {
+    /// Answers who waits: those whose time is up, and all unless the view may be outdone by what is on its way
+    /// (`awaited`). When to answer the next of the others, if there are any.
+    pub fn answer(&mut self, view: &View, awaited: bool, key: Key, crowd: Crowd, fx: &mut Effects) -> Option<Time> {
         let now = fx.now();
+        let waits = awaited && !view.settled;
         let parked = std::mem::take(&mut self.parked);
-        let (answered, waiting): (Vec<_>, Vec<_>) =
-            parked.into_iter().partition(|(_, deadline)| view.settled || *deadline <= now);
+        let (waiting, answered): (Vec<_>, Vec<_>) =
+            parked.into_iter().partition(|(_, deadline)| waits && *deadline > now);
         self.parked = waiting;
         for (request, _) in answered {
             let reply = self.reply(view.clone(), key, crowd, now);
             fx.answer(request, reply, std::mem::take(&mut self.started));
         }
+        self.parked.first().map(|(_, deadline)| *deadline)
     }
 
     fn reply(&mut self, view: View, key: Key, crowd: Crowd, now: Time) -> ExecuteTemplateReply {

@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::{
-    pipelines::{Call, CallEnded, CallErrorKind, ClientKey, Time},
+    pace::{Answer, Direction, LaneKey, Urgency},
+    pipelines::{Call, CallEnded, ClientKey, Time},
     protocol::ExecuteTemplateReply,
 };
 
@@ -16,7 +17,7 @@ use super::{
     clocks::Clock,
     marker::Marker,
     notes::Note,
-    pace::{Outbox, Priority, Waiting},
+    outbox::{Leaving, Outbox, Waiting},
     settings::Settings,
     slab::{AttemptId, ExecutionId, PipelineId, StopId, ValidationId},
 };
@@ -52,6 +53,30 @@ pub enum Purpose {
         listing: u32,
     },
     Stop(ExecutionId),
+}
+
+/// What an open call tells something about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    Client(ClientKey),
+    Pipeline(PipelineId),
+    Execution(ExecutionId),
+    /// The start of this attempt.
+    Start(AttemptId),
+}
+
+impl Purpose {
+    fn subject(&self) -> Subject {
+        match self {
+            Self::Identity(client) => Subject::Client(client.clone()),
+            Self::Digest { pipeline, .. }
+            | Self::Listing(pipeline)
+            | Self::Survey(pipeline)
+            | Self::Round(pipeline) => Subject::Pipeline(*pipeline),
+            Self::Start(node) => Subject::Start(*node),
+            Self::Describe(id) | Self::Steps { execution: id, .. } | Self::Stop(id) => Subject::Execution(*id),
+        }
+    }
 }
 
 /// What a timer is for. A timer that comes too often does no harm.
@@ -90,10 +115,6 @@ pub enum Change {
     Execution { id: ExecutionId, ended: bool, whose: Whose },
     /// A node follows this execution no more.
     Released(ExecutionId),
-    /// A start that others wait behind was refused for want of capacity.
-    AccountFull(ClientKey),
-    /// A start that others wait behind was denied.
-    StartDenied(PipelineId),
 }
 
 /// Which nodes look at an execution that changed.
@@ -107,8 +128,8 @@ pub enum Whose {
 /// A call that waits to leave or is on its way.
 struct OpenCall {
     purpose: Purpose,
-    client: ClientKey,
-    write: bool,
+    /// Where it waits for its turn; nowhere once it has left.
+    waits: Option<LaneKey>,
     left: Time,
 }
 
@@ -134,6 +155,8 @@ pub struct Effects {
     commands: Vec<Command>,
     changes: VecDeque<Change>,
     calls: HashMap<CallId, OpenCall>,
+    /// The open calls by what they are about.
+    about: HashMap<Subject, Vec<CallId>>,
     last_call: u64,
     outbox: Outbox,
     stops: OpenStops,
@@ -155,6 +178,7 @@ impl Effects {
             commands: Vec::new(),
             changes: VecDeque::new(),
             calls: HashMap::new(),
+            about: HashMap::new(),
             last_call: 0,
             outbox: Outbox::default(),
             stops: OpenStops::default(),
@@ -213,13 +237,20 @@ impl Effects {
         self.kubernetes.compare(asked, self.now, dated);
     }
 
-    /// Puts a call in line; it leaves when the pace allows.
-    pub fn call(&mut self, priority: Priority, client: &ClientKey, operation: Call, purpose: Purpose) -> CallId {
+    /// Puts a call in line; it leaves when its turn comes.
+    pub fn call(&mut self, urgency: Urgency, client: &ClientKey, operation: Call, purpose: Purpose) -> CallId {
         self.last_call += 1;
         let call = CallId(self.last_call);
-        let open = OpenCall { purpose, client: client.clone(), write: operation.is_write(), left: self.now };
-        self.calls.insert(call, open);
-        self.outbox.push(priority, Waiting { call, client: client.clone(), operation, since: self.now });
+        self.about.entry(purpose.subject()).or_default().push(call);
+        let lane = LaneKey::of(client, &operation);
+        self.calls.insert(call, OpenCall { purpose, waits: lane.clone(), left: self.now });
+        let starts = lane.as_ref().filter(|_| urgency == Urgency::Start);
+        let since = starts.and_then(|lane| self.outbox.take_head(lane)).unwrap_or(self.now);
+        let waiting = Waiting { call, client: client.clone(), operation, since };
+        match lane {
+            Some(lane) => self.outbox.push(lane, urgency, waiting),
+            None => self.leave(Leaving { waiting, paced: false }),
+        }
         call
     }
 
@@ -228,15 +259,12 @@ impl Effects {
         self.stops.unsent.insert(call);
     }
 
-    /// What the call was for that came back; `None` for an answer that comes twice. A throttle slows its client's pace.
+    /// What the call was for that came back; `None` for an answer that comes twice.
     pub fn returned(&mut self, call: CallId, ended: &CallEnded) -> Option<Purpose> {
-        let OpenCall { purpose, client, write, left } = self.calls.remove(&call)?;
+        let OpenCall { purpose, left, .. } = self.close(call)?;
         self.left = left;
         if let Some(dated) = ended.server_time {
             self.aws.compare(left, self.now, dated);
-        }
-        if ended.result.as_ref().is_err_and(|error| error.kind == CallErrorKind::Throttled) {
-            self.outbox.throttled(&client, write, self.now);
         }
         if matches!(purpose, Purpose::Stop(_)) {
             self.stops.in_flight = self.stops.in_flight.saturating_sub(1);
@@ -244,39 +272,79 @@ impl Effects {
         Some(purpose)
     }
 
+    fn close(&mut self, call: CallId) -> Option<OpenCall> {
+        let open = self.calls.remove(&call)?;
+        let subject = open.purpose.subject();
+        if let Some(calls) = self.about.get_mut(&subject) {
+            calls.retain(|other| *other != call);
+            if calls.is_empty() {
+                self.about.remove(&subject);
+            }
+        }
+        Some(open)
+    }
+
+    /// Whether an answer about this is on its way: a call has left, or may leave at once for all that is known.
+    pub fn is_coming(&self, subject: &Subject) -> bool {
+        self.about.get(subject).is_some_and(|calls| calls.iter().any(|call| self.comes(call)))
+    }
+
+    fn comes(&self, call: &CallId) -> bool {
+        match self.calls.get(call).map(|open| &open.waits) {
+            Some(Some(lane)) => self.outbox.may_come(lane),
+            Some(None) => true,
+            None => false,
+        }
+    }
+
     /// Calls off the starts that have not left yet; gives whose they were.
     pub fn withdraw_starts(&mut self) -> Vec<AttemptId> {
         let unsent = self.outbox.withdraw(|waiting| matches!(waiting.operation, Call::StartExecution(_)));
-        let purposes = unsent.into_iter().filter_map(|call| self.calls.remove(&call));
-        purposes.filter_map(|open| if let Purpose::Start(node) = open.purpose { Some(node) } else { None }).collect()
+        let purposes: Vec<_> = unsent.into_iter().filter_map(|call| self.close(call)).collect();
+        let nodes = purposes.into_iter();
+        nodes.filter_map(|open| if let Purpose::Start(node) = open.purpose { Some(node) } else { None }).collect()
     }
 
-    /// Lets go what may leave now. In the process's last moments (`last`) only stops, and what must be known for them.
+    /// Takes in what a lane says.
+    pub fn paced(&mut self, lane: &LaneKey, answer: Answer) {
+        self.outbox.told(lane, answer);
+    }
+
+    /// The head of the start queue waits for a turn of its client, or does no longer.
+    pub fn head_waits(&mut self, client: &ClientKey, waits: bool) {
+        self.outbox.head_waits(&writes_of(client), waits.then_some(self.now));
+    }
+
+    /// Whether a start of this client may leave at once.
+    pub fn has_turn_for_start(&self, client: &ClientKey) -> bool {
+        self.outbox.has_turn_for_start(&writes_of(client))
+    }
+
+    /// Whether the head of this client's start queue may start at once, for all that is known.
+    pub fn head_may_start(&self, client: &ClientKey) -> bool {
+        self.outbox.head_may_start(&writes_of(client))
+    }
+
+    /// Lets go what may leave now. In the process's last moments (`last`) stops leave whatever the pace.
     pub fn release(&mut self, last: bool) {
-        let slots = LAST_STOPS_AT_ONCE.saturating_sub(self.stops.in_flight);
-        let (free, next) = if last { self.outbox.release_last(self.now, slots) } else { self.outbox.release(self.now) };
-        for Waiting { call, client, operation, since } in free {
-            self.stops.unsent.remove(&call);
-            self.calls.entry(call).and_modify(|open| open.left = self.now);
-            self.stops.in_flight += usize::from(matches!(operation, Call::StopExecution { .. }));
-            self.commands.push(Command::Call { call, client, operation, waited: self.now.since(since) });
+        let mut leaving = self.outbox.release(last);
+        if last {
+            let slots = LAST_STOPS_AT_ONCE.saturating_sub(self.stops.in_flight);
+            leaving.extend(self.outbox.release_stops(slots));
         }
-        if let Some(at) = next {
-            self.wake(at, Timer::Outbox);
+        for call in leaving {
+            self.leave(call);
         }
-        if !self.stops.unsent.is_empty() {
+        if self.stops.unsent.iter().any(|call| !self.comes(call)) {
             self.stops.held_at = self.now;
         }
     }
 
-    /// When a start of this client could leave.
-    pub fn write_time(&self, client: &ClientKey) -> Time {
-        self.outbox.write_time(client, self.now)
-    }
-
-    /// Calls that wait for the pace.
-    pub fn calls_waiting(&self) -> usize {
-        self.outbox.len()
+    fn leave(&mut self, Leaving { waiting: Waiting { call, client, operation, since }, paced }: Leaving) {
+        self.stops.unsent.remove(&call);
+        self.calls.entry(call).and_modify(|open| (open.left, open.waits) = (self.now, None));
+        self.stops.in_flight += usize::from(matches!(operation, Call::StopExecution { .. }));
+        self.commands.push(Command::Call { call, client, operation, paced, waited: self.now.since(since) });
     }
 
     /// How long the end of a stop is awaited that was wanted at `since`. Thousands of stops wait for the pace for many
@@ -331,8 +399,11 @@ impl Effects {
         self.note(Note::Warning { text: text.into() });
     }
 
-    /// Everything that is to be done, with one tick at the earliest timer; asked for only when that changed.
-    pub fn finish(&mut self) -> Vec<Command> {
+    /// Everything that is to be done, with one tick at the earliest timer; asked for only when that changed. `last`: the
+    /// process ends.
+    pub fn finish(&mut self, last: bool) -> Vec<Command> {
+        let requests = self.outbox.requests(last).into_iter();
+        self.commands.extend(requests.map(|(lane, request)| Command::Pace { lane, request }));
         if let Some((at, _)) = self.timers.first()
             && self.woken_for != Some(*at)
         {
@@ -341,6 +412,10 @@ impl Effects {
         }
         std::mem::take(&mut self.commands)
     }
+}
+
+fn writes_of(client: &ClientKey) -> LaneKey {
+    LaneKey::in_direction(client, Direction::Write)
 }
 
 /// Waits 1, 2, 4, … seconds, `most` at the most.

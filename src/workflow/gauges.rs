@@ -15,8 +15,6 @@ pub struct Gauges {
     pub queued: usize,
     /// When the first of them was asked for.
     pub queue_head_since: Option<Time>,
-    /// Calls that wait for the pace.
-    pub calls_waiting: usize,
     /// The least recent look at a live execution.
     pub oldest_poll: Option<Time>,
 }
@@ -26,14 +24,13 @@ impl Gauges {
     pub fn of(nodes: &Nodes, w: &World) -> Self {
         let live = || w.executions.live().map(|id| &w.executions[id]);
         let stopping = live().filter(|tracked| tracked.is_stopping()).count();
-        let head = w.queue.waiters().next();
+        let head = w.queue.first();
         Self {
             executing: live().count() - stopping,
             stopping,
             open_nodes: w.tally.open(),
-            queued: w.queue.waiters().count(),
-            queue_head_since: head.map(|waiter| nodes.attempt(waiter.node).asked_since()),
-            calls_waiting: w.fx.calls_waiting(),
+            queued: w.queue.len(),
+            queue_head_since: head.map(|node| nodes.attempt(node).asked_since()),
             // One that was never looked at is as old as what we know.
             oldest_poll: live().map(|t| t.seen().or(t.started_at()).unwrap_or(w.fx.began())).min(),
         }

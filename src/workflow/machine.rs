@@ -29,10 +29,12 @@ impl Machine {
         if self.world.fx.begin(now) {
             self.watch();
         }
+        let asks = matches!(event, Event::Requested { .. } | Event::Unheard { .. });
         match event {
             Event::Requested { request, task } => self.nodes.requested(request, &task, &mut self.world),
             Event::Unheard { task } => self.nodes.unheard(&task),
             Event::CallEnded { call, ended } => self.call_ended(call, ended),
+            Event::Paced { lane, answer } => self.world.fx.paced(&lane, answer),
             Event::Tick => self.world.fx.ticked(),
             Event::WorkflowObserved(state) => {
                 let known = self.world.run.is_known();
@@ -45,16 +47,21 @@ impl Machine {
                 self.watch();
             }
         }
-        self.settle();
+        let mut looks = self.settle() | !asks;
         while let Some(timer) = self.world.fx.due() {
             self.timer_came(timer);
             self.settle();
+            looks = true;
         }
-        self.nodes.start_next(&mut self.world);
-        self.settle();
+        // A poll without news moves nobody up in line.
+        if self.world.queue.take_touched() || looks {
+            self.nodes.start_next(&mut self.world);
+            self.settle();
+        }
         let last = self.world.closing.draining().is_some();
         self.world.fx.release(last);
-        self.world.fx.finish()
+        self.nodes.answer_waiting(&mut self.world);
+        self.world.fx.finish(last)
     }
 
     /// The table of answers: who takes in what a call brought back.
@@ -105,8 +112,11 @@ impl Machine {
     }
 
     /// The table of changes: whoever a change concerns looks, until nothing changes any more.
-    fn settle(&mut self) {
+    /// Whether there was one.
+    fn settle(&mut self) -> bool {
+        let mut changed = false;
         while let Some(change) = self.world.fx.next_change() {
+            changed = true;
             let (nodes, w) = (&mut self.nodes, &mut self.world);
             match change {
                 Change::Run => w.pipelines.ids().for_each(|id| nodes.pipeline_changed(id, w)),
@@ -129,10 +139,9 @@ impl Machine {
                     nodes.execution_changed(id, whose, w);
                 }
                 Change::Released(id) => nodes.released(id, w),
-                Change::AccountFull(client) => nodes.tell_waiters(|waiter| waiter.client == client, w),
-                Change::StartDenied(pipeline) => nodes.tell_waiters(|waiter| waiter.pipeline == pipeline, w),
             }
         }
+        changed
     }
 
     /// Nothing more starts, what is to be stopped is stopped, and its nodes end.

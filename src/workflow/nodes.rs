@@ -11,11 +11,10 @@ use crate::{
 use super::{
     RequestId,
     attempt::{Attempt, Kin},
-    effects::{NodeRef, Whose},
+    effects::{NodeRef, Timer, Whose},
     execution::EndStage,
     key::Key,
     marker::WhenOver,
-    queue::Waiter,
     slab::{AttemptId, ExecutionId, PipelineId, Slab, StopId, ValidationId},
     stop_node::{Looks, StopNode, StopScope},
     validation::Validation,
@@ -62,6 +61,8 @@ pub struct Nodes {
     attempts: Slab<AttemptId, Attempt>,
     validations: Slab<ValidationId, Validation>,
     stops: Slab<StopId, StopNode>,
+    /// Those with a request that is not answered.
+    asked: Vec<NodeRef>,
     /// That there are too many was said.
     too_many_told: bool,
     /// When it was last looked whether the pipelines of waiting nodes have to be listed again.
@@ -163,8 +164,7 @@ impl Nodes {
     fn stop_everything(&mut self, w: &mut World) {
         let text = "a stop task of the workflow stopped everything";
         w.closing.stop_everything(text, w.fx.now());
-        let waiting: Vec<AttemptId> = w.queue.waiters().map(|waiter| waiter.node).collect();
-        for node in waiting {
+        for node in w.queue.nodes() {
             self.attempts[node].end_unstarted(text, w.fx.now(), w);
         }
     }
@@ -178,21 +178,28 @@ impl Nodes {
         }
     }
 
-    /// A node looks at what is known, does what follows, and says so to whoever waits for it.
+    /// A node looks at what is known and does what follows.
     pub fn advance(&mut self, node: NodeRef, w: &mut World) {
         match node {
             NodeRef::Execute(id) => self.advance_attempt(id, w),
             NodeRef::Validate(id) => self.validations[id].advance(w),
             NodeRef::Stop(id) => self.advance_stop(id, w),
         }
-        self.answer(node, w);
     }
 
-    fn answer(&mut self, node: NodeRef, w: &mut World) {
-        match node {
-            NodeRef::Execute(id) => self.attempts[id].answer(w),
-            NodeRef::Validate(id) => self.validations[id].answer(w),
-            NodeRef::Stop(id) => self.stops[id].answer(w),
+    /// Answers every request for which nothing better is on its way. The one place where nodes are told: after all that
+    /// an event leads to has settled.
+    pub fn answer_waiting(&mut self, w: &mut World) {
+        for node in std::mem::take(&mut self.asked) {
+            let until = match node {
+                NodeRef::Execute(id) => self.attempts[id].answer(w),
+                NodeRef::Validate(id) => self.validations[id].answer(w),
+                NodeRef::Stop(id) => self.stops[id].answer(w),
+            };
+            if let Some(until) = until {
+                w.fx.wake(until, Timer::Node(node));
+                self.asked.push(node);
+            }
         }
     }
 
@@ -320,14 +327,6 @@ impl Nodes {
     pub fn unsend_starts(&mut self, nodes: Vec<AttemptId>, w: &mut World) {
         for id in nodes {
             self.attempts[id].unsend_start(w);
-        }
-    }
-
-    /// What one start met concerns others that wait: they are told at once.
-    pub fn tell_waiters(&mut self, whom: impl Fn(&Waiter) -> bool, w: &mut World) {
-        let waiting: Vec<AttemptId> = w.queue.waiters().filter(|w| whom(w)).map(|w| w.node).collect();
-        for id in waiting {
-            self.attempts[id].answer(w);
         }
     }
 

@@ -4,6 +4,7 @@ use std::{collections::HashMap, ops::Index};
 
 use crate::{
     input::Task,
+    pace::Urgency,
     pipelines::{Call, CallError, CallReply, ClientKey, Execution, PipelineSummary, Time},
 };
 
@@ -11,7 +12,6 @@ use super::{
     client::Client,
     definition::PipelineDigest,
     effects::{Change, Effects, Purpose, Timer},
-    pace::Priority,
     slab::{PipelineId, Slab},
     trouble::Trouble,
 };
@@ -185,8 +185,8 @@ impl Pipelines {
     }
 
     /// Puts a call in line that is made as this pipeline's client.
-    pub fn call(&self, priority: Priority, id: PipelineId, operation: Call, purpose: Purpose, fx: &mut Effects) {
-        fx.call(priority, &self.all[id].client, operation, purpose);
+    pub fn call(&self, urgency: Urgency, id: PipelineId, operation: Call, purpose: Purpose, fx: &mut Effects) {
+        fx.call(urgency, &self.all[id].client, operation, purpose);
     }
 
     /// How calls name the pipeline: by name in the credentials' own account, by ARN in another. `None`: not known yet.
@@ -272,7 +272,7 @@ impl Pipelines {
         let (created_after, next_token) = (Some(page.created_after), page.token.clone());
         self.all[id].listing.asked(page, fx.now());
         let call = Call::ListExecutions { pipeline, created_after, next_token };
-        self.call(Priority::Ask, id, call, Purpose::Listing(id), fx);
+        self.call(Urgency::Ask, id, call, Purpose::Listing(id), fx);
     }
 
     /// Wants another complete listing: something may have started unheard, or be gone.
@@ -391,7 +391,7 @@ impl Pipelines {
         let pipeline = self.spelling(id, fx)?;
         self.all[id].digests.asked(version);
         self.call(
-            Priority::Ask,
+            Urgency::Ask,
             id,
             Call::DescribePipeline { pipeline, version },
             Purpose::Digest { pipeline: id, version },

@@ -11,7 +11,7 @@ use crate::{
 use super::{
     RequestId,
     conversation::{Conversation, View},
-    effects::{Effects, NodeRef, Timer},
+    effects::{Effects, NodeRef, Subject, Timer},
     execution::TrackedExecution,
     executions::Starter,
     key::{Key, execution_id},
@@ -177,8 +177,8 @@ impl StopNode {
     }
 
     /// A request comes in; it is answered when there is something to say.
-    pub fn park(&mut self, request: RequestId, fx: &mut Effects) {
-        self.conversation.park(request, NodeRef::Stop(self.id), fx);
+    pub fn park(&mut self, request: RequestId, fx: &Effects) {
+        self.conversation.park(request, fx);
     }
 
     /// The last answer was not heard.
@@ -355,11 +355,20 @@ impl StopNode {
         }
     }
 
-    /// Answers who waits for it, as far as there is something to say.
-    pub fn answer(&mut self, w: &mut World) {
-        if self.conversation.awaits_answer() {
-            let view = self.view(w);
-            self.conversation.answer(&view, self.key, w.crowd(), &mut w.fx);
+    /// Answers who waits for it, as far as there is something to say; when to look at the others.
+    pub fn answer(&mut self, w: &mut World) -> Option<Time> {
+        let view = self.view(w);
+        let awaited = !view.settled && self.expects_news(w);
+        self.conversation.answer(&view, awaited, self.key, w.crowd(), &mut w.fx)
+    }
+
+    /// Whether something is on its way that may change what it would be told.
+    fn expects_news(&self, w: &World) -> bool {
+        match &self.stage {
+            Stage::Ended(_) => false,
+            Stage::Looking { .. } if self.scope == StopScope::Everything => w.pipelines.ids().any(|id| w.is_coming(id)),
+            Stage::Looking { .. } => w.is_coming(self.pipeline),
+            Stage::Stopping { open, .. } => open.iter().any(|id| w.fx.is_coming(&Subject::Execution(*id))),
         }
     }
 

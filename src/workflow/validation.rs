@@ -11,18 +11,17 @@ use crate::{
 use super::{
     RequestId,
     conversation::{Conversation, View},
-    effects::{Effects, NodeRef},
+    effects::Effects,
     key::Key,
     pipeline::DIGEST_FOR,
     report::{self, spoken},
-    slab::{PipelineId, ValidationId},
+    slab::PipelineId,
     world::World,
 };
 
 /// One node that asks whether a pipeline would take its parameters.
 #[derive(Debug)]
 pub struct Validation {
-    id: ValidationId,
     key: Key,
     conversation: Conversation,
     pipeline: PipelineId,
@@ -34,16 +33,9 @@ pub struct Validation {
 
 impl Validation {
     /// A node that asks for the first time.
-    pub fn new(
-        id: ValidationId,
-        key: Key,
-        pipeline: PipelineId,
-        task: &Arc<Task>,
-        denied_grace: Duration,
-        now: Time,
-    ) -> Self {
+    pub fn new(key: Key, pipeline: PipelineId, task: &Arc<Task>, denied_grace: Duration, now: Time) -> Self {
         let conversation = Conversation::new(now);
-        Self { id, key, conversation, pipeline, denied_grace, task: Some(task.clone()), ended: None }
+        Self { key, conversation, pipeline, denied_grace, task: Some(task.clone()), ended: None }
     }
 
     /// The pipeline that it looks at.
@@ -62,8 +54,8 @@ impl Validation {
     }
 
     /// A request comes in; it is answered when there is something to say.
-    pub fn park(&mut self, request: RequestId, fx: &mut Effects) {
-        self.conversation.park(request, NodeRef::Validate(self.id), fx);
+    pub fn park(&mut self, request: RequestId, fx: &Effects) {
+        self.conversation.park(request, fx);
     }
 
     /// The last answer was not heard.
@@ -115,12 +107,16 @@ impl Validation {
         })
     }
 
-    /// Answers who waits for it, as far as there is something to say.
-    pub fn answer(&mut self, w: &mut World) {
-        if self.conversation.awaits_answer() {
-            let view = self.view(w);
-            self.conversation.answer(&view, self.key, w.crowd(), &mut w.fx);
-        }
+    /// Answers who waits for it, as far as there is something to say; when to look at the others.
+    pub fn answer(&mut self, w: &mut World) -> Option<Time> {
+        let view = self.view(w);
+        let awaited = !view.settled && self.expects_news(w);
+        self.conversation.answer(&view, awaited, self.key, w.crowd(), &mut w.fx)
+    }
+
+    /// Whether something is on its way that may change what it would be told.
+    fn expects_news(&self, w: &World) -> bool {
+        w.is_coming(self.pipeline)
     }
 
     fn view(&self, w: &World) -> View {

@@ -110,7 +110,8 @@ impl Watch {
         fx.ask_kubernetes();
     }
 
-    fn awaits_answer(&self, now: Time) -> bool {
+    /// Whether an answer may still come.
+    pub fn awaits_answer(&self, now: Time) -> bool {
         self.open > 0 && self.asked.is_some_and(|at| now < at.plus(GIVEN_UP))
     }
 

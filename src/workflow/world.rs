@@ -2,15 +2,17 @@
 //!
 //! Every field is changed by its own type's methods alone; here they are only asked together.
 
-use crate::pipelines::{Call, Time};
+use crate::{
+    pace::Urgency,
+    pipelines::{Call, Time},
+};
 
 use super::{
     closing::Closing,
     conversation::Crowd,
-    effects::{Change, Effects, Purpose},
+    effects::{Change, Effects, Purpose, Subject},
     executions::Executions,
     known::Known,
-    pace::Priority,
     pipeline::{LISTS_LAG, Located, Pipelines},
     queue::StartQueue,
     run::{Beginning, Run, RunKnown},
@@ -136,13 +138,15 @@ impl World {
 
     /// The limit that keeps a node of this pipeline from starting, in words.
     pub fn limit_reached(&self, pipeline: PipelineId, max_running: Option<usize>) -> Option<String> {
-        let running = self.running_of(pipeline);
-        if let Some(max) = max_running.filter(|max| running >= *max) {
-            return Some(format!("{running} executions of this pipeline run, max_running is {max}"));
+        if let Some(max) = max_running {
+            let running = self.running_of(pipeline);
+            if running >= max {
+                return Some(format!("{running} executions of this pipeline run, max_running is {max}"));
+            }
         }
+        let max = self.fx.settings().max_running_per_workflow?;
         let all = self.running_in_all();
-        let max = self.fx.settings().max_running_per_workflow.filter(|max| all >= *max)?;
-        Some(format!("{all} executions of this workflow run, --max-running-per-workflow is {max}"))
+        (all >= max).then(|| format!("{all} executions of this workflow run, --max-running-per-workflow is {max}"))
     }
 
     /// How crowded the workflow is.
@@ -150,8 +154,16 @@ impl World {
         Crowd { open: self.tally.open(), live: self.executions.live_count() }
     }
 
+    /// Whether something is on its way that tells of a pipeline what its nodes wait for.
+    pub fn is_coming(&self, pipeline: PipelineId) -> bool {
+        let client = Subject::Client(self.pipelines[pipeline].client().clone());
+        self.fx.is_coming(&Subject::Pipeline(pipeline))
+            || self.fx.is_coming(&client)
+            || self.watch.awaits_answer(self.fx.now())
+    }
+
     /// Puts a call in line that is made as this pipeline's client.
-    pub fn call(&mut self, priority: Priority, pipeline: PipelineId, operation: Call, purpose: Purpose) {
-        self.pipelines.call(priority, pipeline, operation, purpose, &mut self.fx);
+    pub fn call(&mut self, urgency: Urgency, pipeline: PipelineId, operation: Call, purpose: Purpose) {
+        self.pipelines.call(urgency, pipeline, operation, purpose, &mut self.fx);
     }
 }

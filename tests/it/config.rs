@@ -50,6 +50,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.argo_controller_account, Some(account("argo", "argo")));
     assert_eq!(config.workflow_check_interval, Duration::from_secs(60));
     assert_eq!(config.max_running_per_workflow, None);
+    assert_eq!((config.max_reads_per_second, config.max_writes_per_second), (50, 50));
     assert!(config.allowed_roles.is_empty());
     assert_eq!(config.log.format, LogFormat::Text);
 }
@@ -70,6 +71,8 @@ fn every_flag_is_taken() {
         "--stop-wait=1h",
         "--denied-grace=1s",
         "--max-running-per-workflow=7",
+        "--max-reads-per-second=20",
+        "--max-writes-per-second=1",
         "--allowed-roles=arn:aws:iam::111122223333:role/team-*, arn:aws:iam::*:role/ml",
         "--kubernetes=auto",
         "--kubeconfig=/k",
@@ -88,6 +91,7 @@ fn every_flag_is_taken() {
     assert_eq!(config.stop_wait, Duration::from_secs(3600));
     assert_eq!(config.denied_grace, Duration::from_secs(1));
     assert_eq!(config.max_running_per_workflow, Some(7));
+    assert_eq!((config.max_reads_per_second, config.max_writes_per_second), (20, 1));
     assert_eq!(config.allowed_roles, ["arn:aws:iam::111122223333:role/team-*", "arn:aws:iam::*:role/ml"]);
     assert_eq!(config.kubernetes, KubernetesConfig::Kubeconfig(PathBuf::from("/k")));
     assert_eq!(parse(&["--kubernetes=off", "--kubeconfig=/k"]).unwrap().kubernetes, KubernetesConfig::Off);

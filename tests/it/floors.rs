@@ -7,8 +7,8 @@ use crate::walls::{Source, groups, sources};
 /// The modules of `workflow` from the ground up. A module may use those on the floors below its own, and none beside it.
 const FLOORS: &[&[&str]] = &[
     // Words and tables.
-    &["clocks", "closing", "definition", "key", "known", "pace", "poll_plan", "settings", "slab"],
-    &["group", "notes", "polls", "queue", "report", "tally"],
+    &["clocks", "closing", "definition", "key", "known", "poll_plan", "ranks", "settings", "slab"],
+    &["group", "notes", "outbox", "polls", "queue", "report", "tally"],
     &["marker", "trouble"],
     // Everything that leaves the machine; when this run began.
     &["effects", "run"],
@@ -26,7 +26,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Who owns state: no field of these is for others to change.
-const OWNERS: [(&str, &str); 18] = [
+const OWNERS: [(&str, &str); 19] = [
     ("attempt", "Attempt"),
     ("client", "Client"),
     ("closing", "Closing"),
@@ -35,6 +35,7 @@ const OWNERS: [(&str, &str); 18] = [
     ("execution", "TrackedExecution"),
     ("executions", "Executions"),
     ("nodes", "Nodes"),
+    ("outbox", "Outbox"),
     ("pipeline", "Pipeline"),
     ("pipeline", "Pipelines"),
     ("pipeline/listing", "Listing"),

@@ -15,6 +15,7 @@ use awf_aws::{
     input,
     metrics::Metrics,
     observer::NoObserver,
+    pace,
     pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, Clock, Execution, Status, Step},
     protocol::{ExecuteTemplateArgs, ExecuteTemplateReply},
     workflow::Settings,
@@ -132,6 +133,7 @@ impl Plugin {
             clock: clock.clone(),
             metrics: metrics.clone(),
             settings: Settings { reply_timeout: Duration::from_millis(800), ..Settings::default() },
+            pace: pace::Settings::default(),
         };
         let (supervisor, _death) = Supervisor::launch(dependencies, Duration::from_secs(1));
         Self { service, supervisor, metrics, clock }

@@ -411,6 +411,8 @@ async fn both_listeners_answer_on_real_sockets_and_a_taken_ops_port_does_not_mat
         argo_controller_account: None,
         workflow_check_interval: Duration::from_secs(60),
         max_running_per_workflow: None,
+        max_reads_per_second: 50,
+        max_writes_per_second: 50,
         allowed_roles: Vec::new(),
         log: LogConfig { filter: "info".to_owned(), format: LogFormat::Text },
     };

@@ -5,6 +5,7 @@ mod denials;
 mod drain;
 mod ends;
 mod endurance;
+mod fanout;
 mod listing;
 mod outage;
 mod properties;

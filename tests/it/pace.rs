@@ -3,8 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use awf_aws::{
-    pace::{Direction, FLOOR, Governor, Lane, LaneKey, Rate, Settings, Urgency},
-    pipelines::Time,
+    pace::{Answer, Direction, FLOOR, Governor, Lane, LaneKey, Rate, Request, Settings, Urgency},
+    pipelines::{Call, ClientKey, Time},
 };
 use proptest::prelude::*;
 
@@ -38,7 +38,7 @@ fn searched(seconds: i64) -> (Rate, Time) {
 }
 
 fn turns(lane: &mut Lane<u32>, now: Time) -> Vec<(u32, Urgency)> {
-    lane.grant(now).0
+    lane.grant(now).0.into_iter().map(|turn| (turn.who, turn.urgency)).collect()
 }
 
 /// A lane of whose burst so many turns are left.
@@ -219,7 +219,8 @@ fn who_is_forgotten_or_wants_no_more_gets_no_turn() {
     lane.unwant(&3, Urgency::Poll, 1);
     lane.forget(&1);
     assert_eq!(lane.waiting(), 2);
-    assert_eq!(lane.grant(Time(0)), (vec![(2, Urgency::Poll); 2], None));
+    assert_eq!(turns(&mut lane, Time(0)), [(2, Urgency::Poll); 2]);
+    assert_eq!(lane.grant(Time(0)), (vec![], None));
 
     let mut lane = lane_with(1);
     lane.want(&1, Urgency::Poll, 1);
@@ -228,21 +229,62 @@ fn who_is_forgotten_or_wants_no_more_gets_no_turn() {
     assert_eq!(turns(&mut lane, Time(0)), [(2, Urgency::Poll)], "no turn is lost on who has left");
 }
 
+fn key(region: &str, direction: Direction) -> LaneKey {
+    LaneKey { account: "123456789012".to_owned(), region: region.to_owned(), direction }
+}
+
+fn granted(urgency: Urgency, turns: u32) -> Answer {
+    Answer::Granted { urgency, turns, reserved: false }
+}
+
+/// What a workflow that asks is told.
+fn asks(governor: &mut Governor<u32>, who: u32, request: Request, now: Time) -> Vec<(u32, Answer)> {
+    let told = governor.asked(&who, &key("eu-west-1", Direction::Read), request, now);
+    told.into_iter().map(|told| (told.who, told.answer)).collect()
+}
+
+#[test]
+fn who_asks_is_told_at_once_what_it_gets_and_that_it_waits_for_the_rest() {
+    let (mut governor, now) = (Governor::new(Settings::default(), 1), Time(0));
+    let ask = Request::Want(Urgency::Ask, 60);
+    assert_eq!(asks(&mut governor, 1, ask, now), [(1, granted(Urgency::Ask, 50)), (1, Answer::Waits)]);
+    assert_eq!(asks(&mut governor, 2, Request::Want(Urgency::Poll, 1), now), [(2, Answer::Waits)]);
+    assert_eq!(asks(&mut governor, 3, Request::GiveBack(1), now), [(1, granted(Urgency::Ask, 1))], "used by another");
+    assert_eq!(asks(&mut governor, 1, Request::Unwant(Urgency::Ask, 9), now), []);
+    let at = governor.next_due().expect("somebody waits");
+    let told: Vec<(u32, Answer)> = governor.due(at).into_iter().map(|told| (told.who, told.answer)).collect();
+    assert_eq!(told, [(2, granted(Urgency::Poll, 1))]);
+    assert_eq!(governor.next_due(), None);
+}
+
 #[test]
 fn lanes_do_not_slow_each_other_and_a_workflow_leaves_them_all() {
     let mut governor = Governor::new(Settings::default(), 1);
-    let key =
-        |region: &str, direction| LaneKey { account: "123456789012".to_owned(), region: region.to_owned(), direction };
     let keys =
         [key("eu-west-1", Direction::Read), key("eu-west-1", Direction::Write), key("us-east-1", Direction::Read)];
     for key in &keys {
-        governor.lane(key, Time(0)).want(&1, Urgency::Stop, 1);
+        governor.asked(&1, key, Request::Want(Urgency::Ask, 100), Time(0));
     }
-    governor.lane(&keys[0], Time(0)).throttled(Time(0), Time(0));
-    let rates = keys.each_ref().map(|key| governor.lane(key, Time(0)).rate(Time(0)));
+    governor.answered(&keys[0], Time(0), true, Time(0));
+    let rates: Vec<f64> = governor.lanes().map(|(_, lane)| lane.rate(Time(0))).collect();
     assert_eq!(rates, [3.5, 2.0, 5.0]);
     governor.forget(&1);
     assert_eq!(governor.lanes().map(|(_, lane)| lane.waiting()).collect::<Vec<_>>(), [0; 3]);
+}
+
+#[test]
+fn calls_of_a_role_share_the_limits_of_its_account_and_sts_has_no_lane() {
+    let client = |role: Option<&str>| ClientKey {
+        region: "eu-west-1".to_owned(),
+        role_arn: role.map(str::to_owned),
+        external_id: None,
+    };
+    let lane = |role| LaneKey::of(&client(role), &Call::DescribeExecution { arn: String::new() }).expect("a lane");
+    let role = "arn:aws:iam::123456789012:role/one";
+    assert_eq!(lane(Some(role)), key("eu-west-1", Direction::Read));
+    assert_eq!(lane(Some("arn:aws:iam::123456789012:role/path/two")), lane(Some(role)));
+    assert_ne!(lane(None), lane(Some(role)));
+    assert_eq!(LaneKey::of(&client(None), &Call::GetCallerIdentity), None);
 }
 
 /// What may be told to a rate, and after how many milliseconds.
@@ -328,7 +370,7 @@ proptest! {
         let (mut now, mut order) = (Time(0), Vec::new());
         loop {
             let (granted, next) = lane.grant(now);
-            order.extend(granted);
+            order.extend(granted.into_iter().map(|turn| (turn.who, turn.urgency)));
             let Some(next) = next else { break };
             now = next;
         }

@@ -23,6 +23,7 @@ mod pod;
 mod saboteur;
 mod templates;
 mod troubles;
+mod turns;
 mod world;
 
 use std::{

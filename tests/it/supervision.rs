@@ -20,6 +20,7 @@ use awf_aws::{
     input::{self, Action, MockState, Task, WorkflowId},
     metrics::Metrics,
     observer::NoObserver,
+    pace,
     pipelines::{Call, CallEnded, CallReply, ClientKey, Execution, Status},
     protocol::{ExecuteTemplateReply, NodeResult, Phase},
     workflow::{LiveExecution, Settings},
@@ -100,6 +101,7 @@ pub fn supervised(backend: Arc<Scripted>) -> (SupervisorHandle, Arc<Metrics>, on
         clock: app::wall_clock(),
         metrics: metrics.clone(),
         settings: Settings { reply_timeout: Duration::from_millis(800), ..Settings::default() },
+        pace: pace::Settings::default(),
     };
     let (handle, death) = Supervisor::launch(dependencies, REPLY_TIMEOUT);
     (handle, metrics, death)
@@ -265,6 +267,16 @@ async fn the_supervisors_death_is_seen_by_the_app_and_by_every_handle() {
 }
 
 #[actix::test]
+async fn the_pace_keepers_death_is_the_supervisors() {
+    tokio::time::pause();
+    let (handle, _metrics, death) = supervised(Scripted::new(Script::Hangs));
+    assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded));
+    assert!(handle.crash_pace_keeper_for_test());
+    assert!(death.await.is_err(), "its sender was dropped");
+    assert_eq!(handle.execute(mock("a")).await, Err(SupervisorError::Gone));
+}
+
+#[actix::test]
 async fn a_supervisor_that_is_silent_for_30_seconds_counts_as_dead() {
     tokio::time::pause();
     let (handle, ..) = supervised(Scripted::new(Script::Hangs));
@@ -353,6 +365,8 @@ async fn a_dead_supervisor_ends_the_app_by_a_fault() {
         argo_controller_account: None,
         workflow_check_interval: Duration::from_secs(60),
         max_running_per_workflow: None,
+        max_reads_per_second: 50,
+        max_writes_per_second: 50,
         allowed_roles: Vec::new(),
         log: LogConfig { filter: "info".to_owned(), format: LogFormat::Text },
     };

@@ -42,7 +42,6 @@ impl Attempt {
                 Located::Ready => self.decide(kin, w),
             }
         }
-        self.answer(w);
     }
 
     /// An attached attempt follows the execution it names.

@@ -43,7 +43,6 @@ impl Attempt {
         w.fx.note(Note::NodeEnded { key: self.key, attempt: self.number, phase, message: text.clone(), arn });
         let reply = ExecuteTemplateReply::end(phase, report::message(&text), outputs);
         self.set_stage(Stage::Ended(Box::new(reply)), w);
-        self.answer(w);
     }
 
     /// A denial that lasts is the node's end: nobody waits days for a trust policy.

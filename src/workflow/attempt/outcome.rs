@@ -7,7 +7,7 @@ use crate::{
     protocol::Phase,
     workflow::{
         client::RETRY_MOST,
-        effects::{Change, backoff},
+        effects::backoff,
         executions::Starter,
         identity::Marker,
         notes::Note,
@@ -26,7 +26,7 @@ impl Attempt {
     /// Takes in what a start was answered. Whether it has to look again at once.
     pub fn start_answered(&mut self, result: Result<CallReply, CallError>, w: &mut World) -> bool {
         let client = w.pipelines[self.pipeline].client().clone();
-        let looks_again = match result {
+        match result {
             Ok(CallReply::Started { arn }) => {
                 w.queue.answered(&client, self.id, true, w.fx.now());
                 self.started(&arn, w);
@@ -48,9 +48,7 @@ impl Attempt {
                 });
                 self.start_failed(&error, w)
             }
-        };
-        self.answer(w);
-        looks_again
+        }
     }
 
     fn started(&mut self, arn: &str, w: &mut World) {
@@ -110,14 +108,11 @@ impl Attempt {
                 // Whoever is refused for capacity may start.
                 self.starts_are_taken(w);
                 self.denied = None;
-                let client = waiter.client.clone();
                 w.queue.refused(waiter, &error.message, now);
-                w.fx.changed(Change::AccountFull(client));
                 false
             }
             Disposition::Mend => {
                 self.set_aside(waiter, error, w);
-                w.fx.changed(Change::StartDenied(self.pipeline));
                 true
             }
             _ => {
@@ -130,7 +125,8 @@ impl Attempt {
                 };
                 Trouble::extend(&mut self.trouble, &text, false, w.fx.left());
                 // The queue waits a moment as a whole: whoever is next would meet the same.
-                w.queue.join(Waiter { not_before: now.plus(backoff(1, RETRY_MOST)), ..waiter });
+                w.queue.rest(&waiter.client, now.plus(backoff(1, RETRY_MOST)));
+                w.queue.join(waiter);
                 true
             }
         }
@@ -156,13 +152,13 @@ impl Attempt {
         let wait = DENIED_AGAIN.max(pause * waiting).min(last_try).max(Duration::from_secs(1));
         let aside_until = now.plus(wait);
         self.denied_turn = Some(aside_until);
-        w.queue.join(Waiter { aside_until, ..waiter });
+        w.queue.set_aside(waiter, aside_until);
     }
 
     /// A start of this pipeline came back that was not denied: the others need not try one by one.
     fn starts_are_taken(&self, w: &mut World) {
         if w.pipelines.starts_are_taken(self.pipeline) {
-            w.queue.recall(w.fx.now().plus(DENIED_AGAIN), |waiter| waiter.pipeline == self.pipeline);
+            w.queue.recall(self.pipeline, w.fx.now().plus(DENIED_AGAIN));
         }
     }
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::{
     input::Action,
+    pace::Urgency,
     pipelines::{Call, Selective, StartExecution, Time},
     workflow::{
         effects::Purpose,
         identity::{self, Marker},
-        pace::Priority,
-        queue::Waiter,
+        queue::{Row, Waiter},
         slab::{ExecutionId, PipelineId},
         world::World,
     },
@@ -63,23 +63,19 @@ impl Attempt {
 
     /// Its place in the queue's words.
     pub(super) fn waiter(&self, w: &World) -> Waiter {
-        let now = w.fx.now();
         Waiter {
             node: self.id,
             key: self.key,
             client: w.pipelines[self.pipeline].client().clone(),
-            pipeline: self.pipeline,
-            max_running: self.task.as_deref().and_then(max_running),
-            not_before: now,
-            aside_until: now,
+            row: Row { pipeline: self.pipeline, max_running: self.task.as_deref().and_then(max_running) },
         }
     }
 
     /// Its turn has come: it is started.
     pub fn start(&mut self, waiter: Waiter, w: &mut World) {
         let Some(pipeline) = w.pipelines.spelling(self.pipeline, &mut w.fx) else {
-            let not_before = w.fx.now().plus(SPELLED_AGAIN);
-            w.queue.join(Waiter { not_before, ..waiter });
+            w.queue.rest(&waiter.client, w.fx.now().plus(SPELLED_AGAIN));
+            w.queue.join(waiter);
             return;
         };
         let Some(task) = self.task.clone() else { return };
@@ -120,7 +116,7 @@ impl Attempt {
         start.retry_at = None;
         start.tries += 1;
         let call = Call::StartExecution(Box::new(start.args.clone()));
-        w.call(Priority::Start, self.pipeline, call, Purpose::Start(self.id));
+        w.call(Urgency::Start, self.pipeline, call, Purpose::Start(self.id));
     }
 
     /// Sends an uncertain start again when its time has come, or gives the token up and looks for what it may have started.
@@ -176,5 +172,5 @@ pub(super) fn denied_pause(pipeline: PipelineId, w: &World) -> Duration {
 
 /// How many nodes of a pipeline wait in the queue.
 pub(super) fn waiting_for(pipeline: PipelineId, w: &World) -> u32 {
-    u32::try_from(w.queue.waiters().filter(|waiter| waiter.pipeline == pipeline).count()).unwrap_or(u32::MAX)
+    u32::try_from(w.queue.waiting_for(pipeline)).unwrap_or(u32::MAX)
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     input::{Action, Task},
-    pipelines::Status,
+    pipelines::{Status, Time},
     protocol::Phase,
-    workflow::{conversation::View, report, slab::ExecutionId, world::World},
+    workflow::{conversation::View, effects::Subject, report, slab::ExecutionId, world::World},
 };
 
 use super::{Attempt, Stage};
@@ -15,11 +15,25 @@ use super::{Attempt, Stage};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Attempt {
-    /// Answers who waits for it, as far as there is something to say.
-    pub fn answer(&mut self, w: &mut World) {
-        if self.conversation.awaits_answer() {
-            let view = self.view(w);
-            self.conversation.answer(&view, self.key, w.crowd(), &mut w.fx);
+    /// Answers who waits for it, as far as there is something to say; when to look at the others.
+    pub fn answer(&mut self, w: &mut World) -> Option<Time> {
+        let view = self.view(w);
+        let awaited = !view.settled && self.expects_news(w);
+        self.conversation.answer(&view, awaited, self.key, w.crowd(), &mut w.fx)
+    }
+
+    /// Whether something is on its way that may change what it would be told.
+    fn expects_news(&self, w: &World) -> bool {
+        let listed = || w.is_coming(self.pipeline);
+        match &self.stage {
+            Stage::Ended(_) => false,
+            Stage::Following(id) => w.fx.is_coming(&Subject::Execution(*id)),
+            Stage::Starting(_) => w.fx.is_coming(&Subject::Start(self.id)),
+            Stage::Locating | Stage::Searching { .. } => {
+                let looks = |id: &ExecutionId| w.fx.is_coming(&Subject::Execution(*id));
+                listed() || w.executions.of_key(&self.key).iter().any(looks)
+            }
+            Stage::Queued { .. } => listed() || w.fx.head_may_start(w.pipelines[self.pipeline].client()),
         }
     }
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::{
+    pace::Urgency,
     pipelines::{Call, Time},
     workflow::{
         effects::{Effects, Purpose, Timer},
-        pace::Priority,
         pipeline::Pipelines,
         poll_plan,
         slab::ExecutionId,
@@ -46,7 +46,7 @@ impl Executions {
         self.polls(pipeline).look_no_more(id);
         if self.all[id].begin_describe() {
             let call = Call::DescribeExecution { arn: self.all[id].arn().to_owned() };
-            pipelines.call(Priority::Poll, pipeline, call, Purpose::Describe(id), fx);
+            pipelines.call(Urgency::Poll, pipeline, call, Purpose::Describe(id), fx);
         }
     }
 

@@ -1,10 +1,10 @@
 //! Poll rounds: what is due is looked at by a describe each, or by a list for many.
 
 use crate::{
+    pace::Urgency,
     pipelines::{Call, CallError, CallErrorKind, CallReply, Time},
     workflow::{
         effects::{Effects, Purpose, Timer},
-        pace::Priority,
         pipeline::Pipelines,
         poll_plan::{self, Plan},
         polls::Round,
@@ -72,7 +72,7 @@ impl Executions {
         let created_after = Some(round.created_after);
         self.polls(pipeline).begin_round(round);
         let call = Call::ListExecutions { pipeline: spelling, created_after, next_token };
-        pipelines.call(Priority::Poll, pipeline, call, Purpose::Round(pipeline), fx);
+        pipelines.call(Urgency::Poll, pipeline, call, Purpose::Round(pipeline), fx);
     }
 
     /// Takes in a page of a poll round.

@@ -1,12 +1,12 @@
 //! Listing the steps of executions.
 
 use crate::{
+    pace::Urgency,
     pipelines::{Call, CallError, CallReply},
     workflow::{
         effects::{Change, Effects, Purpose, Timer, Whose},
         execution::StepsFailed,
         notes::Note,
-        pace::Priority,
         pipeline::Pipelines,
         slab::ExecutionId,
     },
@@ -46,7 +46,7 @@ impl Executions {
     ) {
         let tracked = &self.all[id];
         let call = Call::ListSteps { arn: tracked.arn().to_owned(), next_token };
-        pipelines.call(Priority::Poll, tracked.pipeline(), call, Purpose::Steps { execution: id, listing }, fx);
+        pipelines.call(Urgency::Poll, tracked.pipeline(), call, Purpose::Steps { execution: id, listing }, fx);
     }
 
     /// Takes in a page of steps.

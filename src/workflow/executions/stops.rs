@@ -1,12 +1,12 @@
 //! Stopping executions.
 
 use crate::{
+    pace::Urgency,
     pipelines::{CallError, CallReply},
     workflow::{
         effects::{Change, Effects, Purpose, Timer, Whose},
         execution::STOP_LOOK,
         notes::Note,
-        pace::Priority,
         pipeline::Pipelines,
         slab::ExecutionId,
     },
@@ -26,7 +26,7 @@ impl Executions {
     fn send_stop(&mut self, id: ExecutionId, fx: &mut Effects, pipelines: &Pipelines) {
         let Some((call, first)) = self.all[id].next_stop(fx.began(), fx.now()) else { return };
         let client = pipelines[self.all[id].pipeline()].client();
-        let sent = fx.call(Priority::Stop, client, call, Purpose::Stop(id));
+        let sent = fx.call(Urgency::Stop, client, call, Purpose::Stop(id));
         if first {
             fx.first_stop(sent);
         }

@@ -29,7 +29,7 @@ const FIRST_POD: Duration = Duration::from_secs(120);
 const MOVED_GRACE: Duration = Duration::from_secs(600);
 
 impl Nodes {
-    /// A request comes in. It is answered at once when its node is settled, else parked.
+    /// A request comes in: it waits for what its node has to say once all that follows has settled.
     pub fn requested(&mut self, request: RequestId, task: &Arc<Task>, w: &mut World) {
         w.run.serves(&task.workflow.uid);
         let node = match NodeName::of(task) {
@@ -38,24 +38,17 @@ impl Nodes {
         };
         match node {
             Ok(node) => {
-                self.begin(node, w);
                 match node {
-                    NodeRef::Execute(id) => self.attempts[id].park(request, &mut w.fx),
-                    NodeRef::Validate(id) => self.validations[id].park(request, &mut w.fx),
-                    NodeRef::Stop(id) => self.stops[id].park(request, &mut w.fx),
+                    NodeRef::Execute(id) => self.attempts[id].park(request, &w.fx),
+                    NodeRef::Validate(id) => self.validations[id].park(request, &w.fx),
+                    NodeRef::Stop(id) => self.stops[id].park(request, &w.fx),
                 }
-                // Calls that leave now cannot have come back: only what is settled is answered at once.
-                self.answer(node, w);
+                if !self.asked.contains(&node) {
+                    self.asked.push(node);
+                }
+                self.advance(node, w);
             }
             Err(reply) => w.fx.answer(request, reply, false),
-        }
-    }
-
-    fn begin(&mut self, node: NodeRef, w: &mut World) {
-        match node {
-            NodeRef::Execute(id) => self.advance_attempt(id, w),
-            NodeRef::Validate(id) => self.validations[id].advance(w),
-            NodeRef::Stop(id) => self.advance_stop(id, w),
         }
     }
 
@@ -86,7 +79,7 @@ impl Nodes {
                 NodeRef::Execute(self.admit_attempt(key, pipeline, task, execute, w))
             }
             (Action::Validate { .. }, NodeName::Validate(key)) => {
-                NodeRef::Validate(self.validations.push(|id| Validation::new(id, key, pipeline, task, grace, now)))
+                NodeRef::Validate(self.validations.push(|_| Validation::new(key, pipeline, task, grace, now)))
             }
             (Action::Stop { .. }, NodeName::Stop(key)) => {
                 let scope = StopScope::of(task).expect("a task with this action names what it stops");

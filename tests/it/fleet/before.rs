@@ -75,7 +75,7 @@ impl Pacer for Buckets {
         Self { outboxes: (0..workflows).map(|_| outbox()).collect(), sequence: 0 }
     }
 
-    fn want(&mut self, workflow: usize, urgency: Urgency) {
+    fn want(&mut self, workflow: usize, urgency: Urgency, _now: Time) {
         self.sequence += 1;
         self.outboxes[workflow].waiting.insert((urgency, self.sequence), ());
         self.outboxes[workflow].next = Some(Time(0));

@@ -19,7 +19,7 @@ use super::{
 pub trait Pacer {
     fn new(workflows: usize, seed: u64, now: Time) -> Self;
     /// A workflow wants one more call.
-    fn want(&mut self, workflow: usize, urgency: Urgency);
+    fn want(&mut self, workflow: usize, urgency: Urgency, now: Time);
     /// The calls that leave now, and when to come again.
     fn release(&mut self, now: Time) -> (Vec<(usize, Urgency)>, Option<Time>);
     fn ended(&mut self, workflow: usize, urgency: Urgency, sent: Time, throttled: bool, now: Time);
@@ -169,7 +169,7 @@ impl<'a, P: Pacer> World<'a, P> {
         match event {
             Event::Wanted(call) => {
                 let process = &mut self.processes[call.process];
-                process.pacer.want(call.workflow, call.urgency);
+                process.pacer.want(call.workflow, call.urgency, self.now);
                 process.waiting.entry((call.workflow, call.urgency)).or_default().push_back(call);
                 self.release(call.process);
             }

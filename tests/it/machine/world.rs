@@ -8,6 +8,7 @@ use std::{
 
 use awf_aws::{
     input::{Action, Execute, Task, WorkflowId},
+    pace::{self, Governor, LaneKey, Told},
     pipelines::{
         Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, Execution, PipelineDescription,
         PipelineSummary, StartExecution, Status, Step, Time,
@@ -61,6 +62,18 @@ pub fn with(mut task: Task, change: impl FnOnce(&mut Execute)) -> Task {
     task
 }
 
+/// The governor of a new process.
+fn governor() -> Governor<()> {
+    Governor::new(pace::Settings::default(), 1)
+}
+
+/// A process that is put aside.
+pub struct Aside {
+    machine: Machine,
+    governor: Governor<()>,
+    alarm: Option<Time>,
+}
+
 /// Whether a start is denied.
 type Denies = Box<dyn Fn(&StartExecution) -> bool>;
 
@@ -103,6 +116,9 @@ pub struct World {
     pub asked: Vec<Time>,
     /// Ticks that came.
     pub ticks: usize,
+    pub governor: Governor<()>,
+    /// Calls that were let go at a turn, and when.
+    sent: HashMap<CallId, (LaneKey, Time)>,
     settings: Settings,
     alarm: Option<Time>,
     requests: u64,
@@ -145,6 +161,8 @@ impl World {
             workflow: None,
             asked: vec![],
             ticks: 0,
+            governor: governor(),
+            sent: HashMap::new(),
             alarm: None,
             requests: 0,
         }
@@ -153,20 +171,27 @@ impl World {
     /// A new process with the same AWS.
     pub fn restart(&mut self) {
         self.machine = Machine::new(Settings { pod_born: self.now, ..self.settings.clone() });
+        self.governor = governor();
+        self.sent.clear();
         self.alarm = None;
         self.unanswered.clear();
     }
 
     /// Puts the machine aside and goes on with another pod's.
-    pub fn machine_of_another_pod(&mut self) -> (Machine, Option<Time>) {
+    pub fn machine_of_another_pod(&mut self) -> Aside {
         let other = Machine::new(Settings { pod_born: self.now, ..self.settings.clone() });
-        (std::mem::replace(&mut self.machine, other), self.alarm.take())
+        let machine = std::mem::replace(&mut self.machine, other);
+        Aside { machine, governor: std::mem::replace(&mut self.governor, governor()), alarm: self.alarm.take() }
     }
 
     /// The other pod is gone; the one that was put aside goes on.
-    pub fn machine_goes_on(&mut self, (machine, alarm): (Machine, Option<Time>)) {
-        self.machine = machine;
-        self.alarm = alarm;
+    pub fn machine_goes_on(&mut self, aside: Aside) {
+        (self.machine, self.governor, self.alarm) = (aside.machine, aside.governor, aside.alarm);
+    }
+
+    /// What the governor says is heard at once.
+    fn hears(told: Vec<Told<()>>) -> impl Iterator<Item = Event> {
+        told.into_iter().map(|Told { lane, answer, .. }| Event::Paced { lane, answer })
     }
 
     /// Executions of the same pipeline that are not ours: they make lists long.
@@ -186,12 +211,21 @@ impl World {
         while let Some(event) = events.pop_front() {
             spins += 1;
             assert!(spins < 100_000, "the machine spins");
+            if let Event::CallEnded { call, ended } = &event
+                && let Some((lane, sent)) = self.sent.remove(call)
+            {
+                let throttled = ended.result.as_ref().is_err_and(|e| e.kind == CallErrorKind::Throttled);
+                events.extend(Self::hears(self.governor.answered(&lane, sent, throttled, self.now)));
+            }
             for command in self.machine.handle(event, self.now) {
                 match command {
                     Command::Answer { request, reply, .. } => {
                         assert!(self.replies.insert(request.0, reply).is_none(), "one answer a request");
                     }
-                    Command::Call { call, client, operation, .. } => {
+                    Command::Call { call, client, operation, paced, .. } => {
+                        if let Some(lane) = LaneKey::of(&client, &operation).filter(|_| paced) {
+                            self.sent.insert(call, (lane, self.now));
+                        }
                         self.calls.push(operation.clone());
                         self.calls_by.push((client, operation.operation()));
                         if self.silent.contains(&operation.operation()) {
@@ -203,6 +237,9 @@ impl World {
                             call,
                             ended: CallEnded { result, server_time: Some(self.server_time()) },
                         });
+                    }
+                    Command::Pace { lane, request } => {
+                        events.extend(Self::hears(self.governor.asked(&(), &lane, request, self.now)));
                     }
                     Command::WakeAt(at) => self.alarm = Some(at),
                     Command::AskKubernetes => {
@@ -364,11 +401,16 @@ impl World {
     /// Lets time pass, tick by tick.
     pub fn pass(&mut self, d: Duration) {
         let end = self.now.plus(d);
-        while let Some(at) = self.alarm.filter(|at| *at <= end) {
+        while let Some(at) = self.alarm.into_iter().chain(self.governor.next_due()).min().filter(|at| *at <= end) {
             self.now = self.now.max(at);
-            self.alarm = None;
-            self.ticks += 1;
-            self.handle(Event::Tick);
+            if self.alarm == Some(at) {
+                self.alarm = None;
+                self.ticks += 1;
+                self.handle(Event::Tick);
+            }
+            for event in Self::hears(self.governor.due(self.now)) {
+                self.handle(event);
+            }
         }
         self.now = end;
     }

@@ -9,25 +9,30 @@ async fn counted(stub: &Stub, credentials: impl ProvideCredentials + 'static) ->
 }
 
 #[actix_rt::test]
-async fn throttled_attempts_are_counted_although_the_call_succeeds() {
-    let stub = Stub::start(|_, before| match before {
-        0 => refusal("ThrottlingException", "Rate exceeded"),
-        _ => answer(200, "{}"),
-    })
-    .await;
-    let (sagemaker, metrics) = counted(&stub, keys()).await;
-    sagemaker.call(plain(), Call::DescribeExecution { arn: EXECUTION.into() }).await.result.expect("the second try");
-    let of = |what: &str| series(&metrics, &format!("awf_aws_{what}{{operation=\"DescribePipelineExecution\"}}"));
-    assert!(of("aws_api_throttles_total") == 1.0);
-    assert!(of("aws_api_retries_total") == 1.0);
+async fn a_throttled_call_comes_back_at_once_and_the_pace_decides_when_it_is_repeated() {
+    for throttle in [refusal("ThrottlingException", "Rate exceeded"), answer(429, "{}")] {
+        let stub = Stub::start(move |_, before| if before == 0 { throttle.clone() } else { answer(200, "{}") }).await;
+        let (sagemaker, metrics) = counted(&stub, keys()).await;
+        let call = || sagemaker.call(plain(), Call::DescribeExecution { arn: EXECUTION.into() });
+        assert_eq!(call().await.result.expect_err("throttled").kind, Kind::Throttled);
+        let of = |what: &str| series(&metrics, &format!("awf_aws_{what}{{operation=\"DescribePipelineExecution\"}}"));
+        assert!(of("aws_api_throttles_total") == 1.0);
+        assert!(of("aws_api_retries_total") == 0.0);
+        call().await.result.expect("the second call");
+    }
 }
 
 #[actix_rt::test]
-async fn a_call_that_is_throttled_to_its_end_counts_every_attempt() {
-    let stub = Stub::always(refusal("ThrottlingException", "Rate exceeded")).await;
+async fn an_attempt_that_is_throttled_after_another_one_was_lost_is_counted() {
+    let stub = Stub::start(|_, before| match before {
+        0 => answer(503, "{}"),
+        _ => refusal("ThrottlingException", "Rate exceeded"),
+    })
+    .await;
     let (sagemaker, metrics) = counted(&stub, keys()).await;
-    assert_eq!(sagemaker.call(plain(), start()).await.result.expect_err("throttled").kind, Kind::Throttled);
-    assert!(series(&metrics, "awf_aws_aws_api_throttles_total{operation=\"StartPipelineExecution\"}") == 2.0);
+    sagemaker.call(plain(), start()).await.result.expect_err("throttled in the end");
+    assert!(series(&metrics, "awf_aws_aws_api_throttles_total{operation=\"StartPipelineExecution\"}") == 1.0);
+    assert!(series(&metrics, "awf_aws_aws_api_retries_total{operation=\"StartPipelineExecution\"}") == 1.0);
 }
 
 #[actix_rt::test]

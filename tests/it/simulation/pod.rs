@@ -13,6 +13,7 @@ use super::{
     argo::NodeId,
     plan::{Kubernetes, MINUTE, SECOND},
     saboteur::Act,
+    turns::Turns,
     world::{Happening, World},
 };
 
@@ -54,6 +55,7 @@ impl Pod {
 
 pub struct Plugin {
     machine: Machine,
+    pub turns: Turns,
     alarm: Option<Time>,
     /// Exchanges that wait for the machine's answer.
     parked: HashMap<RequestId, (u64, NodeId)>,
@@ -68,7 +70,7 @@ impl World {
     }
 
     /// The pod's own clock.
-    fn pod_now(&self, id: PodId) -> Time {
+    pub fn pod_now(&self, id: PodId) -> Time {
         Time(self.now.0 + self.skew(id))
     }
 
@@ -79,6 +81,7 @@ impl World {
         let settings =
             Settings { pod_born: self.pod(id).stamp, kubernetes, max_running_per_workflow, ..Settings::default() };
         let settings = self.saboteur.settings(settings);
+        let seed = self.rng.u64(..);
         let pod = self.pod(id);
         if pod.ended || pod.plugin.is_some() {
             return;
@@ -88,6 +91,7 @@ impl World {
         pod.process_born = now;
         pod.plugin = Some(Plugin {
             machine: Machine::new(settings),
+            turns: Turns::new(seed),
             alarm: None,
             parked: HashMap::new(),
             last_request: 0,
@@ -190,7 +194,7 @@ impl World {
         self.step(id, Event::Requested { request, task });
     }
 
-    fn stalled(&mut self, id: PodId) -> Option<Time> {
+    pub fn stalled(&mut self, id: PodId) -> Option<Time> {
         let now = self.now;
         Some(self.pod(id).stalled_until).filter(|until| *until > now)
     }
@@ -219,6 +223,7 @@ impl World {
             self.at(until, Happening::FromAws { pod: id, plugin, call, ended, sent: until });
         } else if self.pod(id).plugins == plugin && self.pod(id).plugin.is_some() {
             self.check_heard((id, plugin), &ended);
+            self.governor_hears(id, call, &ended);
             self.step(id, Event::CallEnded { call, ended });
         }
     }
@@ -263,7 +268,7 @@ impl World {
         }
     }
 
-    fn step(&mut self, id: PodId, event: Event) {
+    pub fn step(&mut self, id: PodId, event: Event) {
         let now = self.pod_now(id);
         let looks = matches!(event, Event::CallEnded { .. });
         let process = (id, self.pod(id).plugins);
@@ -300,7 +305,7 @@ impl World {
     }
 
     fn carry_out(&mut self, id: PodId, command: Command) {
-        let skew = self.skew(id);
+        let (skew, now) = (self.skew(id), self.pod_now(id));
         let generation = self.pod(id).plugins;
         let Some(plugin) = self.pod(id).plugin.as_mut() else { return };
         match command {
@@ -324,8 +329,12 @@ impl World {
                 let reply = (!lost).then_some(reply);
                 self.after(wait, Happening::Reply { pod: id, agent, exchange, node, reply });
             }
-            Command::Call { call, client, operation, .. } => {
+            Command::Pace { lane, request } => self.asks_for_turns(id, &lane, request),
+            Command::Call { call, client, operation, paced, .. } => {
                 let knew_over = plugin.knows_over;
+                if paced {
+                    plugin.turns.leaves(call, &client, &operation, now);
+                }
                 if matches!(operation, Call::StartExecution(_)) {
                     self.check_start_sent(id, &client, &operation);
                 }

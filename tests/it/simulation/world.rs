@@ -81,6 +81,10 @@ pub enum Happening {
     KillPlugin(PodId),
     Stall(PodId),
     Alarm(PodId, u32, Time),
+    /// The governor has said something.
+    Paced(PodId, u32),
+    /// It has something to say by then.
+    TurnComes(PodId, u32, Time),
     ToAws {
         pod: PodId,
         plugin: u32,
@@ -243,6 +247,8 @@ impl World {
             Happening::KillPlugin(pod) => self.kill_plugin_now_and_again(pod),
             Happening::Stall(pod) => self.stall(pod),
             Happening::Alarm(pod, plugin, at) => self.alarm(pod, plugin, at),
+            Happening::Paced(pod, plugin) => self.paced(pod, plugin),
+            Happening::TurnComes(pod, plugin, at) => self.turn_comes(pod, plugin, at),
             Happening::ToAws { pod, plugin, call, client, operation, knew_over } => {
                 self.call_aws(pod, plugin, call, &client, operation, knew_over);
             }

@@ -31,7 +31,7 @@ impl World {
         let mut acts = Vec::new();
         for command in commands {
             match command {
-                Command::Call { call, client, operation, waited } => {
+                Command::Call { call, client, operation, paced, waited } => {
                     let name = (process, call);
                     self.saboteur.open.insert(name, (client.clone(), operation.clone()));
                     if self.saboteur.refuses(scene, &operation) {
@@ -41,7 +41,7 @@ impl World {
                         continue;
                     }
                     let (client, operation) = self.saboteur.altered(scene, client, operation);
-                    let command = Command::Call { call, client, operation, waited };
+                    let command = Command::Call { call, client, operation, paced, waited };
                     acts.extend(self.saboteur.not_held(scene, command).map(Act::CarryOut));
                 }
                 Command::Answer { request, reply, started } => {
@@ -145,7 +145,8 @@ impl Saboteur {
         }
         let own = calls.into_iter().map(|(client, operation)| {
             self.own_calls += 1;
-            Command::Call { call: CallId(u64::MAX - self.own_calls), client, operation, waited: Duration::ZERO }
+            let call = CallId(u64::MAX - self.own_calls);
+            Command::Call { call, client, operation, paced: false, waited: Duration::ZERO }
         });
         held.into_iter().chain(own).collect()
     }

@@ -1,0 +1,147 @@
+//! Many nodes at once: who is answered at once, who is told how many are ahead, and how soon ends are known again after AWS
+//! has throttled.
+
+use std::{sync::Arc, time::Duration};
+
+use awf_aws::{
+    input::Task,
+    pipelines::{CallErrorKind, Status, Time},
+    protocol::{ExecuteTemplateReply, Phase},
+    workflow::Event,
+};
+use fastrand::Rng;
+
+use super::world::{World, message, phase, task, with};
+
+const SECOND: Duration = Duration::from_secs(1);
+const START: &str = "StartPipelineExecution";
+
+/// What a request is answered at once; nothing while it is kept.
+fn at_once(w: &mut World, task: &Task) -> Option<ExecuteTemplateReply> {
+    let request = w.send(task);
+    w.replies.remove(&request)
+}
+
+fn nodes(count: usize) -> Vec<Task> {
+    (0..count).map(|n| task(&format!("n{n:04}"), 0)).collect()
+}
+
+#[test]
+fn who_waits_for_a_turn_is_answered_at_once_and_whoever_has_one_with_the_started_execution() {
+    let (mut w, nodes) = (World::new(), nodes(100));
+    let replies: Vec<ExecuteTemplateReply> = nodes.iter().filter_map(|node| at_once(&mut w, node)).collect();
+    assert_eq!(replies.len(), 100, "nobody is kept");
+    let started = w.executions.len();
+    assert!((20..40).contains(&started), "a first wave: {started}");
+    for (number, reply) in replies.iter().enumerate() {
+        let expected = if number < started { Phase::Running } else { Phase::Pending };
+        assert_eq!(phase(reply), Some(expected), "{number}: {}", message(reply));
+    }
+    let last = replies.last().map(message).unwrap_or_default();
+    assert_eq!(last, format!("waiting to start ({} ahead in this workflow)", 99 - started));
+}
+
+#[test]
+fn a_request_is_kept_while_an_answer_is_on_its_way_and_no_longer() {
+    for silent in ["GetCallerIdentity", "ListPipelineExecutions", START, "DescribePipelineExecution"] {
+        let mut w = World::new();
+        w.silent.push(silent);
+        assert_eq!(at_once(&mut w, &task("a", 0)), None, "{silent} is on its way");
+        w.silent.clear();
+        w.answer_open(0);
+        assert_eq!(w.replies.len(), 1, "{silent} has come, and all that follows");
+    }
+}
+
+#[test]
+fn who_waits_for_the_next_try_is_answered_at_once() {
+    for failing in ["GetCallerIdentity", "ListPipelineExecutions", START] {
+        let mut w = World::new();
+        w.fail(failing, &[CallErrorKind::Unreachable; 50]);
+        assert!(at_once(&mut w, &task("a", 0)).is_some(), "{failing} failed");
+        w.pass(Duration::from_millis(100));
+        assert!(at_once(&mut w, &task("a", 0)).is_some(), "{failing} waits for its next try");
+    }
+}
+
+#[test]
+fn who_waits_for_a_limit_is_answered_at_once_however_often_it_asks() {
+    let mut w = World::new();
+    let nodes: Vec<Task> = nodes(3).into_iter().map(|node| with(node, |e| e.max_running = Some(1))).collect();
+    for _ in 0..3 {
+        let replies: Vec<_> = nodes.iter().map(|node| at_once(&mut w, node)).collect();
+        assert!(replies.iter().all(Option::is_some), "{replies:?}");
+        w.pass(Duration::from_secs(61));
+    }
+    assert_eq!(w.executions.len(), 1);
+}
+
+#[test]
+fn everybody_is_told_how_many_are_ahead_whoever_leaves() {
+    let mut w = World::new();
+    w.fail(START, &[CallErrorKind::QuotaExceeded; 10_000]);
+    let nodes = nodes(12);
+    // Every third gives up after ten seconds.
+    let nodes: Vec<Task> = nodes
+        .into_iter()
+        .enumerate()
+        .map(|(n, node)| with(node, |e| e.timeout = (n % 3 == 1).then_some(10 * SECOND)))
+        .collect();
+    nodes.iter().for_each(|node| drop(w.ask(node)));
+    // What ends unstarted is looked for once more.
+    w.pass(3 * Duration::from_secs(60));
+    let mut told_anew = |node: &Task| {
+        w.handle(Event::Unheard { task: Arc::new(node.clone()) });
+        w.ask(node)
+    };
+    let replies = nodes.iter().map(&mut told_anew);
+    let waiting: Vec<String> = replies.filter(|r| phase(r) == Some(Phase::Pending)).map(|r| message(&r)).collect();
+    assert_eq!(waiting.len(), 8);
+    for (ahead, told) in waiting.iter().enumerate() {
+        assert!(told.starts_with(&format!("waiting for SageMaker capacity ({ahead} ahead")), "{ahead}: {told}");
+    }
+}
+
+/// Plays a fault in which every call is throttled with these odds for eight seconds, while eight executions end. Gives how
+/// long after the fault the last end is known.
+fn recovery(odds: f64, seed: u64) -> Duration {
+    let (mut w, nodes, mut random) = (World::new(), nodes(8), Rng::with_seed(seed));
+    nodes.iter().for_each(|node| drop(w.ask(node)));
+    w.pass(20 * SECOND);
+    (0..8).for_each(|number| w.end(number, Status::Succeeded));
+    let fault_ends = w.now.plus(8 * SECOND);
+    let ended = |w: &World| w.machine.gauges().open_nodes == 0;
+    while w.now < fault_ends || !ended(&w) {
+        for operation in ["DescribePipelineExecution", "ListPipelineExecutions", "ListPipelineExecutionSteps"] {
+            let throttled = w.now < fault_ends && random.f64() < odds;
+            w.failures.insert(operation, throttled.then_some(CallErrorKind::Throttled).into_iter().collect());
+        }
+        w.pass(Duration::from_millis(20));
+        assert!(w.now < fault_ends.plus(120 * SECOND), "never, with {odds} and seed {seed}");
+    }
+    w.now.since(fault_ends)
+}
+
+#[test]
+fn after_throttling_all_ends_are_known_within_ten_seconds() {
+    for odds in [0.3, 0.5, 0.9, 1.0] {
+        let slowest = (0..50).map(|seed| recovery(odds, seed)).max().unwrap_or_default();
+        assert!(slowest <= 10 * SECOND, "{slowest:?} with {odds}");
+    }
+}
+
+#[test]
+fn a_poll_without_news_sets_no_timer_and_leads_to_nothing() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.pass(SECOND);
+    let (calls, ticks) = (w.calls.len(), w.ticks);
+    let before: Time = w.now;
+    for _ in 0..100 {
+        assert!(at_once(&mut w, &task("a", 0)).is_some());
+    }
+    w.handle(Event::Tick);
+    w.pass(2 * SECOND);
+    assert_eq!((w.calls.len(), w.now.since(before)), (calls, 2 * SECOND));
+    assert!(w.ticks <= ticks + 1, "{} ticks", w.ticks - ticks);
+}
