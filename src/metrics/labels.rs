@@ -292,8 +292,8 @@ label! {
 }
 
 label! {
-    /// A region of AWS; those that are not known by name here count together.
-    Region "region" {
+    /// A region of AWS; those that are not known by name here count together. A process calls one or two.
+    Region "aws_region" {
         UsEast1 = "us-east-1", UsEast2 = "us-east-2", UsWest1 = "us-west-1", UsWest2 = "us-west-2",
         AfSouth1 = "af-south-1",
         ApEast1 = "ap-east-1", ApEast2 = "ap-east-2", ApNortheast1 = "ap-northeast-1",

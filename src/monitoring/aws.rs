@@ -65,9 +65,9 @@ pub fn dashboard() -> Value {
                 Panel::new(PanelType::Lines, "Retries per call", "short", "Attempts beyond the first, by operation.")
                     .query(format!("{} / ({} > 0)", rate(&CALL_RETRIES, "", "operation"), rate(&CALLS, "", "operation")), "{{operation}}"),
                 Panel::new(PanelType::Lines, "Calls waiting", "short", "Calls that wait for the plugin's own pace, which follows what AWS takes.")
-                    .query(total_by(&CALLS_WAITING, "region, access"), "{{region}}, {{access}}"),
+                    .query(total_by(&CALLS_WAITING, "aws_region, access"), "{{aws_region}}, {{access}}"),
                 Panel::new(PanelType::Lines, "Pace", "reqps", "How many calls the plugin lets leave in a second: it rises while AWS takes all of them and more wait, and falls when AWS throttles.")
-                    .query(total_by(&PACE, "region, access"), "{{region}}, {{access}}"),
+                    .query(total_by(&PACE, "aws_region, access"), "{{aws_region}}, {{access}}"),
                 Panel::new(PanelType::Lines, "Wait for the pace", "s", "How long calls waited before they left, over the last hour.")
                     .query(hourly_quantile(0.5, &PACE_WAIT), "half of them")
                     .query(hourly_quantile(0.95, &PACE_WAIT), "95 %"),

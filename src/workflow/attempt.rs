@@ -309,7 +309,7 @@ impl Attempt {
             w.tally.start_sent(self.pipeline);
         }
         if self.is_ended() {
-            w.tally.node_ended();
+            w.tally.node_ended(w.fx.now());
         }
         if let Stage::Following(id) = before
             && self.followed() != Some(id)

@@ -15,8 +15,13 @@ use super::key::execution_id;
 
 /// Longer messages bloat the Workflow object; Argo shows them in one line.
 pub const MESSAGE_MAX: usize = 250;
-/// All outputs of a node together: a batch of the agent carries many nodes, and one that is too large errs them all.
+/// All outputs of a node together.
 pub const OUTPUTS_MAX: usize = 8 * 1024;
+/// What a workflow's nodes say together before Argo has read it. A batch of the agent carries many nodes, and one that does
+/// not fit into the task set, of which etcd stores 1.5 MiB at most, makes all of them `Error`.
+pub const UNREAD_MAX: usize = 400 * 1024;
+/// Enough for the ARN, the status, the failed step and the beginning of the reason.
+pub const OUTPUTS_LEAST: usize = 448;
 /// `outputs.result` and `failure-reason`.
 const TEXT_MAX: usize = 1024;
 
@@ -34,9 +39,14 @@ pub fn requeue(age: Duration, open: usize, spread: f64) -> Duration {
     Duration::from_millis((seconds * 1000.0) as u64)
 }
 
-/// Collects output parameters within Argo's rules: names `^[-a-zA-Z0-9_]+$`, unique; all within [`OUTPUTS_MAX`].
-#[derive(Default)]
+/// How many bytes of outputs a node has when it is one of so many that Argo may not have read.
+pub fn output_room(unread: usize) -> usize {
+    (UNREAD_MAX / unread.max(1)).clamp(OUTPUTS_LEAST, OUTPUTS_MAX)
+}
+
+/// Collects output parameters within Argo's rules: names `^[-a-zA-Z0-9_]+$`, unique; all within so many bytes of JSON.
 pub struct OutputList {
+    room: usize,
     parameters: Vec<Parameter>,
     names: HashSet<String>,
     bytes: usize,
@@ -45,11 +55,31 @@ pub struct OutputList {
 
 impl OutputList {
     /// Room kept for `outputs-truncated` and the JSON around the list.
-    const RESERVE: usize = 128;
+    const RESERVE: usize = r#"{"parameters":[{"name":"outputs-truncated","value":"true"},],"result":}"#.len();
+
+    /// A list of at most so many bytes.
+    pub fn within(room: usize) -> Self {
+        Self { room, parameters: Vec::new(), names: HashSet::new(), bytes: 0, truncated: false }
+    }
 
     /// Adds a parameter; one for which no room is left is dropped and `outputs-truncated` says so.
     pub fn push(&mut self, name: &str, value: &str) {
-        self.push_within(name, value, OUTPUTS_MAX);
+        self.push_within(name, value, self.room);
+    }
+
+    /// Adds as much of a text as there is room for.
+    fn push_text(&mut self, name: &str, text: &str) {
+        let room = self.room.saturating_sub(self.bytes + Self::RESERVE + cost(name, "") + 1);
+        // As JSON a text is longer: shorten it until it fits.
+        let mut length = room.min(TEXT_MAX);
+        while length > 0 && cost(name, &fit(text, length)) > cost(name, "") + room {
+            length = length * 3 / 4;
+        }
+        let fitted = fit(text, length);
+        self.truncated |= fitted.len() < text.len().min(TEXT_MAX);
+        if !fitted.is_empty() {
+            self.push(name, &fitted);
+        }
     }
 
     fn push_within(&mut self, name: &str, value: &str, room: usize) {
@@ -62,8 +92,7 @@ impl OutputList {
             unique = format!("{clean}-{number}");
             number += 1;
         }
-        // As JSON: quotes and backslashes double, control characters become six bytes.
-        let cost = json!({"name": unique, "value": value}).to_string().len() + 1;
+        let cost = cost(&unique, value) + 1;
         if self.bytes + cost + Self::RESERVE > room {
             self.truncated = true;
             return;
@@ -76,7 +105,7 @@ impl OutputList {
     /// The finished outputs, with `result` (valid JSON, ≤ 1 KiB) when there is room for it.
     pub fn finish(mut self, result: Option<String>) -> Outputs {
         let result = result.filter(|text| {
-            let fits = self.bytes + json!(text).to_string().len() + Self::RESERVE <= OUTPUTS_MAX;
+            let fits = self.bytes + json!(text).to_string().len() + Self::RESERVE <= self.room;
             self.truncated |= !fits;
             fits
         });
@@ -87,17 +116,18 @@ impl OutputList {
     }
 }
 
-/// The outputs of an execution that runs or whose steps are not known.
-pub fn running_outputs(arn: &str, status: &Status) -> Outputs {
-    let mut list = OutputList::default();
-    push_identity(&mut list, arn, status);
-    list.finish(None)
+/// The bytes of a parameter as JSON: quotes and backslashes double, control characters become six bytes.
+fn cost(name: &str, value: &str) -> usize {
+    json!({"name": name, "value": value}).to_string().len()
 }
 
-fn push_identity(list: &mut OutputList, arn: &str, status: &Status) {
+/// The outputs of an execution that runs or whose steps are not known.
+pub fn running_outputs(arn: &str, status: &Status) -> Outputs {
+    let mut list = OutputList::within(OUTPUTS_MAX);
     list.push("execution-arn", arn);
-    list.push("execution-id", execution_id(arn));
     list.push("status", status.as_str());
+    list.push("execution-id", execution_id(arn));
+    list.finish(None)
 }
 
 /// The step that explains a failure: the first that failed, else the first that was stopped.
@@ -136,10 +166,12 @@ pub fn logs_url(step: &Step) -> Option<String> {
     ))
 }
 
-/// The full outputs of an ended execution: what identifies it first, then what explains it, then what it made.
-pub fn end_outputs(execution: &Execution, steps: &[Step]) -> Outputs {
-    let mut list = OutputList::default();
-    push_identity(&mut list, &execution.arn, &execution.status);
+/// The outputs of an ended execution within so many bytes: what must be known first, then what explains it, then what it
+/// made.
+pub fn end_outputs(execution: &Execution, steps: &[Step], room: usize) -> Outputs {
+    let mut list = OutputList::within(room);
+    list.push("execution-arn", &execution.arn);
+    list.push("status", execution.status.as_str());
     let failed = (execution.status != Status::Succeeded).then(|| failed_step(steps)).flatten();
     if let Some(step) = failed {
         list.push("failed-step", &step.name);
@@ -147,8 +179,9 @@ pub fn end_outputs(execution: &Execution, steps: &[Step]) -> Outputs {
     if execution.status != Status::Succeeded
         && let Some(reason) = failed.and_then(|s| s.failure_reason.as_deref()).or(execution.failure_reason.as_deref())
     {
-        list.push("failure-reason", &fit(reason, TEXT_MAX));
+        list.push_text("failure-reason", reason);
     }
+    list.push("execution-id", execution_id(&execution.arn));
     if let Some(url) = failed.and_then(logs_url) {
         list.push("logs-url", &url);
     }
@@ -161,7 +194,7 @@ pub fn end_outputs(execution: &Execution, steps: &[Step]) -> Outputs {
     }
     let result = result_digest(execution, &ordered);
     // The digest is kept to 1 KiB; as a JSON string in JSON it can at most double.
-    let room = OUTPUTS_MAX - 2 * TEXT_MAX;
+    let room = room.saturating_sub(2 * TEXT_MAX);
     for step in &ordered {
         for (name, value) in &step.outputs {
             list.push_within(&format!("{}-{name}", step.name), value, room);

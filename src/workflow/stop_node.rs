@@ -303,12 +303,12 @@ impl StopNode {
         let outputs = match &self.stage {
             Stage::Stopping { targets, .. } if targets.len() == 1 => targets.first().map(|id| {
                 let tracked = &w.executions[*id];
-                report::end_outputs(tracked.execution(), tracked.steps().unwrap_or_default())
+                report::end_outputs(tracked.execution(), tracked.steps().unwrap_or_default(), w.output_room())
             }),
             _ => None,
         };
         self.stage = Stage::Ended(ExecuteTemplateReply::end(phase, report::message(text), outputs));
-        w.tally.node_ended();
+        w.tally.node_ended(w.fx.now());
     }
 
     /// The sentence for a stop node whose time is up: its own time-out, or so long after the stops were sent.

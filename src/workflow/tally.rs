@@ -1,13 +1,23 @@
 //! How many nodes are open and how many starts are on their way: counted where a node's stage changes, and nowhere else.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use crate::pipelines::Time;
 
 use super::slab::PipelineId;
+
+/// So long after its end Argo may not have read a node: the agent collects for ten seconds, and a patch may be repeated.
+const UNREAD_FOR: Duration = Duration::from_secs(30);
 
 /// The counts.
 #[derive(Debug, Default)]
 pub struct Tally {
     open: usize,
+    /// When nodes have ended lately, the earliest first.
+    ended: VecDeque<Time>,
     /// Starts whose outcome is awaited, by pipeline.
     starting: BTreeMap<PipelineId, usize>,
 }
@@ -34,8 +44,18 @@ impl Tally {
     }
 
     /// A node has ended.
-    pub fn node_ended(&mut self) {
+    pub fn node_ended(&mut self, now: Time) {
         self.open -= 1;
+        self.ended.push_back(now);
+        while self.ended.front().is_some_and(|at| at.plus(UNREAD_FOR) < now) {
+            self.ended.pop_front();
+        }
+    }
+
+    /// Nodes that Argo may not have read although they have ended.
+    pub fn ended_lately(&self, now: Time) -> usize {
+        let read = self.ended.partition_point(|at| at.plus(UNREAD_FOR) < now);
+        self.ended.len() - read
     }
 
     /// A start is on its way.

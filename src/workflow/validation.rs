@@ -81,7 +81,7 @@ impl Validation {
                 self.task = None;
             }
             self.ended = Some((now, reply));
-            w.tally.node_ended();
+            w.tally.node_ended(now);
         }
     }
 

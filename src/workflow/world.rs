@@ -15,6 +15,7 @@ use super::{
     known::Known,
     pipeline::{LISTS_LAG, Located, Pipelines},
     queue::StartQueue,
+    report,
     run::{Beginning, Run, RunKnown},
     settings::Settings,
     siblings::Siblings,
@@ -147,6 +148,11 @@ impl World {
         let max = self.fx.settings().max_running_per_workflow?;
         let all = self.running_in_all();
         (all >= max).then(|| format!("{all} executions of this workflow run, --max-running-per-workflow is {max}"))
+    }
+
+    /// How many bytes of outputs a node has that ends now.
+    pub fn output_room(&self) -> usize {
+        report::output_room(self.tally.open() + self.tally.ended_lately(self.fx.now()))
     }
 
     /// How crowded the workflow is.

@@ -266,9 +266,12 @@ async fn calls_that_wait_for_the_pace_are_shown_and_their_wait_is_measured() {
     for node in 0..60 {
         plugin.ask(&attached(&format!("number{node}"))).await;
     }
-    assert!(plugin.series("awf_aws_aws_calls_waiting").await > 0.0);
+    let reads = |metric: &str| format!("awf_aws_aws_{metric}{{access=\"read\",aws_region=\"us-west-2\"}}");
+    assert!(plugin.series(&reads("calls_waiting")).await > 0.0);
+    assert!(plugin.series(&reads("rate_limiter_calls_per_second")).await == 5.0);
     sleep(Duration::from_secs(100)).await;
-    assert!(plugin.series("awf_aws_aws_calls_waiting").await == 0.0);
+    assert!(plugin.series(&reads("calls_waiting")).await == 0.0);
+    assert!(plugin.series(&reads("rate_limiter_calls_per_second")).await > 5.0, "AWS took all of them");
     let waited = plugin.series("awf_aws_aws_rate_limiter_wait_seconds_sum").await;
     assert!(waited > 1.0, "{waited}");
 }

@@ -23,12 +23,13 @@ impl Attempt {
         if self.is_ended() {
             return;
         }
+        let room = w.output_room();
         let tracked = with.map(|id| &w.executions[id]);
         let outputs = tracked.map(|tracked| {
             if tracked.is_live() {
                 report::running_outputs(tracked.arn(), tracked.status())
             } else {
-                report::end_outputs(tracked.execution(), tracked.steps().unwrap_or_default())
+                report::end_outputs(tracked.execution(), tracked.steps().unwrap_or_default(), room)
             }
         });
         let text = match tracked.and_then(|tracked| tracked.warning()).or(self.warning.take()) {

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 
 use awf_aws::{
     input::Task,
-    pipelines::{CallErrorKind, Status, Time},
+    pipelines::{CallErrorKind, Status, Step, Time},
     protocol::{ExecuteTemplateReply, Phase},
     workflow::Event,
 };
 use fastrand::Rng;
 
-use super::world::{World, message, phase, task, with};
+use super::world::{World, message, output, phase, task, with};
 
 const SECOND: Duration = Duration::from_secs(1);
 const START: &str = "StartPipelineExecution";
@@ -144,4 +144,44 @@ fn a_poll_without_news_sets_no_timer_and_leads_to_nothing() {
     w.pass(2 * SECOND);
     assert_eq!((w.calls.len(), w.now.since(before)), (calls, 2 * SECOND));
     assert!(w.ticks <= ticks + 1, "{} ticks", w.ticks - ticks);
+}
+
+#[test]
+fn what_a_thousand_ended_nodes_say_before_argo_has_read_it_fits_into_a_task_set() {
+    for (count, full) in [(40, true), (200, false), (1000, false)] {
+        let (mut w, nodes) = (World::new(), nodes(count));
+        w.steps = (0..30).map(talkative_step).collect();
+        for _ in 0..40 {
+            nodes.iter().for_each(|node| drop(at_once(&mut w, node)));
+            w.pass(Duration::from_secs(10));
+        }
+        assert_eq!(w.executions.len(), count);
+        (0..count).for_each(|number| w.end(number, Status::Failed));
+        w.pass(Duration::from_secs(300));
+        let ends: Vec<ExecuteTemplateReply> = nodes.iter().map(|node| w.ask(node)).collect();
+        let sizes = ends.iter().map(|end| serde_json::to_string(&end.node.as_ref().unwrap().outputs).unwrap().len());
+        let all: usize = sizes.sum();
+        assert!(all <= 450 * 1024, "{count} nodes: {all} bytes");
+        for end in &ends {
+            for name in ["execution-arn", "status", "failed-step", "failure-reason"] {
+                assert!(output(end, name).is_some_and(|value| !value.is_empty()), "{count}: no {name} in {end:?}");
+            }
+            assert_eq!(output(end, "outputs-truncated").is_none(), full, "{count}: {end:?}");
+        }
+    }
+}
+
+/// A step that failed and has much to say.
+fn talkative_step(number: usize) -> Step {
+    Step {
+        name: format!("Step-{number:02}"),
+        status: if number == 0 { "Failed".into() } else { "Succeeded".into() },
+        kind: Some("Lambda".into()),
+        started: Some(World::START.plus(SECOND)),
+        ended: Some(World::START.plus(2 * SECOND)),
+        failure_reason: (number == 0).then(|| "\"quoted\" reason, ".repeat(50)),
+        job_arn: None,
+        outputs: vec![("answer".into(), "a".repeat(60))],
+        reused: false,
+    }
 }

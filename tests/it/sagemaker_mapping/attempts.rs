@@ -10,7 +10,8 @@ async fn counted(stub: &Stub, credentials: impl ProvideCredentials + 'static) ->
 
 #[actix_rt::test]
 async fn a_throttled_call_comes_back_at_once_and_the_pace_decides_when_it_is_repeated() {
-    for throttle in [refusal("ThrottlingException", "Rate exceeded"), answer(429, "{}")] {
+    let by_status = answer(429, r#"{"__type":"Novelty","message":"m"}"#);
+    for throttle in [refusal("ThrottlingException", "Rate exceeded"), by_status] {
         let stub = Stub::start(move |_, before| if before == 0 { throttle.clone() } else { answer(200, "{}") }).await;
         let (sagemaker, metrics) = counted(&stub, keys()).await;
         let call = || sagemaker.call(plain(), Call::DescribeExecution { arn: EXECUTION.into() });
