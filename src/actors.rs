@@ -7,7 +7,7 @@
 //!  app ─Drain, Ping─▶ Supervisor ─Drain─▶ every WorkflowRunner                                      │
 //!       Supervisor ◀──RunnerExited── ExitGuard (a runner's drop, also by a panic)                     │
 //!       WorkflowRunner ◀─CallCameBack, WorkflowObserved, WakeUp─ its own detached futures ◀───────────────┤
-//!       WorkflowRunner ◀──────────────Paced── PaceKeeper ◀──TurnsAsked, CallAnswered──────────────────────┘
+//!       WorkflowRunner ◀──Paced, SeenByList── SharedKeeper ◀──TurnsAsked, CallAnswered, LookAsked─────────┘
 //! ```
 //!
 //! | message | from → to | answer |
@@ -15,18 +15,19 @@
 //! | `Execute` | handle → runner | through the channel inside it, when the machine says so |
 //! | `GetRunner` | handle → supervisor | the runner's address; nothing while it backs off or drains |
 //! | `Ping` | handle → supervisor | at once |
-//! | `PublishGauges` | handle → runners, and by the supervisor → pace keeper, before a scrape is answered | at once |
-//! | `TurnsAsked`, `CallAnswered` | runner → pace keeper | by `Paced`, at once or when a turn comes |
-//! | `Forget` | supervisor → pace keeper, for a runner that is gone | none |
+//! | `PublishGauges` | handle → runners, and by the supervisor → keeper, before a scrape is answered | at once |
+//! | `TurnsAsked`, `CallAnswered` | runner → keeper of what workflows share | by `Paced`, at once or when a turn comes |
+//! | `LookAsked` | runner → keeper | by `SeenByList`, as pages show something; one of them ends the look |
+//! | `Forget` | supervisor → keeper, for a runner that is gone | none |
 //! | `Drain` | handle → supervisor → runners | when the machines are drained: what still runs |
 //! | `RunnerExited` | exit guard → supervisor | none: the one message that is sent without one |
-//! | `CallCameBack`, `WorkflowObserved`, `WakeUp`, `DrainDue` | runner → itself | none |
+//! | `CallCameBack`, `WorkflowObserved`, `WakeUp`, `DrainDue`; `ListCameBack`, `TurnDue` | runner → itself; keeper → itself | none |
 //!
 //! | what dies | who notices | what happens |
 //! |---|---|---|
 //! | a call to AWS (panic in its future) | [`crate::backend::carry_out`], which awaits its task | the machine hears `OutcomeUnknown` |
 //! | a runner (panic in the machine) | its exit guard | parked requests get free polls at once; respawned after 1, 2, 4 s, past three deaths in 10 min every 60 s; the new machine finds everything again in AWS |
-//! | the pace keeper | its exit guard | the supervisor stops, and with it the process |
+//! | the keeper | its exit guard | the supervisor stops, and with it the process |
 //! | the supervisor | the sender it holds is dropped | the process exits 70; until then 503 |
 //! | an HTTP worker | actix-web | a new one; actors do not notice |
 
@@ -38,8 +39,8 @@ use crate::{
 
 mod handle;
 mod messages;
-mod pace_keeper;
 mod registry;
+mod shared_keeper;
 mod supervisor;
 mod workflow_runner;
 

@@ -62,10 +62,10 @@
 //! | `cli` | `app`, `config`, `demo`, `metrics`, `monitoring`, `simulator`, `telemetry` |
 //! | `app` | `actors`, `backend`, `config`, `doctor`, `http`, `kubernetes`, `metrics`, `observer`, `orphans`, `pace`, `pipelines`, `simulator`, `telemetry`, `workflow` |
 //! | `http` | `actors`, `input`, `metrics`, `protocol`, `text`; so neither the machine nor AWS |
-//! | `actors` | `backend`, `input`, `metrics`, `observer`, `pace`, `pipelines`, `protocol`, `workflow` |
+//! | `actors` | `backend`, `input`, `metrics`, `observer`, `pace`, `pipelines`, `protocol`, `rounds`, `shared`, `workflow` |
 //! | `kubernetes` | `input`, `observer` (the trait it implements), `pipelines`, `text`, `workflow` |
 //! | `observer` | `input`, `workflow` |
-//! | `workflow` | `input`, `pace`, `pipelines`, `protocol`, `text` |
+//! | `workflow` | `input`, `pace`, `pipelines`, `protocol`, `rounds`, `text` |
 //! | `backend` | `metrics` (attempts and credentials, which no caller sees), `pipelines`, `secrets`, `text` |
 //! | `metrics` | `input`, `pace` (its lanes), `pipelines`, `protocol`, `workflow` (what it notes) |
 //! | `doctor` | `backend`, `config`, `iam`, `kubernetes`, `pipelines` |
@@ -74,6 +74,8 @@
 //! | `text` | `pipelines` (its `Time`), `protocol` (Go's durations) |
 //! | `logs` | `pipelines`, `secrets`, `text` |
 //! | `pace` | `pipelines` |
+//! | `rounds` | `pace` (which lane a list takes), `pipelines` |
+//! | `shared` | `pace`, `pipelines`, `rounds` |
 //! | `results` | `pipelines`, `protocol` |
 //! | `links`, `pipelines`, `protocol`, `secrets` | nothing |
 //!
@@ -81,7 +83,7 @@
 //!
 //! The other modules have their rows in that test. `actix` stays in `actors`, `actix_web` in `http`, `simulator`
 //! and `app`, `aws_*` in `backend`, `kube` in `kubernetes`, `awc` in `demo`, `std::env` in `config`. `workflow`, `input`,
-//! `text`, `protocol`, `pipelines`, `links`, `logs`, `pace`, `results` and `secrets` are pure: no clock, no files or sockets, no
+//! `text`, `protocol`, `pipelines`, `links`, `logs`, `pace`, `results`, `rounds`, `secrets` and `shared` are pure: no clock, no files or sockets, no
 //! `async`. No source file is longer than 500 lines.
 //!
 //! # Reading order, ten minutes
@@ -115,7 +117,9 @@ pub mod pace;
 pub mod pipelines;
 pub mod protocol;
 pub mod results;
+pub mod rounds;
 pub mod secrets;
+pub mod shared;
 pub mod simulator;
 pub mod telemetry;
 pub mod text;

@@ -14,7 +14,7 @@
 //! | | `watch`, [`run`], `closing`, `siblings` | what Kubernetes says, which run this is, why nothing more starts, what markers tell |
 //! | | `queue`, `tally` | whose turn it is to start, how many |
 //! | effects | `effects`, `outbox` | time, calls, timers, commands, and changes that somebody has to look at |
-//! | tables | [`identity`], [`trouble`], [`poll_plan`], [`report`] | pure tables and texts |
+//! | tables | [`identity`], [`trouble`], [`report`] | pure tables and texts |
 //!
 //! Nobody calls up. An owner that changes says so (`effects::Change`), and the spine lets those look whom it concerns,
 //! until nothing changes any more. Every step is *level-triggered*: a node looks at what is known now and does what
@@ -27,6 +27,7 @@ use crate::{
     pace::{self, LaneKey},
     pipelines::{Call, CallEnded, ClientKey, Time},
     protocol::ExecuteTemplateReply,
+    rounds::{Seen, Site, Wanted},
 };
 
 mod attempt;
@@ -50,7 +51,6 @@ mod nodes;
 mod notes;
 mod outbox;
 mod pipeline;
-pub mod poll_plan;
 mod polls;
 mod queue;
 mod ranks;
@@ -96,6 +96,8 @@ pub enum Event {
     Paced { lane: LaneKey, answer: pace::Answer },
     /// The time of the last [`Command::WakeAt`] has come (too early or twice does no harm).
     Tick,
+    /// What lists show of the workflow's executions, and the end of a [`Command::Look`].
+    Seen(Seen),
     /// What Kubernetes says of the workflow.
     WorkflowObserved(WorkflowState),
     /// The process is told to end: start nothing more, and see to what the workflow's end wants stopped. Known ends
@@ -142,6 +144,8 @@ pub enum Command {
     },
     /// Ask the governor, which answers by [`Event::Paced`].
     Pace { lane: LaneKey, request: pace::Request },
+    /// Have these executions of a pipeline looked at: [`Event::Seen`] tells what lists show, and when that is all.
+    Look { site: Site, due: Vec<Wanted>, server_now: Time },
     /// Send [`Event::Tick`] at this time; replaces the one asked for before.
     WakeAt(Time),
     /// Ask Kubernetes and send [`Event::WorkflowObserved`].

@@ -150,7 +150,7 @@ impl SupervisorHandle {
     /// Has every runner tell the metrics how things stand. Who does not answer in time is shown as it was.
     pub async fn publish_gauges(&self) {
         let runners = join_all(self.registry.runners().iter().map(|runner| runner.send(PublishGauges)));
-        // The supervisor has the keeper of the pace asked.
+        // The supervisor has the keeper of what they share asked.
         let asked = join(runners, self.supervisor.send(PublishGauges));
         if timeout(GAUGES_TIMEOUT, asked).await.is_err() {
             tracing::warn!("a scrape shows some workflows as they were: their runners are busy");
@@ -170,9 +170,9 @@ impl SupervisorHandle {
         self.registry.runner(workflow).is_some_and(|runner| runner.try_send(CrashForTest).is_ok())
     }
 
-    /// Panics the keeper of the pace.
+    /// Panics the keeper of what workflows share.
     #[doc(hidden)]
-    pub fn crash_pace_keeper_for_test(&self) -> bool {
+    pub fn crash_keeper_for_test(&self) -> bool {
         self.supervisor.try_send(CrashForTest).is_ok()
     }
 

@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use actix::{Addr, Message};
 use tokio::sync::oneshot;
 
-use super::{handle::Answered, pace_keeper::RunnerId, workflow_runner::WorkflowRunner};
+use super::{handle::Answered, shared_keeper::RunnerId, workflow_runner::WorkflowRunner};
 use crate::{
     input::{Task, WorkflowId},
     metrics::live::QueuedMessage,
     pace::{self, LaneKey},
     pipelines::{CallEnded, Time},
+    rounds::{Seen, Site, Wanted},
     workflow::{CallId, LiveExecution, WorkflowState},
 };
 
@@ -32,7 +33,8 @@ pub struct GetRunner {
     pub queued: QueuedMessage,
 }
 
-/// How do things stand? Told to the metrics, for a scrape that is about to be answered; by runners and the keeper of the pace.
+/// How do things stand? Told to the metrics, for a scrape that is about to be answered; by runners and the keeper
+/// of what they share.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct PublishGauges;
@@ -100,24 +102,43 @@ pub struct CallAnswered {
     pub throttled: bool,
 }
 
-/// A runner is gone: it waits for no turn any more.
+/// A machine wants executions looked at.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct LookAsked {
+    pub who: RunnerId,
+    /// The workflow's, which its executions' markers carry.
+    pub uid: String,
+    /// Whom to tell.
+    pub runner: Addr<WorkflowRunner>,
+    pub site: Site,
+    pub due: Vec<Wanted>,
+    pub server_now: Time,
+}
+
+/// What a list shows of a workflow's executions.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SeenByList(pub Seen);
+
+/// A runner is gone: it waits for no turn any more, and follows nothing.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Forget {
     pub who: RunnerId,
 }
 
-/// The keeper of the pace is gone.
+/// The keeper of what workflows share is gone.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct PaceKeeperExited;
+pub struct KeeperExited;
 
 /// The observer answered.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct WorkflowObserved(pub WorkflowState);
 
-/// Panics the runner, or the keeper of the pace, to prove what happens then.
+/// Panics the runner, or the keeper of what workflows share, to prove what happens then.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct CrashForTest;

@@ -14,16 +14,13 @@ use super::{
     Dependencies,
     handle::SupervisorHandle,
     messages::{
-        CrashForTest, CrashSupervisorForTest, Drain, Forget, GetRunner, PaceKeeperExited, Ping, PublishGauges,
-        RunnerExited,
+        CrashForTest, CrashSupervisorForTest, Drain, Forget, GetRunner, KeeperExited, Ping, PublishGauges, RunnerExited,
     },
-    pace_keeper::PaceKeeper,
     registry::{Registry, registry_key},
+    shared_keeper::SharedKeeper,
     workflow_runner::{ExitGuard, WorkflowRunner},
 };
-use crate::{
-    input::WorkflowId, metrics::live::SupervisorAlive, pace::Governor, pipelines::Time, workflow::LiveExecution,
-};
+use crate::{input::WorkflowId, metrics::live::SupervisorAlive, pipelines::Time, workflow::LiveExecution};
 
 /// So many deaths within [`BUDGET_WINDOW`] are taken for bad luck and answered by a quick respawn.
 const BUDGET: usize = 3;
@@ -67,7 +64,7 @@ pub struct Supervisor {
     registry: Arc<Registry>,
     histories: HashMap<String, History>,
     generation: u64,
-    pace: Addr<PaceKeeper>,
+    keeper: Addr<SharedKeeper>,
     _alive: SupervisorAlive,
     /// Dropped with the actor, however it ends; the receiver then resolves.
     _sign_of_death: oneshot::Sender<()>,
@@ -88,12 +85,12 @@ impl Supervisor {
         let registry = Arc::new(Registry::default());
         let registered = registry.clone();
         let supervisor = Self::create(|ctx| {
-            let governor = Governor::new(dependencies.pace, fastrand::u64(..));
-            let (clock, metrics) = (dependencies.clock.clone(), dependencies.metrics.clone());
+            let dependencies = Arc::new(dependencies);
+            let supervisor = ctx.address().downgrade().recipient();
             Self {
-                pace: PaceKeeper::new(governor, clock, metrics, ctx.address().downgrade().recipient()).start(),
+                keeper: SharedKeeper::new(dependencies.clone(), fastrand::u64(..), supervisor).start(),
                 _alive: dependencies.metrics.supervisor_lives(),
-                dependencies: Arc::new(dependencies),
+                dependencies,
                 registry: registered,
                 histories: HashMap::new(),
                 generation: 0,
@@ -107,8 +104,8 @@ impl Supervisor {
         self.generation += 1;
         let guard = ExitGuard::new(workflow.clone(), self.generation, ctx.address().downgrade().recipient());
         tracing::info!(workflow.name = workflow.name, workflow.uid = workflow.uid, "following a workflow");
-        let pace = (self.generation, self.pace.clone());
-        let runner = WorkflowRunner::new(workflow.clone(), self.dependencies.clone(), pace, guard).start();
+        let keeper = (self.generation, self.keeper.clone());
+        let runner = WorkflowRunner::new(workflow.clone(), self.dependencies.clone(), keeper, guard).start();
         self.registry.insert(&workflow, self.generation, runner.clone());
         runner
     }
@@ -141,7 +138,7 @@ impl Handler<RunnerExited> for Supervisor {
     fn handle(&mut self, exited: RunnerExited, ctx: &mut Self::Context) {
         let RunnerExited { workflow, generation, panicking } = exited;
         // By a clone of its address, whose one place is always free; where it is gone, the process is about to end.
-        let _gone = self.pace.clone().try_send(Forget { who: generation }).is_err();
+        let _gone = self.keeper.clone().try_send(Forget { who: generation }).is_err();
         if !self.registry.remove(&workflow, generation) {
             return;
         }
@@ -179,12 +176,12 @@ impl Handler<Ping> for Supervisor {
     fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
-impl Handler<PaceKeeperExited> for Supervisor {
+impl Handler<KeeperExited> for Supervisor {
     type Result = ();
 
-    /// Nothing can leave any more, and nobody knows who waits for what: a new process does.
-    fn handle(&mut self, _: PaceKeeperExited, ctx: &mut Self::Context) {
-        tracing::error!("the keeper of the pace died");
+    /// Nothing can leave any more, and nobody knows who waits for what: a new process begins with that.
+    fn handle(&mut self, _: KeeperExited, ctx: &mut Self::Context) {
+        tracing::error!("the keeper of what workflows share died");
         ctx.stop();
     }
 }
@@ -193,7 +190,7 @@ impl Handler<PublishGauges> for Supervisor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: PublishGauges, _: &mut Self::Context) -> Self::Result {
-        let asked = self.pace.send(PublishGauges);
+        let asked = self.keeper.send(PublishGauges);
         Box::pin(async move {
             if asked.await.is_err() {
                 tracing::debug!("a scrape shows the pace as it was: its keeper is gone");
@@ -206,7 +203,7 @@ impl Handler<CrashForTest> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, _: CrashForTest, _: &mut Self::Context) {
-        let _gone = self.pace.clone().try_send(CrashForTest).is_err();
+        let _gone = self.keeper.clone().try_send(CrashForTest).is_err();
     }
 }
 

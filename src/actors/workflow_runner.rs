@@ -12,10 +12,10 @@ use super::{
     Dependencies,
     handle::Answered,
     messages::{
-        CallAnswered, CallCameBack, CrashForTest, Drain, Execute, Paced, PublishGauges, RunnerExited, TurnsAsked,
-        WorkflowObserved,
+        CallAnswered, CallCameBack, CrashForTest, Drain, Execute, LookAsked, Paced, PublishGauges, RunnerExited,
+        SeenByList, TurnsAsked, WorkflowObserved,
     },
-    pace_keeper::{PaceKeeper, RunnerId},
+    shared_keeper::{RunnerId, SharedKeeper},
 };
 use crate::{
     backend::{SharedBackend, carry_out},
@@ -66,8 +66,8 @@ pub struct WorkflowRunner {
     workflow: WorkflowId,
     dependencies: Arc<Dependencies>,
     backend: SharedBackend,
-    /// Under which name it asks for turns, and whom.
-    pace: (RunnerId, Addr<PaceKeeper>),
+    /// Who keeps what workflows share, and under which name this one is known there.
+    keeper: (RunnerId, Addr<SharedKeeper>),
     machine: Box<Machine>,
     /// Requests that wait for the machine's answer.
     parked: HashMap<RequestId, (oneshot::Sender<Answered>, Arc<Task>)>,
@@ -98,14 +98,14 @@ impl WorkflowRunner {
     pub fn new(
         workflow: WorkflowId,
         dependencies: Arc<Dependencies>,
-        pace: (RunnerId, Addr<PaceKeeper>),
+        keeper: (RunnerId, Addr<SharedKeeper>),
         exit: ExitGuard,
     ) -> Self {
         let named = dependencies.backend.of_workflow(&workflow.name);
         Self {
             backend: named.unwrap_or_else(|| dependencies.backend.clone()),
             workflow,
-            pace,
+            keeper,
             machine: Box::new(Machine::new(dependencies.settings.clone())),
             parked: HashMap::new(),
             unheard: Vec::new(),
@@ -154,10 +154,18 @@ impl WorkflowRunner {
                 self.call(call, client, operation, paced, ctx);
             }
             Command::Pace { lane, request } => {
-                let (who, keeper) = &self.pace;
+                let (who, keeper) = &self.keeper;
                 let asked = TurnsAsked { who: *who, runner: ctx.address(), lane, request };
                 if keeper.clone().try_send(asked).is_err() {
                     tracing::debug!("turns were asked for, and their keeper is gone");
+                }
+            }
+            Command::Look { site, due, server_now } => {
+                let (who, keeper) = &self.keeper;
+                let (uid, runner) = (self.workflow.uid.clone(), ctx.address());
+                let asked = LookAsked { who: *who, uid, runner, site, due, server_now };
+                if keeper.clone().try_send(asked).is_err() {
+                    tracing::debug!("executions were to be looked at, and the keeper of the rounds is gone");
                 }
             }
             Command::WakeAt(time) => {
@@ -197,10 +205,10 @@ impl WorkflowRunner {
     }
 
     /// Makes the call beside the runner, which hears of it as a message; a panic in it is an unknown outcome ([`carry_out`]).
-    /// `paced`: the keeper of the pace is to hear how it was answered.
+    /// `paced`: the keeper is to hear how it was answered.
     fn call(&self, call: CallId, client: ClientKey, operation: Call, paced: bool, ctx: &Context<Self>) {
         let (dependencies, backend) = (self.dependencies.clone(), self.backend.clone());
-        let (lane, keeper) = (LaneKey::of(&client, &operation).filter(|_| paced), self.pace.1.clone());
+        let (lane, keeper) = (LaneKey::of(&client, &operation).filter(|_| paced), self.keeper.1.clone());
         let workflow = self.workflow.name.clone();
         let runner = ctx.address();
         actix::spawn(async move {
@@ -214,7 +222,7 @@ impl WorkflowRunner {
             if let Some(lane) = lane {
                 let throttled = ended.result.as_ref().is_err_and(|error| error.kind == CallErrorKind::Throttled);
                 if keeper.try_send(CallAnswered { lane, sent: began, throttled }).is_err() {
-                    tracing::debug!(operation = name, "a call came back, and the keeper of the pace is gone");
+                    tracing::debug!(operation = name, "a call came back, and the keeper of its lane is gone");
                 }
             }
             let queued = dependencies.metrics.message_queued(Kind::Workflow);
@@ -294,6 +302,14 @@ impl Handler<Paced> for WorkflowRunner {
 
     fn handle(&mut self, Paced { lane, answer }: Paced, ctx: &mut Self::Context) {
         self.step(Event::Paced { lane, answer }, ctx);
+    }
+}
+
+impl Handler<SeenByList> for WorkflowRunner {
+    type Result = ();
+
+    fn handle(&mut self, SeenByList(seen): SeenByList, ctx: &mut Self::Context) {
+        self.step(Event::Seen(seen), ctx);
     }
 }
 

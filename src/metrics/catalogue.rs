@@ -198,7 +198,8 @@ pub fn markdown() -> String {
 }
 
 fn describe(name: &str, values: &[&str], told: bool) -> String {
-    if name == Version::NAME || (told && values.len() > 4) {
+    // Nobody looks up all the regions here.
+    if name == Version::NAME || name == Region::NAME || (told && values.len() > 4) {
         return format!("`{name}`");
     }
     format!("`{name}`: {}", values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(" "))

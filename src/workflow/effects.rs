@@ -10,6 +10,7 @@ use crate::{
     pace::{Answer, Direction, LaneKey, Urgency},
     pipelines::{Call, CallEnded, ClientKey, Time},
     protocol::ExecuteTemplateReply,
+    rounds::{Site, Wanted},
 };
 
 use super::{
@@ -46,7 +47,6 @@ pub enum Purpose {
     Survey(PipelineId),
     Start(AttemptId),
     Describe(ExecutionId),
-    Round(PipelineId),
     /// The page of this listing of the execution's steps.
     Steps {
         execution: ExecutionId,
@@ -69,10 +69,9 @@ impl Purpose {
     fn subject(&self) -> Subject {
         match self {
             Self::Identity(client) => Subject::Client(client.clone()),
-            Self::Digest { pipeline, .. }
-            | Self::Listing(pipeline)
-            | Self::Survey(pipeline)
-            | Self::Round(pipeline) => Subject::Pipeline(*pipeline),
+            Self::Digest { pipeline, .. } | Self::Listing(pipeline) | Self::Survey(pipeline) => {
+                Subject::Pipeline(*pipeline)
+            }
             Self::Start(node) => Subject::Start(*node),
             Self::Describe(id) | Self::Steps { execution: id, .. } | Self::Stop(id) => Subject::Execution(*id),
         }
@@ -254,6 +253,19 @@ impl Effects {
         call
     }
 
+    /// Has executions looked at by whoever keeps the process's poll rounds.
+    pub fn look(&mut self, site: Site, due: Vec<Wanted>) {
+        self.commands.push(Command::Look { site, due, server_now: self.server_now() });
+    }
+
+    /// Takes in when a poll round's list was asked for, and the date of its answer.
+    pub fn listed(&mut self, asked: Time, dated: Option<Time>) {
+        self.left = asked;
+        if let Some(dated) = dated {
+            self.aws.compare(asked, self.now, dated);
+        }
+    }
+
     /// The first stop of an execution: nodes count their patience from when the last of these has left.
     pub fn first_stop(&mut self, call: CallId) {
         self.stops.unsent.insert(call);
@@ -404,6 +416,9 @@ impl Effects {
     pub fn finish(&mut self, last: bool) -> Vec<Command> {
         let requests = self.outbox.requests(last).into_iter();
         self.commands.extend(requests.map(|(lane, request)| Command::Pace { lane, request }));
+        if last {
+            self.commands.retain(|command| !matches!(command, Command::Look { .. }));
+        }
         if let Some((at, _)) = self.timers.first()
             && self.woken_for != Some(*at)
         {

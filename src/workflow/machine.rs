@@ -1,6 +1,9 @@
 //! The spine: one event in, and what follows from it, in one order.
 
-use crate::pipelines::{CallEnded, Time};
+use crate::{
+    pipelines::{CallEnded, Time},
+    rounds::Seen,
+};
 
 use super::{
     CallId, Command, Event, LiveExecution, drain,
@@ -35,6 +38,7 @@ impl Machine {
             Event::Unheard { task } => self.nodes.unheard(&task),
             Event::CallEnded { call, ended } => self.call_ended(call, ended),
             Event::Paced { lane, answer } => self.world.fx.paced(&lane, answer),
+            Event::Seen(seen) => self.seen(seen),
             Event::Tick => self.world.fx.ticked(),
             Event::WorkflowObserved(state) => {
                 let known = self.world.run.is_known();
@@ -87,11 +91,21 @@ impl Machine {
             }
             Purpose::Start(node) => self.nodes.start_answered(node, result, &mut self.world),
             Purpose::Describe(id) => executions.describe_answered(id, result, fx, pipelines),
-            Purpose::Round(pipeline) => executions.round_answered(pipeline, result, run, fx, pipelines),
             Purpose::Steps { execution, listing } => {
                 executions.steps_answered(execution, listing, result, fx, pipelines);
             }
             Purpose::Stop(id) => executions.stop_answered(id, result, closing.draining().is_some(), fx),
+        }
+    }
+
+    /// A poll round shows something of this workflow's executions, or is over.
+    fn seen(&mut self, seen: Seen) {
+        let World { fx, run, pipelines, executions, .. } = &mut self.world;
+        if let Some((asked, dated)) = seen.asked {
+            fx.listed(asked, dated);
+        }
+        if let Some(pipeline) = pipelines.of_site(&seen.site) {
+            executions.seen(pipeline, seen, run, fx, pipelines);
         }
     }
 

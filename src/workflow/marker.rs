@@ -120,6 +120,12 @@ impl Marker {
         format!("{}{marker}", cut(user.unwrap_or_default(), room))
     }
 
+    /// The uid of the workflow in a description's marker: of thousands in a list, most are others' and need no more.
+    pub fn uid_of(description: &str) -> Option<&str> {
+        let (_, text) = description.rsplit_once(MARKER)?;
+        text.split(' ').find_map(|field| field.strip_prefix("uid="))
+    }
+
     /// Reads the marker of a description, wherever the user's text ends.
     pub fn parse(description: &str) -> Option<Self> {
         let (_, text) = description.rsplit_once(MARKER)?;

@@ -6,6 +6,7 @@ use crate::{
     input::Task,
     pace::Urgency,
     pipelines::{Call, CallError, CallReply, ClientKey, Execution, PipelineSummary, Time},
+    rounds::Site,
 };
 
 use super::{
@@ -168,6 +169,12 @@ impl Pipelines {
     pub fn same(&self, id: PipelineId) -> impl Iterator<Item = PipelineId> {
         let arn = &self.all[id].arn;
         self.all.iter().filter(|(_, p)| p.arn.eq_ignore_ascii_case(arn)).map(|(id, _)| id)
+    }
+
+    /// The one that a client's calls name so.
+    pub fn of_site(&self, site: &Site) -> Option<PipelineId> {
+        let named = |p: &Pipeline| p.name == site.pipeline || p.arn == site.pipeline;
+        self.all.iter().find(|(_, p)| p.client == site.client && named(p)).map(|(id, _)| id)
     }
 
     /// Those that the same client calls.

@@ -6,7 +6,7 @@ use crate::pipelines::Time;
 
 use super::slab::ExecutionId;
 
-/// Who runs, who is due, and the list that is under way for them.
+/// Who runs, who is due, and who is being looked at.
 #[derive(Debug, Default)]
 pub struct Polls {
     /// The workflow's own live executions.
@@ -15,16 +15,8 @@ pub struct Polls {
     guests: BTreeSet<ExecutionId>,
     due: BTreeSet<(Time, ExecutionId)>,
     due_at: BTreeMap<ExecutionId, Time>,
-    round: Option<Round>,
-}
-
-/// A poll round by list that is under way.
-#[derive(Debug)]
-pub struct Round {
-    pub remaining: BTreeSet<ExecutionId>,
-    pub pages: usize,
-    pub max_pages: usize,
-    pub created_after: Time,
+    /// Those of the look under way that were not shown yet.
+    look: Option<BTreeSet<ExecutionId>>,
 }
 
 impl Polls {
@@ -92,18 +84,28 @@ impl Polls {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Whether a list is under way.
-    pub fn has_round(&self) -> bool {
-        self.round.is_some()
+    /// Whether a look is under way.
+    pub fn is_looking(&self) -> bool {
+        self.look.is_some()
     }
 
-    /// A list, or its next page, was asked for.
-    pub fn begin_round(&mut self, round: Round) {
-        self.round = Some(round);
+    /// These are being looked at: they are due no more.
+    pub fn begin_look(&mut self, due: Vec<ExecutionId>) {
+        for id in &due {
+            self.look_no_more(*id);
+        }
+        self.look = Some(due.into_iter().collect());
     }
 
-    /// The list's page came.
-    pub fn take_round(&mut self) -> Option<Round> {
-        self.round.take()
+    /// A list shows this one.
+    pub fn was_shown(&mut self, id: ExecutionId) {
+        if let Some(look) = &mut self.look {
+            look.remove(&id);
+        }
+    }
+
+    /// The look is over; whom it has not shown.
+    pub fn end_look(&mut self) -> BTreeSet<ExecutionId> {
+        self.look.take().unwrap_or_default()
     }
 }

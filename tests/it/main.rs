@@ -38,6 +38,7 @@ mod protocol;
 mod queue;
 mod readme;
 mod results;
+mod rounds;
 mod sagemaker_mapping;
 mod simulation;
 mod simulator;

@@ -267,11 +267,11 @@ async fn the_supervisors_death_is_seen_by_the_app_and_by_every_handle() {
 }
 
 #[actix::test]
-async fn the_pace_keepers_death_is_the_supervisors() {
+async fn the_keepers_death_is_the_supervisors() {
     tokio::time::pause();
     let (handle, _metrics, death) = supervised(Scripted::new(Script::Hangs));
     assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded));
-    assert!(handle.crash_pace_keeper_for_test());
+    assert!(handle.crash_keeper_for_test());
     assert!(death.await.is_err(), "its sender was dropped");
     assert_eq!(handle.execute(mock("a")).await, Err(SupervisorError::Gone));
 }

@@ -40,18 +40,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http", &["actors", "input", "metrics", "protocol", "text"]),
     ("orphans", &["backend", "config", "input", "observer", "pipelines", "text", "workflow"]),
     ("kubernetes", &["input", "observer", "pipelines", "text", "workflow"]),
-    ("actors", &["backend", "input", "metrics", "observer", "pace", "pipelines", "protocol", "workflow"]),
+    (
+        "actors",
+        &["backend", "input", "metrics", "observer", "pace", "pipelines", "protocol", "rounds", "shared", "workflow"],
+    ),
     ("observer", &["input", "workflow"]),
     ("simulator", &["backend", "pipelines", "text"]),
     ("backend", &["metrics", "pipelines", "secrets", "text"]),
     ("monitoring", &["metrics"]),
     ("metrics", &["input", "pace", "pipelines", "protocol", "workflow"]),
-    ("workflow", &["input", "pace", "pipelines", "protocol", "text"]),
+    ("workflow", &["input", "pace", "pipelines", "protocol", "rounds", "text"]),
     ("input", &["pipelines", "protocol", "text"]),
     ("text", &["pipelines", "protocol"]),
     ("protocol", &[]),
     ("pipelines", &[]),
     ("pace", &["pipelines"]),
+    ("rounds", &["pace", "pipelines"]),
+    ("shared", &["pace", "pipelines", "rounds"]),
     ("links", &[]),
     ("logs", &["pipelines", "secrets", "text"]),
     ("results", &["pipelines", "protocol"]),
@@ -83,8 +88,21 @@ const NOT_PURE: &[&str] = &[
 ];
 
 /// Modules in which all decisions are made, without a clock and without I/O.
-const PURE: &[&str] =
-    &["workflow", "iam", "input", "text", "protocol", "pipelines", "links", "logs", "pace", "results", "secrets"];
+const PURE: &[&str] = &[
+    "workflow",
+    "iam",
+    "input",
+    "text",
+    "protocol",
+    "pipelines",
+    "links",
+    "logs",
+    "pace",
+    "results",
+    "rounds",
+    "secrets",
+    "shared",
+];
 
 /// Modules within which no two files use each other.
 const NO_CIRCLES: &[&str] = &["backend", "workflow"];

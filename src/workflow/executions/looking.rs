@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::{
     pace::Urgency,
     pipelines::{Call, Time},
+    rounds::interval,
     workflow::{
         effects::{Effects, Purpose, Timer},
         pipeline::Pipelines,
-        poll_plan,
         slab::ExecutionId,
     },
 };
@@ -56,6 +56,6 @@ impl Executions {
             return settings.poll_min;
         }
         let age = fx.server_now().since(tracked.execution().created.unwrap_or(fx.now()));
-        poll_plan::interval(age, settings.poll_min, settings.poll_max)
+        interval(age, settings.poll_min, settings.poll_max)
     }
 }

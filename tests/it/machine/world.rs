@@ -8,13 +8,18 @@ use std::{
 
 use awf_aws::{
     input::{Action, Execute, Task, WorkflowId},
-    pace::{self, Governor, LaneKey, Told},
+    pace::{self, LaneKey},
     pipelines::{
         Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, Execution, PipelineDescription,
         PipelineSummary, StartExecution, Status, Step, Time,
     },
     protocol::{ExecuteTemplateReply, Phase},
-    workflow::{CallId, Command, Event, Machine, Note, RequestId, Settings, WorkflowState, identity::Key},
+    rounds::{self, Site},
+    shared::{Deed, Shared},
+    workflow::{
+        CallId, Command, Event, Machine, Note, RequestId, Settings, WorkflowState,
+        identity::{Key, Marker},
+    },
 };
 
 pub const ACCOUNT: &str = "100000000002";
@@ -62,15 +67,17 @@ pub fn with(mut task: Task, change: impl FnOnce(&mut Execute)) -> Task {
     task
 }
 
-/// The governor of a new process.
-fn governor() -> Governor<()> {
-    Governor::new(pace::Settings::default(), 1)
+/// Pace and rounds of a new process.
+fn shared() -> Shared<()> {
+    let polls = Settings::default();
+    let rounds = rounds::Settings { poll_min: polls.poll_min, poll_max: polls.poll_max };
+    Shared::new(pace::Settings::default(), rounds, 1, Marker::uid_of)
 }
 
 /// A process that is put aside.
 pub struct Aside {
     machine: Machine,
-    governor: Governor<()>,
+    shared: Shared<()>,
     alarm: Option<Time>,
 }
 
@@ -116,9 +123,12 @@ pub struct World {
     pub asked: Vec<Time>,
     /// Ticks that came.
     pub ticks: usize,
-    pub governor: Governor<()>,
+    pub shared: Shared<()>,
     /// Calls that were let go at a turn, and when.
     sent: HashMap<CallId, (LaneKey, Time)>,
+    /// Lists of poll rounds that are under way, and when they left. Their names come from the end of the numbers.
+    lists: HashMap<CallId, (Site, Time)>,
+    listed: u64,
     settings: Settings,
     alarm: Option<Time>,
     requests: u64,
@@ -161,8 +171,10 @@ impl World {
             workflow: None,
             asked: vec![],
             ticks: 0,
-            governor: governor(),
+            shared: shared(),
             sent: HashMap::new(),
+            lists: HashMap::new(),
+            listed: 0,
             alarm: None,
             requests: 0,
         }
@@ -171,8 +183,9 @@ impl World {
     /// A new process with the same AWS.
     pub fn restart(&mut self) {
         self.machine = Machine::new(Settings { pod_born: self.now, ..self.settings.clone() });
-        self.governor = governor();
+        self.shared = shared();
         self.sent.clear();
+        self.lists.clear();
         self.alarm = None;
         self.unanswered.clear();
     }
@@ -181,17 +194,42 @@ impl World {
     pub fn machine_of_another_pod(&mut self) -> Aside {
         let other = Machine::new(Settings { pod_born: self.now, ..self.settings.clone() });
         let machine = std::mem::replace(&mut self.machine, other);
-        Aside { machine, governor: std::mem::replace(&mut self.governor, governor()), alarm: self.alarm.take() }
+        Aside { machine, shared: std::mem::replace(&mut self.shared, shared()), alarm: self.alarm.take() }
     }
 
     /// The other pod is gone; the one that was put aside goes on.
     pub fn machine_goes_on(&mut self, aside: Aside) {
-        (self.machine, self.governor, self.alarm) = (aside.machine, aside.governor, aside.alarm);
+        (self.machine, self.shared, self.alarm) = (aside.machine, aside.shared, aside.alarm);
     }
 
-    /// What the governor says is heard at once.
-    fn hears(told: Vec<Told<()>>) -> impl Iterator<Item = Event> {
-        told.into_iter().map(|Told { lane, answer, .. }| Event::Paced { lane, answer })
+    /// What pace and rounds say is heard at once.
+    fn hears(&mut self, deeds: Vec<Deed<()>>) -> Vec<Event> {
+        let mut events = Vec::new();
+        for deed in deeds {
+            match deed {
+                Deed::Pace((), lane, answer) => events.push(Event::Paced { lane, answer }),
+                Deed::Seen((), seen) => events.push(Event::Seen(seen)),
+                Deed::Call(site, operation) => {
+                    self.listed += 1;
+                    let call = CallId(u64::MAX - self.listed);
+                    self.lists.insert(call, (site.clone(), self.now));
+                    events.extend(self.call(call, site.client, operation));
+                }
+            }
+        }
+        events
+    }
+
+    /// Makes a call; its answer, unless AWS is silent.
+    fn call(&mut self, call: CallId, client: ClientKey, operation: Call) -> Option<Event> {
+        self.calls.push(operation.clone());
+        self.calls_by.push((client, operation.operation()));
+        if self.silent.contains(&operation.operation()) {
+            self.unanswered.push((call, operation));
+            return None;
+        }
+        let result = self.answer(&operation);
+        Some(Event::CallEnded { call, ended: CallEnded { result, server_time: Some(self.server_time()) } })
     }
 
     /// Executions of the same pipeline that are not ours: they make lists long.
@@ -215,7 +253,17 @@ impl World {
                 && let Some((lane, sent)) = self.sent.remove(call)
             {
                 let throttled = ended.result.as_ref().is_err_and(|e| e.kind == CallErrorKind::Throttled);
-                events.extend(Self::hears(self.governor.answered(&lane, sent, throttled, self.now)));
+                let deeds = self.shared.call_answered(&lane, sent, throttled, self.now);
+                let heard = self.hears(deeds);
+                events.extend(heard);
+            }
+            if let Event::CallEnded { call, ended } = &event
+                && let Some((site, sent)) = self.lists.remove(call)
+            {
+                let deeds = self.shared.list_answered(&site, ended.clone(), sent, self.now);
+                let heard = self.hears(deeds);
+                events.extend(heard);
+                continue;
             }
             for command in self.machine.handle(event, self.now) {
                 match command {
@@ -226,20 +274,17 @@ impl World {
                         if let Some(lane) = LaneKey::of(&client, &operation).filter(|_| paced) {
                             self.sent.insert(call, (lane, self.now));
                         }
-                        self.calls.push(operation.clone());
-                        self.calls_by.push((client, operation.operation()));
-                        if self.silent.contains(&operation.operation()) {
-                            self.unanswered.push((call, operation));
-                            continue;
-                        }
-                        let result = self.answer(&operation);
-                        events.push_back(Event::CallEnded {
-                            call,
-                            ended: CallEnded { result, server_time: Some(self.server_time()) },
-                        });
+                        events.extend(self.call(call, client, operation));
                     }
                     Command::Pace { lane, request } => {
-                        events.extend(Self::hears(self.governor.asked(&(), &lane, request, self.now)));
+                        let deeds = self.shared.turns_asked((), &lane, request, self.now);
+                        let heard = self.hears(deeds);
+                        events.extend(heard);
+                    }
+                    Command::Look { site, due, server_now } => {
+                        let deeds = self.shared.looked(((), "uid-1"), &site, due, self.now, server_now);
+                        let heard = self.hears(deeds);
+                        events.extend(heard);
                     }
                     Command::WakeAt(at) => self.alarm = Some(at),
                     Command::AskKubernetes => {
@@ -401,14 +446,15 @@ impl World {
     /// Lets time pass, tick by tick.
     pub fn pass(&mut self, d: Duration) {
         let end = self.now.plus(d);
-        while let Some(at) = self.alarm.into_iter().chain(self.governor.next_due()).min().filter(|at| *at <= end) {
+        while let Some(at) = self.alarm.into_iter().chain(self.shared.next_due()).min().filter(|at| *at <= end) {
             self.now = self.now.max(at);
             if self.alarm == Some(at) {
                 self.alarm = None;
                 self.ticks += 1;
                 self.handle(Event::Tick);
             }
-            for event in Self::hears(self.governor.due(self.now)) {
+            let deeds = self.shared.due(self.now);
+            for event in self.hears(deeds) {
                 self.handle(event);
             }
         }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use awf_aws::{
     input::Task,
-    pipelines::{Call, CallEnded, CallError, CallErrorKind, Time},
+    pipelines::{Call, CallEnded, CallError, CallErrorKind, ClientKey, Time},
     workflow::{CallId, Command, Event, Machine, RequestId, Settings, WorkflowState},
 };
 
@@ -223,8 +223,9 @@ impl World {
             self.at(until, Happening::FromAws { pod: id, plugin, call, ended, sent: until });
         } else if self.pod(id).plugins == plugin && self.pod(id).plugin.is_some() {
             self.check_heard((id, plugin), &ended);
-            self.governor_hears(id, call, &ended);
-            self.step(id, Event::CallEnded { call, ended });
+            if !self.shared_hears(id, call, &ended) {
+                self.step(id, Event::CallEnded { call, ended });
+            }
         }
     }
 
@@ -330,18 +331,12 @@ impl World {
                 self.after(wait, Happening::Reply { pod: id, agent, exchange, node, reply });
             }
             Command::Pace { lane, request } => self.asks_for_turns(id, &lane, request),
+            Command::Look { site, due, server_now } => self.looks(id, &site, due, server_now),
             Command::Call { call, client, operation, paced, .. } => {
-                let knew_over = plugin.knows_over;
                 if paced {
                     plugin.turns.leaves(call, &client, &operation, now);
                 }
-                if matches!(operation, Call::StartExecution(_)) {
-                    self.check_start_sent(id, &client, &operation);
-                }
-                self.check_sent((id, generation), &operation);
-                // Most calls are quick, some hang in the network and have their effect late.
-                let wait = if self.strikes(0.02) { self.ms(200, 12_000) } else { self.ms(5, 100) };
-                self.after(wait, Happening::ToAws { pod: id, plugin: generation, call, client, operation, knew_over });
+                self.sends(id, call, client, operation);
             }
             Command::WakeAt(at) => {
                 plugin.alarm = Some(at);
@@ -350,6 +345,20 @@ impl World {
             Command::AskKubernetes => self.ask_kubernetes(id, generation),
             Command::Note(note) => self.check_note((id, generation), &note),
         }
+    }
+
+    /// A call leaves.
+    pub fn sends(&mut self, id: PodId, call: CallId, client: ClientKey, operation: Call) {
+        let pod = self.pod(id);
+        let plugin = pod.plugins;
+        let knew_over = pod.plugin.as_ref().is_some_and(|running| running.knows_over);
+        if matches!(operation, Call::StartExecution(_)) {
+            self.check_start_sent(id, &client, &operation);
+        }
+        self.check_sent((id, plugin), &operation);
+        // Most calls are quick, some hang in the network and have their effect late.
+        let wait = if self.strikes(0.02) { self.ms(200, 12_000) } else { self.ms(5, 100) };
+        self.after(wait, Happening::ToAws { pod: id, plugin, call, client, operation, knew_over });
     }
 
     fn ask_kubernetes(&mut self, id: PodId, plugin: u32) {

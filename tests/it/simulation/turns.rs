@@ -1,4 +1,4 @@
-//! The governor of a process, between the machine that wants turns and AWS that says "too fast".
+//! What the workflows of a process share, between the machine and AWS: turns, and lists of poll rounds.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -6,9 +6,11 @@ use std::{
 };
 
 use awf_aws::{
-    pace::{Answer, Governor, LaneKey, Request, Settings, Told},
+    pace::{self, LaneKey, Request},
     pipelines::{Call, CallEnded, CallErrorKind, ClientKey, Time},
-    workflow::{CallId, Event},
+    rounds::{self, Site, Wanted},
+    shared::{Deed, Shared},
+    workflow::{CallId, Event, Settings, identity::Marker},
 };
 
 use super::{
@@ -18,18 +20,27 @@ use super::{
 
 /// What a process keeps for it.
 pub struct Turns {
-    governor: Governor<()>,
+    shared: Shared<()>,
     /// Calls that left at a turn, and when.
     sent: HashMap<CallId, (LaneKey, Time)>,
-    /// What the governor has said and the machine has not heard: in order, as in a mailbox.
-    said: VecDeque<(LaneKey, Answer)>,
+    /// Lists of poll rounds under way, and when they left. Their names are beyond those of the machine's calls.
+    lists: HashMap<CallId, (Site, Time)>,
+    listed: u64,
+    /// What was said and the machine has not heard: in order, as in a mailbox.
+    said: VecDeque<Event>,
     wake: Option<Time>,
 }
 
+/// The machine's calls have lower numbers.
+const LISTS: u64 = 1 << 62;
+
 impl Turns {
     pub fn new(seed: u64) -> Self {
-        let governor = Governor::new(Settings::default(), seed);
-        Self { governor, sent: HashMap::new(), said: VecDeque::new(), wake: None }
+        let polls = Settings::default();
+        let rounds = rounds::Settings { poll_min: polls.poll_min, poll_max: polls.poll_max };
+        let shared = Shared::new(pace::Settings::default(), rounds, seed, Marker::uid_of);
+        let (sent, lists, said) = (HashMap::new(), HashMap::new(), VecDeque::new());
+        Self { shared, sent, lists, listed: LISTS, said, wake: None }
     }
 
     pub fn leaves(&mut self, call: CallId, client: &ClientKey, operation: &Call, now: Time) {
@@ -43,19 +54,32 @@ impl World {
     /// The machine asks for turns.
     pub fn asks_for_turns(&mut self, id: PodId, lane: &LaneKey, request: Request) {
         let now = self.pod_now(id);
-        let told = self.turns(id).map(|turns| turns.governor.asked(&(), lane, request, now));
-        self.governor_says(id, told);
+        let deeds = self.turns(id).map(|turns| turns.shared.turns_asked((), lane, request, now));
+        self.follow(id, deeds);
     }
 
-    /// The governor hears what became of a call.
-    pub fn governor_hears(&mut self, id: PodId, call: CallId, ended: &CallEnded) {
+    /// The machine wants executions looked at.
+    pub fn looks(&mut self, id: PodId, site: &Site, due: Vec<Wanted>, server_now: Time) {
+        let (now, uid) = (self.pod_now(id), self.workflows[id.0].uid.clone());
+        let deeds = self.turns(id).map(|turns| turns.shared.looked(((), &uid), site, due, now, server_now));
+        self.follow(id, deeds);
+    }
+
+    /// It is heard what became of a call. Whether it was a list of a poll round, which the machine does not know.
+    pub fn shared_hears(&mut self, id: PodId, call: CallId, ended: &CallEnded) -> bool {
         let now = self.pod_now(id);
+        let Some(turns) = self.turns(id) else { return false };
+        let list = turns.lists.remove(&call);
         let throttled = ended.result.as_ref().is_err_and(|error| error.kind == CallErrorKind::Throttled);
-        let told = self.turns(id).and_then(|turns| {
-            let (lane, sent) = turns.sent.remove(&call)?;
-            Some(turns.governor.answered(&lane, sent, throttled, now))
-        });
-        self.governor_says(id, told);
+        let deeds = match &list {
+            Some((site, sent)) => Some(turns.shared.list_answered(site, ended.clone(), *sent, now)),
+            None => {
+                let sent = turns.sent.remove(&call);
+                sent.map(|(lane, sent)| turns.shared.call_answered(&lane, sent, throttled, now))
+            }
+        };
+        self.follow(id, deeds);
+        list.is_some()
     }
 
     /// A turn's time has come.
@@ -68,42 +92,58 @@ impl World {
         if self.pod(id).plugins != plugin {
             return;
         }
-        let told = self.turns(id).filter(|turns| turns.wake == Some(at)).map(|turns| {
+        let deeds = self.turns(id).filter(|turns| turns.wake == Some(at)).map(|turns| {
             turns.wake = None;
-            turns.governor.due(now)
+            turns.shared.due(now)
         });
-        self.governor_says(id, told);
+        self.follow(id, deeds);
     }
 
-    fn governor_says(&mut self, id: PodId, told: Option<Vec<Told<()>>>) {
-        let plugin = self.pod(id).plugins;
-        let skew = self.skew(id);
-        for Told { lane, answer, .. } in told.into_iter().flatten() {
-            self.turns(id).expect("who is told something lives").said.push_back((lane, answer));
-            let wait = Duration::from_millis(self.rng.u64(0..3));
-            self.after(wait, Happening::Paced(id, plugin));
+    fn follow(&mut self, id: PodId, deeds: Option<Vec<Deed<()>>>) {
+        let (skew, now) = (self.skew(id), self.pod_now(id));
+        for deed in deeds.into_iter().flatten() {
+            match deed {
+                Deed::Pace((), lane, answer) => self.says(id, Event::Paced { lane, answer }),
+                Deed::Seen((), seen) => self.says(id, Event::Seen(seen)),
+                Deed::Call(site, operation) => {
+                    let client = site.client.clone();
+                    let turns = self.turns(id).expect("who lists lives");
+                    turns.listed += 1;
+                    let call = CallId(turns.listed);
+                    turns.lists.insert(call, (site, now));
+                    self.sends(id, call, client, operation);
+                }
+            }
         }
         let Some(turns) = self.turns(id) else { return };
-        let next = turns.governor.next_due();
+        let next = turns.shared.next_due();
         if turns.wake != next {
             turns.wake = next;
             if let Some(at) = next {
+                let plugin = self.pod(id).plugins;
                 self.at(Time(at.0 - skew), Happening::TurnComes(id, plugin, at));
             }
         }
     }
 
-    /// The machine hears the next of what the governor has said.
-    pub fn paced(&mut self, id: PodId, plugin: u32) {
+    fn says(&mut self, id: PodId, event: Event) {
+        let plugin = self.pod(id).plugins;
+        self.turns(id).expect("who is told something lives").said.push_back(event);
+        let wait = Duration::from_millis(self.rng.u64(0..3));
+        self.after(wait, Happening::Said(id, plugin));
+    }
+
+    /// The machine hears the next of what was said.
+    pub fn said(&mut self, id: PodId, plugin: u32) {
         if let Some(until) = self.stalled(id) {
-            self.at(until, Happening::Paced(id, plugin));
+            self.at(until, Happening::Said(id, plugin));
             return;
         }
         if self.pod(id).plugins != plugin {
             return;
         }
-        if let Some((lane, answer)) = self.turns(id).and_then(|turns| turns.said.pop_front()) {
-            self.step(id, Event::Paced { lane, answer });
+        if let Some(event) = self.turns(id).and_then(|turns| turns.said.pop_front()) {
+            self.step(id, event);
         }
     }
 

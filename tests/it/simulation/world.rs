@@ -81,9 +81,9 @@ pub enum Happening {
     KillPlugin(PodId),
     Stall(PodId),
     Alarm(PodId, u32, Time),
-    /// The governor has said something.
-    Paced(PodId, u32),
-    /// It has something to say by then.
+    /// What the workflows of a process share has something to say to the machine.
+    Said(PodId, u32),
+    /// A turn comes by then.
     TurnComes(PodId, u32, Time),
     ToAws {
         pod: PodId,
@@ -247,7 +247,7 @@ impl World {
             Happening::KillPlugin(pod) => self.kill_plugin_now_and_again(pod),
             Happening::Stall(pod) => self.stall(pod),
             Happening::Alarm(pod, plugin, at) => self.alarm(pod, plugin, at),
-            Happening::Paced(pod, plugin) => self.paced(pod, plugin),
+            Happening::Said(pod, plugin) => self.said(pod, plugin),
             Happening::TurnComes(pod, plugin, at) => self.turn_comes(pod, plugin, at),
             Happening::ToAws { pod, plugin, call, client, operation, knew_over } => {
                 self.call_aws(pod, plugin, call, &client, operation, knew_over);

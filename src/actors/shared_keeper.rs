@@ -1,0 +1,210 @@
+//! The keeper of what the workflows of the process share: one actor that owns pace and poll rounds ([`crate::shared`]).
+//!
+//! Runners ask it for turns, say how their calls were answered, and have executions looked at. It answers at once or when
+//! a turn comes, and makes the lists of the rounds itself.
+
+use std::{collections::HashMap, sync::Arc};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, WeakRecipient};
+
+use super::{
+    Dependencies,
+    messages::{
+        CallAnswered, CrashForTest, Forget, KeeperExited, LookAsked, Paced, PublishGauges, SeenByList, TurnsAsked,
+    },
+    workflow_runner::WorkflowRunner,
+};
+use crate::{
+    backend::carry_out,
+    metrics::facts::CallMade,
+    pipelines::{Call, CallEnded, Time},
+    rounds::{self, Site},
+    shared::{Deed, Shared},
+    workflow::identity::Marker,
+};
+
+/// Names a runner: its generation, which no other has.
+pub type RunnerId = u64;
+
+/// Tells the supervisor when the keeper is dropped: nothing can leave without it.
+struct ExitGuard(WeakRecipient<KeeperExited>);
+
+impl Drop for ExitGuard {
+    #[allow(clippy::disallowed_methods, reason = "a drop cannot await; without a supervisor the process ends anyway")]
+    fn drop(&mut self) {
+        if let Some(supervisor) = self.0.upgrade() {
+            supervisor.do_send(KeeperExited);
+        }
+    }
+}
+
+/// The actor.
+pub struct SharedKeeper {
+    shared: Shared<RunnerId>,
+    runners: HashMap<RunnerId, Addr<WorkflowRunner>>,
+    dependencies: Arc<Dependencies>,
+    /// When turns come next.
+    alarm: Option<(Time, SpawnHandle)>,
+    _exit: ExitGuard,
+}
+
+/// A turn's time has come.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct TurnDue;
+
+/// A list of a round came back.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct ListCameBack {
+    site: Site,
+    ended: CallEnded,
+    sent: Time,
+}
+
+impl SharedKeeper {
+    /// A keeper for whom nobody waits yet. The seed is for the jitter of turns: no two processes have the same.
+    pub fn new(dependencies: Arc<Dependencies>, seed: u64, supervisor: WeakRecipient<KeeperExited>) -> Self {
+        let settings = &dependencies.settings;
+        let rounds = rounds::Settings { poll_min: settings.poll_min, poll_max: settings.poll_max };
+        Self {
+            shared: Shared::new(dependencies.pace, rounds, seed, Marker::uid_of),
+            runners: HashMap::new(),
+            dependencies,
+            alarm: None,
+            _exit: ExitGuard(supervisor),
+        }
+    }
+
+    fn now(&self) -> Time {
+        (self.dependencies.clock)()
+    }
+
+    fn do_all(&mut self, deeds: Vec<Deed<RunnerId>>, ctx: &mut Context<Self>) {
+        for deed in deeds {
+            // The address is each message's own clone, so it is never full; closed means dead.
+            let sent = match deed {
+                Deed::Pace(who, lane, answer) => {
+                    self.runners.get(&who).map(|runner| runner.clone().try_send(Paced { lane, answer }).is_ok())
+                }
+                Deed::Seen(who, seen) => {
+                    self.runners.get(&who).map(|runner| runner.clone().try_send(SeenByList(seen)).is_ok())
+                }
+                Deed::Call(site, call) => {
+                    self.list(site, call, ctx);
+                    continue;
+                }
+            };
+            if sent != Some(true) {
+                tracing::debug!("something was to be told to a dead runner");
+            }
+        }
+        self.arm(ctx);
+    }
+
+    /// Makes a list's call beside the actor. It is several workflows', and so in nobody's name.
+    fn list(&self, site: Site, call: Call, ctx: &Context<Self>) {
+        let (dependencies, keeper, sent) = (self.dependencies.clone(), ctx.address(), self.now());
+        actix::spawn(async move {
+            let (operation, region) = (call.operation(), site.client.region.clone());
+            let ended = carry_out(dependencies.backend.clone(), site.client.clone(), call).await;
+            let took = (dependencies.clock)().since(sent);
+            let made = CallMade { operation, write: false, region, took };
+            dependencies.metrics.call_ended("(several)", &made, &ended);
+            if keeper.send(ListCameBack { site, ended, sent }).await.is_err() {
+                tracing::debug!(operation, "a list came back to a dead keeper");
+            }
+        });
+    }
+
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let wanted = self.shared.next_due();
+        if self.alarm.map(|(at, _)| at) == wanted {
+            return;
+        }
+        if let Some((_, timer)) = self.alarm.take() {
+            ctx.cancel_future(timer);
+        }
+        self.alarm = wanted.map(|at| (at, ctx.notify_later(TurnDue, at.since(self.now()))));
+    }
+}
+
+impl Actor for SharedKeeper {
+    type Context = Context<Self>;
+}
+
+impl Handler<TurnsAsked> for SharedKeeper {
+    type Result = ();
+
+    fn handle(&mut self, TurnsAsked { who, runner, lane, request }: TurnsAsked, ctx: &mut Self::Context) {
+        self.runners.entry(who).or_insert(runner);
+        let deeds = self.shared.turns_asked(who, &lane, request, self.now());
+        self.do_all(deeds, ctx);
+    }
+}
+
+impl Handler<CallAnswered> for SharedKeeper {
+    type Result = ();
+
+    fn handle(&mut self, CallAnswered { lane, sent, throttled }: CallAnswered, ctx: &mut Self::Context) {
+        let deeds = self.shared.call_answered(&lane, sent, throttled, self.now());
+        self.do_all(deeds, ctx);
+    }
+}
+
+impl Handler<LookAsked> for SharedKeeper {
+    type Result = ();
+
+    fn handle(&mut self, look: LookAsked, ctx: &mut Self::Context) {
+        let LookAsked { who, uid, runner, site, due, server_now } = look;
+        self.runners.entry(who).or_insert(runner);
+        let deeds = self.shared.looked((who, &uid), &site, due, self.now(), server_now);
+        self.do_all(deeds, ctx);
+    }
+}
+
+impl Handler<ListCameBack> for SharedKeeper {
+    type Result = ();
+
+    fn handle(&mut self, ListCameBack { site, ended, sent }: ListCameBack, ctx: &mut Self::Context) {
+        let deeds = self.shared.list_answered(&site, ended, sent, self.now());
+        self.do_all(deeds, ctx);
+    }
+}
+
+impl Handler<TurnDue> for SharedKeeper {
+    type Result = ();
+
+    fn handle(&mut self, _: TurnDue, ctx: &mut Self::Context) {
+        self.alarm = None;
+        let deeds = self.shared.due(self.now());
+        self.do_all(deeds, ctx);
+    }
+}
+
+impl Handler<Forget> for SharedKeeper {
+    type Result = ();
+
+    fn handle(&mut self, Forget { who }: Forget, _: &mut Self::Context) {
+        self.runners.remove(&who);
+        self.shared.forget(who);
+    }
+}
+
+impl Handler<PublishGauges> for SharedKeeper {
+    type Result = ();
+
+    fn handle(&mut self, _: PublishGauges, _: &mut Self::Context) {
+        let now = self.now();
+        self.dependencies.metrics.lanes(self.shared.lanes().map(|(key, lane)| (key, lane.rate(now), lane.waiting())));
+    }
+}
+
+impl Handler<CrashForTest> for SharedKeeper {
+    type Result = ();
+
+    #[allow(clippy::panic, reason = "this message exists to prove what a panic does")]
+    fn handle(&mut self, _: CrashForTest, _: &mut Self::Context) {
+        panic!("the keeper of what is shared was told to crash");
+    }
+}

@@ -1,0 +1,113 @@
+//! The executions of one pipeline that workflows of the process follow.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::pipelines::Time;
+
+use super::{Settings, plan::interval};
+
+/// Who follows an execution, and when it was last looked at.
+#[derive(Debug)]
+struct Entry<Id> {
+    who: Vec<Id>,
+    created: Time,
+    /// When half of the time until its next look is over: from then on it is worth a look that costs nothing.
+    ripe_at: Time,
+    seen: Time,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct Followed<Id> {
+    settings: Settings,
+    entries: HashMap<Arc<str>, Entry<Id>>,
+    /// By when they are ripe.
+    ripe: BTreeSet<(Time, Arc<str>)>,
+}
+
+impl<Id: Clone + Ord> Followed<Id> {
+    /// None yet.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, entries: HashMap::new(), ripe: BTreeSet::new() }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// A workflow wants it looked at now.
+    pub fn want(&mut self, who: &Id, arn: &Arc<str>, created: Time, now: Time) {
+        match self.entries.get_mut(arn) {
+            Some(entry) => {
+                if !entry.who.contains(who) {
+                    entry.who.push(who.clone());
+                }
+                // Also later than it was: whoever is wanted again and again is not forgotten.
+                let before = std::mem::replace(&mut entry.ripe_at, now);
+                self.ripe.remove(&(before, arn.clone()));
+                self.ripe.insert((now, arn.clone()));
+            }
+            None => {
+                let entry = Entry { who: vec![who.clone()], created, ripe_at: now, seen: Time::default() };
+                self.entries.insert(arn.clone(), entry);
+                self.ripe.insert((now, arn.clone()));
+            }
+        }
+    }
+
+    /// It was looked at, or is about to be. Gives who follows it, whom it was shown to.
+    pub fn seen(&mut self, arn: &str, now: Time, server_now: Time) -> &[Id] {
+        let Some((key, _)) = self.entries.get_key_value(arn) else { return &[] };
+        let key = key.clone();
+        let Some(entry) = self.entries.get_mut(arn) else { return &[] };
+        self.ripe.remove(&(entry.ripe_at, key.clone()));
+        entry.seen = now;
+        entry.ripe_at =
+            now.plus(interval(server_now.since(entry.created), self.settings.poll_min, self.settings.poll_max) / 2);
+        self.ripe.insert((entry.ripe_at, key));
+        &entry.who
+    }
+
+    /// When it was last seen; nothing for one that is not followed.
+    pub fn last_seen(&self, arn: &str) -> Option<Time> {
+        self.entries.get(arn).map(|entry| entry.seen)
+    }
+
+    /// It has ended.
+    pub fn drop(&mut self, arn: &str) {
+        if let Some((key, entry)) = self.entries.remove_entry(arn) {
+            self.ripe.remove(&(entry.ripe_at, key));
+        }
+    }
+
+    /// A workflow follows nothing any more.
+    pub fn forget(&mut self, who: &Id) {
+        let ripe = &mut self.ripe;
+        self.entries.retain(|arn, entry| {
+            entry.who.retain(|other| other != who);
+            if entry.who.is_empty() {
+                ripe.remove(&(entry.ripe_at, arn.clone()));
+            }
+            !entry.who.is_empty()
+        });
+    }
+
+    /// Those that are worth a look, and when the first of them was created. Who has been for long has ended unseen or is
+    /// gone, or its workflow would have asked again: it is dropped.
+    pub fn ripe(&mut self, now: Time) -> (BTreeSet<Arc<str>>, Option<Time>) {
+        let forgotten = now.minus(self.settings.poll_max * 2 + Duration::from_secs(10));
+        while let Some((ripe_at, arn)) = self.ripe.first().filter(|(ripe_at, _)| *ripe_at < forgotten).cloned() {
+            self.ripe.remove(&(ripe_at, arn.clone()));
+            self.entries.remove(&arn);
+        }
+        let ripe: BTreeSet<Arc<str>> =
+            self.ripe.iter().take_while(|(at, _)| *at <= now).map(|(_, arn)| arn.clone()).collect();
+        let created = ripe.iter().filter_map(|arn| self.entries.get(arn)).map(|entry| entry.created).min();
+        (ripe, created)
+    }
+}

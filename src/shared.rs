@@ -1,0 +1,134 @@
+//! What the workflows of a process share: the pace of calls to AWS ([`crate::pace`]) and the poll rounds
+//! ([`crate::rounds`]), which take turns like everybody else. Pure: time is passed in.
+
+use std::{collections::VecDeque, hash::Hash};
+
+use crate::{
+    pace::{self, Answer, Governor, Lane, LaneKey, Request, Told, Urgency},
+    pipelines::{Call, CallEnded, CallErrorKind, CallReply, Time},
+    rounds::{self, Act, Rounds, Seen, Site, Wanted},
+};
+
+/// Who takes turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Taker<Id> {
+    Workflow(Id),
+    Rounds,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Deed<Id> {
+    /// Tell a workflow what a lane says.
+    Pace(Id, LaneKey, Answer),
+    /// Tell a workflow what a list shows.
+    Seen(Id, Seen),
+    /// Make this call and tell [`Shared::list_answered`].
+    Call(Site, Call),
+}
+
+/// Pace and rounds of a process. `Id` names a workflow.
+pub struct Shared<Id> {
+    governor: Governor<Taker<Id>>,
+    rounds: Rounds<Id>,
+}
+
+impl<Id: Copy + Ord + Hash> Shared<Id> {
+    /// Nobody waits, nothing is followed. The seed is for jitter; `uid_of` reads a workflow's uid in an execution's
+    /// description.
+    pub fn new(pace: pace::Settings, rounds: rounds::Settings, seed: u64, uid_of: fn(&str) -> Option<&str>) -> Self {
+        Self { governor: Governor::new(pace, seed), rounds: Rounds::new(rounds, uid_of) }
+    }
+
+    /// A workflow asks for turns.
+    pub fn turns_asked(&mut self, who: Id, lane: &LaneKey, request: Request, now: Time) -> Vec<Deed<Id>> {
+        let told = self.governor.asked(&Taker::Workflow(who), lane, request, now);
+        self.follow(told, Vec::new(), now)
+    }
+
+    /// AWS answered a call for which a workflow had taken a turn at `sent`; `throttled`: it was too fast.
+    pub fn call_answered(&mut self, lane: &LaneKey, sent: Time, throttled: bool, now: Time) -> Vec<Deed<Id>> {
+        let told = self.governor.answered(lane, sent, throttled, now);
+        self.follow(told, Vec::new(), now)
+    }
+
+    /// A workflow wants executions looked at; `server_now`: now, by AWS's clock.
+    pub fn looked(
+        &mut self,
+        (who, uid): (Id, &str),
+        site: &Site,
+        due: Vec<Wanted>,
+        now: Time,
+        server_now: Time,
+    ) -> Vec<Deed<Id>> {
+        let acts = self.rounds.look(&who, uid, site, due, now, server_now);
+        self.follow(Vec::new(), acts, now)
+    }
+
+    /// A list that left at `sent` was answered.
+    pub fn list_answered(&mut self, site: &Site, ended: CallEnded, sent: Time, now: Time) -> Vec<Deed<Id>> {
+        let CallEnded { result, server_time } = ended;
+        let lane = LaneKey::in_direction(&site.client, pace::Direction::Read);
+        let throttled = result.as_ref().is_err_and(|error| error.kind == CallErrorKind::Throttled);
+        let told = self.governor.answered(&lane, sent, throttled, now);
+        let page = result.map(|reply| match reply {
+            CallReply::Executions { page, next_token } => (page, next_token),
+            _ => (Vec::new(), None),
+        });
+        let acts = self.rounds.answered(site, page, server_time, now);
+        self.follow(told, acts, now)
+    }
+
+    /// The turns whose time has come.
+    pub fn due(&mut self, now: Time) -> Vec<Deed<Id>> {
+        let told = self.governor.due(now);
+        self.follow(told, Vec::new(), now)
+    }
+
+    /// When [`Self::due`] has something to say if nothing else happens.
+    pub fn next_due(&self) -> Option<Time> {
+        self.governor.next_due()
+    }
+
+    /// The workflow has ended or died.
+    pub fn forget(&mut self, who: Id) {
+        self.governor.forget(&Taker::Workflow(who));
+        self.rounds.forget(&who);
+    }
+
+    /// All lanes, for gauges.
+    pub fn lanes(&self) -> impl Iterator<Item = (&LaneKey, &Lane<Taker<Id>>)> {
+        self.governor.lanes()
+    }
+
+    /// What either says leads to what the other does, until nothing follows any more.
+    fn follow(&mut self, told: Vec<Told<Taker<Id>>>, acts: Vec<Act<Id>>, now: Time) -> Vec<Deed<Id>> {
+        let (mut told, mut acts) = (VecDeque::from(told), VecDeque::from(acts));
+        let mut deeds = Vec::new();
+        loop {
+            if let Some(Told { who, lane, answer }) = told.pop_front() {
+                match (who, answer) {
+                    (Taker::Workflow(who), answer) => deeds.push(Deed::Pace(who, lane, answer)),
+                    (Taker::Rounds, Answer::Granted { turns, .. }) => {
+                        acts.extend((0..turns).flat_map(|_| self.rounds.turn(&lane, now)));
+                    }
+                    (Taker::Rounds, Answer::Waits) => {}
+                }
+            } else if let Some(act) = acts.pop_front() {
+                match act {
+                    Act::Call(site, call) => deeds.push(Deed::Call(site, call)),
+                    Act::Tell(who, seen) => deeds.push(Deed::Seen(who, seen)),
+                    Act::WantTurn(lane) => {
+                        let want = Request::Want(Urgency::Poll, 1);
+                        told.extend(self.governor.asked(&Taker::Rounds, &lane, want, now));
+                    }
+                    Act::GiveBackTurn(lane) => {
+                        told.extend(self.governor.asked(&Taker::Rounds, &lane, Request::GiveBack(1), now));
+                    }
+                }
+            } else {
+                return deeds;
+            }
+        }
+    }
+}
