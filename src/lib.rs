@@ -21,11 +21,14 @@
 //! 1. [`http::execute`] checks the request in the order of the contract; [`input::read_task`] makes a [`input::Task`] of it.
 //! 2. [`actors::SupervisorHandle::execute`] finds the workflow's runner in the registry, or has [`actors::Supervisor`] make
 //!    one, and waits for at most `--reply-timeout`. What comes later is a free poll now and the answer next time.
-//! 3. The runner tells [`workflow::Machine::handle`]. The machine answers at once when it knows enough; else it parks the
-//!    request and asks for calls.
-//! 4. Each [`pipelines::Call`] leaves in a task of its own through [`backend::Backend`] and comes back as an event. Between
-//!    requests the machine polls on its own clock: [`workflow::Command::WakeAt`], then [`workflow::Event::Tick`].
-//! 5. Whether the workflow is over is one more question of this kind: [`workflow::Command::AskKubernetes`], carried out by
+//! 3. The runner tells [`workflow::Machine::handle`]. The machine parks the request only while an answer of AWS is on its
+//!    way that may change what the node is told; else it answers at once.
+//! 4. Each [`pipelines::Call`] takes a turn first: AWS's limits count an account, so one keeper of the process
+//!    (`actors/shared_keeper.rs`) owns the [`pace`] that all workflows share, and the [`rounds`] in which their executions are
+//!    looked at together.
+//! 5. The call leaves in a task of its own through [`backend::Backend`] and comes back as an event. Between requests the
+//!    machine polls on its own clock: [`workflow::Command::WakeAt`], then [`workflow::Event::Tick`].
+//! 6. Whether the workflow is over is one more question of this kind: [`workflow::Command::AskKubernetes`], carried out by
 //!    an [`observer::WorkflowObserver`]: [`kubernetes::Kubernetes`] where it may ask.
 //!
 //! # The first start of a node, hop by hop
@@ -37,15 +40,17 @@
 //! 2. `Nodes::requested` (`workflow/nodes/admission.rs`) makes the attempt known, and `Attempt::advance`
 //!    (`workflow/attempt/advance.rs`) looks: its pipeline is not located yet. `Pipelines::locate` (`workflow/pipeline.rs`) puts
 //!    GetCallerIdentity in line by `Effects::call` (`workflow/effects.rs`), the attempt waits, the request is parked.
-//! 3. `Effects::release` lets the call go as [`workflow::Command::Call`]; [`backend::carry_out`] makes it.
+//! 3. STS's calls leave at once; any other waits in the `Outbox` (`workflow/outbox.rs`) and asks for its turn by
+//!    [`workflow::Command::Pace`]. With [`workflow::Event::Paced`] it comes, and `Effects::release` lets the call go as
+//!    [`workflow::Command::Call`]; [`backend::carry_out`] makes it.
 //!
 //! Up and down again, once for each answer ([`workflow::Event::CallEnded`], `Machine::call_ended`):
 //!
 //! 4. The account is known: `Change::Pipeline` has `Nodes::pipeline_changed` let the pipeline's nodes look, and the first of
 //!    them has it listed. The listing is complete: what carries our marker was adopted (`workflow/executions/finding.rs`), and
 //!    [`workflow::identity::decide`] says `Start`: `Attempt::want_start` (`workflow/attempt/start.rs`) joins the queue.
-//! 5. `Nodes::start_next` (`workflow/nodes/starts.rs`) finds its turn; `Attempt::start` writes token and marker and sends
-//!    StartPipelineExecution.
+//! 5. `Nodes::start_next` (`workflow/nodes/starts.rs`) finds the head of the queue and asks for a turn in its name; when that
+//!    comes, `Attempt::start` writes token and marker and sends StartPipelineExecution.
 //! 6. `Attempt::start_answered` (`workflow/attempt/outcome.rs`): the execution is tracked, followed, and described.
 //! 7. The describe shows it: `Executions::observe` (`workflow/executions/observing.rs`) says `Change::Execution`, its node looks,
 //!    and `Attempt::answer` (`workflow/attempt/view.rs`) answers the parked request: `Running`, with the ARN.

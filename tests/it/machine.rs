@@ -14,6 +14,7 @@ mod standstill;
 mod starts;
 mod steps;
 mod stops;
+mod tasks;
 mod waits;
 mod watch;
 mod world;

@@ -11,6 +11,7 @@ mod boto3;
 mod config;
 mod controller_rights;
 mod credentials;
+mod crowd;
 mod definition;
 mod demo;
 mod doctor;

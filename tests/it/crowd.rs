@@ -1,0 +1,288 @@
+//! A crowd: many workflows of one process, with many nodes each, against the simulator's state machine under virtual time, a
+//! quota that lets few run and throttles for a third of all calls. Nothing is lost, nothing runs twice, no node is an error.
+//!
+//! `AWF_AWS_TEST_CROWD=100x100 cargo test --release --test it crowd` plays 100 workflows with 100 nodes each; usual are ten
+//! with thirty.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    env,
+    sync::Arc,
+    time::Duration,
+};
+
+use awf_aws::{
+    input::{Task, WorkflowId},
+    pace::{self, LaneKey},
+    pipelines::{CallEnded, CallErrorKind, Status, Time},
+    protocol::{ExecuteTemplateReply, Phase, parse_go_duration},
+    rounds::{self, Site},
+    shared::{Deed, Shared},
+    simulator::{
+        book::Book,
+        door,
+        faults::{Faults, Times},
+        scenario::{Scenario, ScenarioPipeline},
+    },
+    workflow::{CallId, Command, Event, Machine, RequestId, Settings, identity::Marker},
+};
+use fastrand::Rng;
+use serde_json::json;
+
+use crate::machine::task;
+
+const START: Time = Time(1_795_000_000_000);
+const LATENCY: Duration = Duration::from_millis(50);
+const THROTTLED: f64 = 0.3;
+const QUOTA: usize = 200;
+/// How long an agent takes from one new node to the next.
+const APART: Duration = Duration::from_millis(60);
+
+enum Happening {
+    Ask { workflow: u32, node: usize },
+    CameBack { workflow: u32, call: CallId, ended: CallEnded },
+    ListCameBack { site: Site, ended: CallEnded, sent: Time },
+    Alarm { workflow: u32, at: Time },
+    TurnDue(Time),
+}
+
+struct Workflow {
+    machine: Machine,
+    alarm: Option<Time>,
+    /// The node that each request is for.
+    requests: HashMap<RequestId, usize>,
+    asked: u64,
+    ends: BTreeMap<usize, Phase>,
+}
+
+struct Crowd {
+    now: Time,
+    random: Rng,
+    book: Book,
+    shared: Shared<u32>,
+    due: Option<Time>,
+    workflows: Vec<Workflow>,
+    agenda: BTreeMap<(Time, u64), Happening>,
+    sequence: u64,
+    /// Turns that calls on their way have taken.
+    sent: HashMap<(u32, CallId), (LaneKey, Time)>,
+    calls: BTreeMap<&'static str, usize>,
+    most_running: usize,
+}
+
+impl Crowd {
+    fn new(workflows: u32, nodes: usize) -> Self {
+        let steps = json!({"Version": "2020-12-01", "Steps": [{"Name": "Train", "Type": "Training"}]});
+        let pipeline = ScenarioPipeline {
+            name: "MyPipeline".to_owned(),
+            region: "us-west-2".to_owned(),
+            account: None,
+            definition: steps,
+            description: None,
+            role_arn: None,
+        };
+        let faults = Faults::default().merged(&json!({"quota": QUOTA, "step_seconds": 30.0})).unwrap();
+        let scenario = Scenario { pipelines: vec![pipeline], faults, ..Scenario::default() };
+        let polls = Settings::default();
+        let rounds = rounds::Settings { poll_min: polls.poll_min, poll_max: polls.poll_max };
+        let workflow = |_| Workflow {
+            machine: Machine::new(Settings { pod_born: START, ..Settings::default() }),
+            alarm: None,
+            requests: HashMap::new(),
+            asked: 0,
+            ends: BTreeMap::new(),
+        };
+        let mut crowd = Self {
+            now: START,
+            random: Rng::with_seed(1),
+            book: Book::new(scenario, START).unwrap(),
+            shared: Shared::new(pace::Settings::default(), rounds, 1, Marker::uid_of),
+            due: None,
+            workflows: (0..workflows).map(workflow).collect(),
+            agenda: BTreeMap::new(),
+            sequence: 0,
+            sent: HashMap::new(),
+            calls: BTreeMap::new(),
+            most_running: 0,
+        };
+        for workflow in 0..workflows {
+            for node in 0..nodes {
+                let at = START.plus(APART * u32::try_from(node).unwrap());
+                crowd.at(at, Happening::Ask { workflow, node });
+            }
+        }
+        crowd
+    }
+
+    fn at(&mut self, at: Time, happening: Happening) {
+        self.sequence += 1;
+        self.agenda.insert((at.max(self.now), self.sequence), happening);
+    }
+
+    fn after(&mut self, wait: Duration, happening: Happening) {
+        self.at(self.now.plus(wait), happening);
+    }
+
+    /// Plays until every node has ended.
+    fn run(&mut self, nodes: usize) {
+        while let Some(((at, _), happening)) = self.agenda.pop_first() {
+            self.now = at;
+            self.happen(happening);
+            if self.workflows.iter().all(|workflow| workflow.ends.len() == nodes) {
+                return;
+            }
+            assert!(self.now < START.plus(Duration::from_secs(48 * 3600)), "not ended after two days");
+        }
+        panic!("nothing more happens, and not all nodes have ended");
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Ask { workflow, node } => {
+                let asking = &mut self.workflows[workflow as usize];
+                asking.asked += 1;
+                let request = RequestId(asking.asked);
+                asking.requests.insert(request, node);
+                self.step(workflow, Event::Requested { request, task: Arc::new(node_task(workflow, node)) });
+            }
+            Happening::CameBack { workflow, call, ended } => {
+                if let Some((lane, sent)) = self.sent.remove(&(workflow, call)) {
+                    let throttled = ended.result.as_ref().is_err_and(|e| e.kind == CallErrorKind::Throttled);
+                    let deeds = self.shared.call_answered(&lane, sent, throttled, self.now);
+                    self.follow(deeds);
+                }
+                self.step(workflow, Event::CallEnded { call, ended });
+            }
+            Happening::ListCameBack { site, ended, sent } => {
+                let deeds = self.shared.list_answered(&site, ended, sent, self.now);
+                self.follow(deeds);
+            }
+            Happening::Alarm { workflow, at } => {
+                if self.workflows[workflow as usize].alarm == Some(at) {
+                    self.workflows[workflow as usize].alarm = None;
+                    self.step(workflow, Event::Tick);
+                }
+            }
+            Happening::TurnDue(at) => {
+                if self.due == Some(at) {
+                    self.due = None;
+                    let deeds = self.shared.due(self.now);
+                    self.follow(deeds);
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, workflow: u32, event: Event) {
+        for command in self.workflows[workflow as usize].machine.handle(event, self.now) {
+            match command {
+                Command::Answer { request, reply, .. } => self.answered(workflow, request, &reply),
+                Command::Call { call, client, operation, paced, .. } => {
+                    if let Some(lane) = LaneKey::of(&client, &operation).filter(|_| paced) {
+                        self.sent.insert((workflow, call), (lane, self.now));
+                    }
+                    let ended = self.aws(&client, &operation);
+                    self.after(LATENCY, Happening::CameBack { workflow, call, ended });
+                }
+                Command::Pace { lane, request } => {
+                    let deeds = self.shared.turns_asked(workflow, &lane, request, self.now);
+                    self.follow(deeds);
+                }
+                Command::Look { site, due, server_now } => {
+                    let deeds = self.shared.looked((workflow, &uid(workflow)), &site, due, self.now, server_now);
+                    self.follow(deeds);
+                }
+                Command::WakeAt(at) => {
+                    self.workflows[workflow as usize].alarm = Some(at);
+                    self.at(at, Happening::Alarm { workflow, at });
+                }
+                Command::AskKubernetes | Command::Note(_) => {}
+            }
+        }
+    }
+
+    fn follow(&mut self, deeds: Vec<Deed<u32>>) {
+        for deed in deeds {
+            match deed {
+                Deed::Pace(workflow, lane, answer) => self.step(workflow, Event::Paced { lane, answer }),
+                Deed::Seen(workflow, seen) => self.step(workflow, Event::Seen(seen)),
+                Deed::Call(site, call) => {
+                    let ended = self.aws(&site.client, &call);
+                    let sent = self.now;
+                    self.after(LATENCY, Happening::ListCameBack { site, ended, sent });
+                }
+            }
+        }
+        let next = self.shared.next_due();
+        if self.due != next {
+            self.due = next;
+            if let Some(at) = next {
+                self.at(at, Happening::TurnDue(at));
+            }
+        }
+    }
+
+    fn aws(&mut self, client: &awf_aws::pipelines::ClientKey, call: &awf_aws::pipelines::Call) -> CallEnded {
+        let name = call.operation();
+        *self.calls.entry(name).or_default() += 1;
+        self.book.faults.throttle.clear();
+        if self.random.f64() < THROTTLED {
+            self.book.faults.throttle.insert(name.to_owned(), Times::Next(1));
+        }
+        let outcome = door::ask(&mut self.book, "AKIAPLUGIN", client, call, self.now);
+        if name == "StartPipelineExecution" {
+            let running = self.book.executions().iter().filter(|e| e.status.is_live()).count();
+            self.most_running = self.most_running.max(running);
+        }
+        CallEnded { result: outcome.result, server_time: Some(self.now) }
+    }
+
+    fn answered(&mut self, workflow: u32, request: RequestId, reply: &ExecuteTemplateReply) {
+        let node = self.workflows[workflow as usize].requests.remove(&request).expect("one answer for each request");
+        let phase = reply.node.as_ref().and_then(|node| node.phase);
+        assert_ne!(phase, Some(Phase::Error), "{reply:?}");
+        match &reply.requeue {
+            Some(requeue) => {
+                self.after(parse_go_duration(requeue).unwrap(), Happening::Ask { workflow, node });
+            }
+            None => {
+                self.workflows[workflow as usize].ends.insert(node, phase.expect("an end has a phase"));
+            }
+        }
+    }
+}
+
+fn uid(workflow: u32) -> String {
+    format!("uid-{workflow}")
+}
+
+fn node_task(workflow: u32, node: usize) -> Task {
+    let name = format!("wf-{workflow}");
+    Task {
+        workflow: WorkflowId { uid: uid(workflow), name, namespace: "argo".to_owned() },
+        workflow_created: Some(START),
+        ..task(&format!("node-{node}"), 0)
+    }
+}
+
+#[test]
+fn thousands_of_nodes_of_many_workflows_run_to_their_end_under_throttling_and_a_quota() {
+    let size = env::var("AWF_AWS_TEST_CROWD").unwrap_or_else(|_| "10x30".to_owned());
+    let (workflows, nodes) = size.split_once('x').expect("AWF_AWS_TEST_CROWD is as 100x100");
+    let (workflows, nodes): (u32, usize) = (workflows.parse().unwrap(), nodes.parse().unwrap());
+    let mut crowd = Crowd::new(workflows, nodes);
+    crowd.run(nodes);
+    let all = workflows as usize * nodes;
+    let executions = crowd.book.executions();
+    let markers: BTreeSet<String> = executions
+        .iter()
+        .map(|e| Marker::parse(e.description.as_deref().unwrap_or_default()).expect("a marker"))
+        .map(|marker| format!("{} {} {}", marker.uid, marker.key.hex(64), marker.attempt))
+        .collect();
+    let took = crowd.now.since(START);
+    println!("{all} nodes in {took:?}, at most {} at once: {:?}", crowd.most_running, crowd.calls);
+    assert_eq!((executions.len(), markers.len()), (all, all), "none lost, none twice");
+    assert!(executions.iter().all(|e| e.status == Status::Succeeded));
+    assert!(crowd.workflows.iter().all(|w| w.ends.values().all(|end| *end == Phase::Succeeded)));
+    assert!(crowd.most_running <= QUOTA);
+}
