@@ -1,0 +1,229 @@
+//! Many live executions: what a poll round costs, what memory they take, and how fast answers come meanwhile.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::{task::spawn_local, time::sleep};
+
+use super::{
+    Scale, Subject,
+    answers::{self, Promise},
+    process::idle_memory,
+};
+use crate::{
+    argo::Nodes,
+    aws::Aws,
+    load::until,
+    plugin::Plugin,
+    table::{Budget, Row, Unit},
+    tasks::{LONG, execute, many},
+};
+
+/// The calls of a poll round: what DESIGN's budget counts. Steps are listed on a clock of their own.
+const POLLS: [&str; 2] = ["DescribePipelineExecution", "ListPipelineExecutions"];
+const STEPS: [&str; 1] = ["ListPipelineExecutionSteps"];
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// How long the executions may take to start.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How many executions there are, and whose.
+#[derive(Clone, Copy)]
+struct Shape {
+    executions: usize,
+    pipelines: usize,
+    workflows: usize,
+}
+
+impl Shape {
+    /// `1000/1_pipeline`, `1000/100_pipelines`, `1000/500_workflows`.
+    fn name(&self) -> String {
+        match (self.pipelines, self.workflows) {
+            (1, 1) => format!("1_pipeline/{}", self.executions),
+            (pipelines, 1) => format!("{pipelines}_pipelines/{}", self.executions),
+            (_, workflows) => format!("{workflows}_workflows/{}", self.executions),
+        }
+    }
+
+    fn calls_name(&self) -> String {
+        format!("calls_per_round/{}", self.name())
+    }
+
+    fn memory_name(&self) -> String {
+        format!("memory/{}", self.name())
+    }
+
+    fn each_name(&self) -> String {
+        format!("memory_per_execution/{}", self.name())
+    }
+
+    fn answers_name(&self) -> String {
+        format!("answers_{}_live", self.executions)
+    }
+
+    /// N/100 + 2 calls for each pipeline of N executions, however many workflows they belong to.
+    fn most_calls(&self) -> f64 {
+        self.executions as f64 / 100.0 + 2.0 * self.pipelines as f64
+    }
+
+    fn tasks(&self) -> Vec<Value> {
+        let workflow = |number: usize| format!("wf-{}", number % self.workflows);
+        let pipeline =
+            |number: usize| if self.pipelines == 1 { LONG.to_owned() } else { many(number % self.pipelines) };
+        (0..self.executions).map(|number| execute(&workflow(number), number, &pipeline(number))).collect()
+    }
+}
+
+/// One subject for all small shapes, which run beside each other, and one for each large shape.
+pub fn subjects(scale: Scale) -> Vec<Subject> {
+    let (pipelines, workflows) = (scale.of(100, 10), scale.of(500, 20));
+    let shape = |executions, pipelines, workflows| Shape { executions, pipelines, workflows };
+    let one = |executions| shape(executions, 1, 1);
+    let small = [
+        one(1),
+        one(10),
+        one(100),
+        one(scale.of(1000, 200)),
+        shape(pipelines, pipelines, 1),
+        shape(scale.of(1000, 100), pipelines, 1),
+        shape(scale.of(1000, 100), 1, workflows),
+    ];
+    let most = scale.of(10_000, 400);
+    vec![
+        beside_each_other(small.to_vec(), scale),
+        ten_thousand(one(most), scale),
+        many_owners(shape(most, pipelines, 1), scale),
+        many_owners(shape(most, 1, workflows), scale),
+    ]
+}
+
+fn beside_each_other(shapes: Vec<Shape>, scale: Scale) -> Subject {
+    let names = shapes.iter().map(Shape::calls_name).collect();
+    Subject::new(names, async move {
+        let poll = scale.of(Duration::from_secs(10), Duration::from_secs(5));
+        let measure = move |shape: Shape| async move {
+            let live = Live::raise(shape, poll).await;
+            live.polled(3).await.calls_row(shape)
+        };
+        let all: Vec<_> = shapes.into_iter().map(|shape| spawn_local(measure(shape))).collect();
+        let mut rows = Vec::new();
+        for row in all {
+            rows.push(row.await.expect("a shape is measured"));
+        }
+        rows
+    })
+}
+
+/// One workflow and one pipeline: calls, memory, and answers meanwhile.
+fn ten_thousand(shape: Shape, scale: Scale) -> Subject {
+    let mut names = vec![shape.calls_name(), shape.memory_name(), shape.each_name()];
+    names.extend(answers::names(&shape.answers_name()));
+    Subject::new(names, async move {
+        let live = Live::raise(shape, poll_interval(scale)).await;
+        let polled = live.polled(2).await;
+        let idle = idle_memory(&live.aws).await;
+        let each = (polled.memory - idle) / shape.executions as f64;
+        let mut rows = vec![
+            polled.calls_row(shape),
+            polled.memory_row(shape, 48.0 * MIB),
+            Row::new(shape.each_name(), each, Unit::Bytes, Budget::None).remark(format!("idle: {:.1} MiB", idle / MIB)),
+        ];
+        let ended = answers::ended(&live.plugin).await;
+        let waiting = answers::waiting(&live.aws, &live.plugin, shape.executions).await;
+        let running: Vec<Value> = live.tasks.iter().take(ended.len()).cloned().collect();
+        let heading = shape.answers_name();
+        rows.extend(answers::measure(&heading, Promise::Tail, &live.plugin, [&running, &waiting, &ended], scale).await);
+        rows
+    })
+}
+
+/// Many pipelines or many workflows: calls and memory.
+fn many_owners(shape: Shape, scale: Scale) -> Subject {
+    Subject::new(vec![shape.calls_name(), shape.memory_name()], async move {
+        let live = Live::raise(shape, poll_interval(scale)).await;
+        let polled = live.polled(2).await;
+        vec![polled.calls_row(shape), polled.memory_row(shape, 64.0 * MIB)]
+    })
+}
+
+/// The longest of the flags' defaults: where a round of long executions is.
+fn poll_interval(scale: Scale) -> Duration {
+    scale.of(Duration::from_secs(30), Duration::from_secs(5))
+}
+
+/// Executions that live, and the plugin that polls them.
+struct Live {
+    /// The agent goes on asking.
+    _nodes: Nodes,
+    plugin: Plugin,
+    aws: Aws,
+    tasks: Vec<Value>,
+    poll: Duration,
+}
+
+impl Live {
+    /// Has them all started. The plugin looks at each at the same interval whatever its age, so that a round is a round,
+    /// and may call as fast as it likes, so that the start does not take longer than what is measured.
+    async fn raise(shape: Shape, poll: Duration) -> Self {
+        let aws = Aws::start(shape.pipelines, json!({})).await;
+        let interval = format!("{}s", poll.as_secs());
+        let flags = [
+            format!("--poll-min={interval}"),
+            format!("--poll-max={interval}"),
+            "--max-reads-per-second=1000".to_owned(),
+            "--max-writes-per-second=1000".to_owned(),
+        ];
+        let plugin = Plugin::start(&aws, &flags.each_ref().map(String::as_str)).await;
+        let tasks = shape.tasks();
+        let nodes = Nodes::ask(&plugin, tasks.clone());
+        let all = shape.executions as f64;
+        until("all executions are started", PATIENCE, async || plugin.started().await >= all).await;
+        until("nothing waits for its pace", PATIENCE, async || plugin.metric("aws_calls_waiting").await == 0.0).await;
+        // Then everything has been looked at once, and what was found at the start is found.
+        sleep(poll + Duration::from_secs(2)).await;
+        Self { _nodes: nodes, plugin, aws, tasks, poll }
+    }
+
+    /// Counts calls and samples memory for so many rounds.
+    async fn polled(&self, rounds: u32) -> Polled {
+        let before = self.aws.book().await;
+        let mut memory = f64::NAN;
+        for _ in 0..self.poll.as_secs() * u64::from(rounds) {
+            sleep(Duration::from_secs(1)).await;
+            memory = memory.max(self.plugin.process.memory("VmRSS"));
+        }
+        let after = self.aws.book().await;
+        let each =
+            |operations: &[&str]| (after.calls(operations) - before.calls(operations)) as f64 / f64::from(rounds);
+        let peak = self.plugin.process.memory("VmHWM");
+        let live = after.executions.iter().filter(|execution| execution.status == "Executing").count();
+        Polled { calls: each(&POLLS), steps: each(&STEPS), memory, peak, poll: self.poll, live }
+    }
+}
+
+/// What rounds of polling took.
+struct Polled {
+    /// In a round.
+    calls: f64,
+    /// Calls for steps, in a round's time.
+    steps: f64,
+    /// The largest resident memory of a second's samples, and of all the process's life, in bytes.
+    memory: f64,
+    peak: f64,
+    poll: Duration,
+    /// Executions that the simulator's book shows live.
+    live: usize,
+}
+
+impl Polled {
+    fn calls_row(&self, shape: Shape) -> Row {
+        let remark = format!("rounds of {:?}, {} live, and {:.1} calls for steps", self.poll, self.live, self.steps);
+        Row::new(shape.calls_name(), self.calls, Unit::Count, Budget::AtMost(shape.most_calls())).remark(remark)
+    }
+
+    fn memory_row(&self, shape: Shape, most: f64) -> Row {
+        let remark = format!("RSS, highest while polled; peak since the start {:.1} MiB", self.peak / MIB);
+        Row::new(shape.memory_name(), self.memory, Unit::Bytes, Budget::AtMost(most)).remark(remark)
+    }
+}
