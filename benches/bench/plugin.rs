@@ -1,6 +1,8 @@
 //! `awf-aws serve` as a child process, as the sidecar runs it.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
+
+use serde_json::Value;
 
 use super::{
     aws::Aws,
@@ -74,4 +76,16 @@ impl Plugin {
     pub async fn finished(&self) -> f64 {
         self.metric("executions_finished_total").await
     }
+}
+
+/// The requests of these tasks as the agent's HTTP client writes them.
+pub fn requests(tasks: &[Value]) -> Rc<[Vec<u8>]> {
+    let authorization = format!("Bearer {TOKEN}");
+    let headers = [
+        ("User-Agent", "Go-http-client/1.1"),
+        ("Authorization", authorization.as_str()),
+        ("Content-Type", "application/json"),
+        ("Accept-Encoding", "gzip"),
+    ];
+    tasks.iter().map(|task| wire::post("/api/v1/template.execute", &headers, &task.to_string())).collect()
 }

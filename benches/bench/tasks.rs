@@ -1,11 +1,7 @@
 //! The requests: what Argo's agent sends for a node of the shipped WorkflowTemplate, after substitution.
 
-use std::rc::Rc;
-
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-
-use super::{plugin::TOKEN, wire};
 
 /// Where everything is.
 pub const REGION: &str = "us-west-2";
@@ -53,16 +49,4 @@ pub fn execute(workflow: &str, node: usize, pipeline: &str) -> Value {
 /// So many nodes of one workflow and one pipeline.
 pub fn nodes(workflow: &str, count: usize, pipeline: &str) -> Vec<Value> {
     (0..count).map(|node| execute(workflow, node, pipeline)).collect()
-}
-
-/// Their requests as the agent's HTTP client writes them.
-pub fn requests(tasks: &[Value]) -> Rc<[Vec<u8>]> {
-    let authorization = format!("Bearer {TOKEN}");
-    let headers = [
-        ("User-Agent", "Go-http-client/1.1"),
-        ("Authorization", authorization.as_str()),
-        ("Content-Type", "application/json"),
-        ("Accept-Encoding", "gzip"),
-    ];
-    tasks.iter().map(|task| wire::post("/api/v1/template.execute", &headers, &task.to_string())).collect()
 }

@@ -13,10 +13,10 @@ use crate::{
     aws::Aws,
     bare::Bare,
     load::{self, Answered, until},
-    plugin::Plugin,
+    plugin::{Plugin, requests},
     stats::median,
     table::{Budget, Row, Unit},
-    tasks::{LONG, SHORT, nodes, requests},
+    tasks::{LONG, SHORT, nodes},
 };
 
 const CONNECTIONS: [usize; 3] = [16, 64, 256];

@@ -11,10 +11,10 @@ use tokio::{
 use super::{Scale, Subject, starts::now_ms};
 use crate::{
     aws::Aws,
-    plugin::Plugin,
+    plugin::{Plugin, requests},
     stats::median,
     table::{Budget, Row, Unit},
-    tasks::{many, nodes, requests},
+    tasks::{many, nodes},
     wire::Connection,
 };
 

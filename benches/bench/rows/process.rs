@@ -8,11 +8,11 @@ use tokio::time::{Instant, sleep};
 use super::{Scale, Subject};
 use crate::{
     aws::Aws,
-    plugin::Plugin,
+    plugin::{Plugin, requests},
     process::BINARY,
     stats::median,
     table::{Budget, Row, Unit},
-    tasks::{LONG, execute, requests},
+    tasks::{LONG, execute},
 };
 
 const MIB: f64 = 1024.0 * 1024.0;
