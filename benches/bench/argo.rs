@@ -1,6 +1,6 @@
 //! Nodes in the hands of the agent model: each is asked for until it has ended, with the agent's 16 workers and its waits.
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use serde_json::Value;
 use tokio::task::{JoinHandle, spawn_local};
@@ -9,9 +9,8 @@ use super::{
     agent::{Agent, AgentSettings, NodeStatus, Tally},
     load::until,
     plugin::{Plugin, TOKEN},
+    protocol::Phase,
 };
-use crate::protocol::Phase;
-use std::time::Duration;
 
 /// How many nodes have been told what.
 #[derive(Default)]

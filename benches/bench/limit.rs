@@ -22,9 +22,9 @@ impl Limit {
         let name = format!("awf-aws-bench-{process}");
         let version_2 = [("cpu.max", format!("{QUOTA} {PERIOD}"))];
         let version_1 = [("cpu.cfs_period_us", PERIOD.to_string()), ("cpu.cfs_quota_us", QUOTA.to_string())];
-        let groups: [(&str, &Path, &[(&str, String)]); 2] = [
-            ("cgroup v2", Path::new("/sys/fs/cgroup"), &version_2),
-            ("cgroup v1", Path::new("/sys/fs/cgroup/cpu"), &version_1),
+        let groups = [
+            ("cgroup v2", Path::new("/sys/fs/cgroup"), version_2.as_slice()),
+            ("cgroup v1", Path::new("/sys/fs/cgroup/cpu"), version_1.as_slice()),
         ];
         let mut reasons = Vec::new();
         for (kind, root, settings) in groups {

@@ -13,16 +13,24 @@ use std::{future::Future, pin::Pin};
 
 use super::table::Row;
 
-/// Long enough for a figure, or just long enough to see that everything works.
+/// What the command line asks for.
 #[derive(Clone, Copy, Debug)]
-pub struct Scale {
+pub struct Wanted {
+    /// Just long enough to see that everything works, instead of long enough for a figure.
     pub quick: bool,
+    /// Empty: everything.
+    pub filters: &'static [String],
 }
 
-impl Scale {
-    /// The one or the other.
+impl Wanted {
+    /// The value for figures, or that for a smoke test.
     pub fn of<T>(self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
+    }
+
+    /// Whether a row is wanted.
+    pub fn has(self, name: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter.as_str()))
     }
 }
 
@@ -42,15 +50,15 @@ impl Subject {
 }
 
 /// All subjects: the quick ones first, so that a mistake shows soon.
-pub fn all(scale: Scale) -> Vec<Subject> {
-    let mut all = vec![process::size(), process::birth(scale), process::idle(), answers::subject(scale)];
-    all.extend(live::subjects(scale));
+pub fn all(wanted: Wanted) -> Vec<Subject> {
+    let mut all = vec![process::size(), process::birth(wanted), process::idle(), answers::subject(wanted)];
+    all.extend(live::subjects(wanted));
     all.extend([
-        starts::subject(scale),
-        throttling::subject(scale),
-        lag::subject(scale),
-        cpu::subject(scale),
-        burst::subject(scale),
+        starts::subject(wanted),
+        throttling::subject(wanted),
+        lag::subject(wanted),
+        cpu::subject(wanted),
+        burst::subject(wanted),
     ]);
     all
 }

@@ -53,11 +53,6 @@ impl Verdict {
             Self::Failed => "FAILED",
         }
     }
-
-    /// Whether it makes the exit code 1.
-    pub fn is_bad(self) -> bool {
-        matches!(self, Self::Missed | Self::Failed)
-    }
 }
 
 /// One line of the table.

@@ -20,8 +20,8 @@ pub fn many(number: usize) -> String {
 
 /// The request of one node of a workflow that was created now, as JSON.
 pub fn execute(workflow: &str, node: usize, pipeline: &str) -> Value {
-    let now = OffsetDateTime::now_utc().replace_nanosecond(0).and_then(|now| Ok(now.format(&Rfc3339).ok()));
-    let created = now.ok().flatten().expect("a time can be written as in RFC 3339");
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0).expect("zero is a number of nanoseconds");
+    let created = now.format(&Rfc3339).expect("a time can be written as in RFC 3339");
     let parameters: Map<String, Value> =
         PARAMETERS.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
     let supplied = |name: &str| json!({"name": name, "valueFrom": {"supplied": {}}});

@@ -30,6 +30,8 @@ pub struct World {
     now: Time,
     alarm: Option<Time>,
     requests: u64,
+    /// Whose turn it is to be asked for.
+    turn: usize,
     tasks: Vec<Arc<Task>>,
 }
 
@@ -60,36 +62,39 @@ impl World {
             now: START,
             alarm: None,
             requests: 0,
+            turn: 0,
             tasks: (0..count).map(|node| Arc::new(task(&execute("wf", node, LONG)))).collect(),
         };
-        for node in 0..count {
-            let event = world.request(node);
+        for _ in 0..count {
+            let event = world.request();
             world.tell(event);
         }
-        // Until nobody is told anything new any more.
-        for _ in 0..3 {
-            for node in 0..count {
-                world.pass();
-                let event = world.request(node);
-                world.tell(event);
-            }
+        // Until nobody is told anything new any more: in a crowd, what changes is told after five minutes.
+        for _ in 0..8 * count {
+            world.pass();
+            let event = world.request();
+            world.tell(event);
         }
         world
     }
 
     /// Lets time pass, so that each node is asked for as seldom as its agent does, and does what is due.
     pub fn pass(&mut self) {
-        self.now = self.now.plus(BETWEEN_REQUESTS / u32::try_from(self.tasks.len()).expect("not too many nodes"));
+        // Times are whole milliseconds, and what is left of them must not add up.
+        let since = BETWEEN_REQUESTS.mul_f64(self.requests as f64 / self.tasks.len() as f64);
+        self.now = START.plus(since);
         while self.alarm.is_some_and(|at| at <= self.now) {
             self.alarm = None;
             self.tell(Event::Tick);
         }
     }
 
-    /// The request of a node.
-    pub fn request(&mut self, node: usize) -> Event {
+    /// The request of the node that was not asked for the longest.
+    pub fn request(&mut self) -> Event {
         self.requests += 1;
-        Event::Requested { request: RequestId(self.requests), task: self.tasks[node % self.tasks.len()].clone() }
+        let task = self.tasks[self.turn].clone();
+        self.turn = (self.turn + 1) % self.tasks.len();
+        Event::Requested { request: RequestId(self.requests), task }
     }
 
     /// What is measured: one event.

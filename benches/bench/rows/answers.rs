@@ -7,7 +7,7 @@ use std::{rc::Rc, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Scale, Subject};
+use super::{Subject, Wanted};
 use crate::{
     argo::Nodes,
     aws::Aws,
@@ -30,9 +30,18 @@ const NODES: usize = 100;
 /// How long a set-up may take before it is given up.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// The figures of an answered load, and how the rows call them.
-const FIGURES: [(&str, fn(&Answered) -> f64); 4] =
+/// One of the figures of an answered load.
+type Pick = fn(&Answered) -> f64;
+
+/// All of them, and how the rows call them.
+const FIGURES: [(&str, Pick); 4] =
     [("requests_per_second", |a| a.per_second), ("p50", |a| a.p50), ("p99", |a| a.p99), ("max", |a| a.max)];
+
+/// The same load on the bare handler and on the plugin for nodes of each kind, one after the other.
+struct Round {
+    bare: Answered,
+    plugin: [Answered; 3],
+}
 
 /// What is promised of these rows; section 10 promises less while a great many executions are polled.
 #[derive(Clone, Copy)]
@@ -69,7 +78,7 @@ fn name(heading: &str, kind: &str, connections: usize, figure: &str) -> String {
 }
 
 /// While nothing else happens.
-pub fn subject(scale: Scale) -> Subject {
+pub fn subject(wanted: Wanted) -> Subject {
     const HEADING: &str = "answers";
     Subject::new(names(HEADING), async move {
         let aws = Aws::start(0, json!({})).await;
@@ -78,7 +87,7 @@ pub fn subject(scale: Scale) -> Subject {
         let running = nodes("running", NODES, LONG);
         Nodes::ask(&plugin, running.clone()).started(PATIENCE).await;
         let waiting = waiting(&aws, &plugin, NODES).await;
-        measure(HEADING, Promise::Throughput, &plugin, [&running, &waiting, &ended], scale).await
+        measure(HEADING, Promise::Throughput, &plugin, [&running, &waiting, &ended], wanted).await
     })
 }
 
@@ -107,28 +116,28 @@ pub async fn measure(
     promise: Promise,
     plugin: &Plugin,
     kinds: [&Vec<Value>; 3],
-    scale: Scale,
+    wanted: Wanted,
 ) -> Vec<Row> {
     let bare = Bare::start();
     let kinds: [Rc<[Vec<u8>]>; 3] = kinds.map(|tasks| requests(tasks));
-    let lasts = scale.of(Duration::from_secs(2), Duration::from_millis(300));
+    let lasts = wanted.of(Duration::from_secs(2), Duration::from_millis(300));
     let mut rows = Vec::new();
     for connections in CONNECTIONS {
-        // For each round the bare handler's and those of the kinds.
-        let mut rounds: Vec<(Answered, [Answered; 3])> = Vec::new();
-        for _ in 0..scale.of(7, 2) {
-            let least = load::run(&bare.address, &kinds[0], connections, lasts).await;
-            let mut answered = [least; 3];
+        let mut rounds: Vec<Round> = Vec::new();
+        for _ in 0..wanted.of(7, 2) {
+            let bare = load::run(&bare.address, &kinds[0], connections, lasts).await;
+            let mut plugin_answered = [bare; 3];
             for (kind, requests) in kinds.iter().enumerate() {
-                answered[kind] = load::run(&plugin.api, requests, connections, lasts).await;
+                plugin_answered[kind] = load::run(&plugin.api, requests, connections, lasts).await;
             }
-            rounds.push((least, answered));
+            rounds.push(Round { bare, plugin: plugin_answered });
         }
         for (kind, kind_name) in KINDS.iter().enumerate() {
             for (figure_name, figure) in FIGURES {
-                let of_rounds = |f: &dyn Fn(&(Answered, [Answered; 3])) -> f64| median(rounds.iter().map(f).collect());
-                let ratio = of_rounds(&|(bare, all)| figure(&all[kind]) / figure(bare));
-                let (own, bare) = (of_rounds(&|(_, all)| figure(&all[kind])), of_rounds(&|(bare, _)| figure(bare)));
+                let ratios = rounds.iter().map(|round| figure(&round.plugin[kind]) / figure(&round.bare));
+                let ratio = median(ratios.collect());
+                let own = median(rounds.iter().map(|round| figure(&round.plugin[kind])).collect());
+                let bare = median(rounds.iter().map(|round| figure(&round.bare)).collect());
                 let remark = match figure_name {
                     "requests_per_second" => format!("{own:.0}/s, bare {bare:.0}/s"),
                     _ => format!("{:.2} ms, bare {:.2} ms", own * 1e3, bare * 1e3),
@@ -148,14 +157,10 @@ pub async fn measure(
 }
 
 /// Waiting nodes are answered as fast as running ones: nine tenths of it, because the rounds differ by themselves.
-fn waiting_to_running(
-    heading: &str,
-    promise: Promise,
-    connections: usize,
-    rounds: &[(Answered, [Answered; 3])],
-) -> Row {
-    let ratio =
-        median(rounds.iter().map(|(_, [running, waiting, _])| waiting.per_second / running.per_second).collect());
+fn waiting_to_running(heading: &str, promise: Promise, connections: usize, rounds: &[Round]) -> Row {
+    let ratios =
+        rounds.iter().map(|Round { plugin: [running, waiting, _], .. }| waiting.per_second / running.per_second);
+    let ratio = median(ratios.collect());
     let budget = match promise {
         Promise::Throughput => Budget::AtLeast(0.9),
         Promise::Tail => Budget::None,

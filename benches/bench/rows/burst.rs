@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Scale, Subject};
+use super::{Subject, Wanted};
 use crate::{
     argo::Nodes,
     aws::Aws,
@@ -21,9 +21,9 @@ const NAMES: [&str; 3] =
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// No 503, no answer over 5 s; and how long all starts take.
-pub fn subject(scale: Scale) -> Subject {
+pub fn subject(wanted: Wanted) -> Subject {
     Subject::new(NAMES.map(str::to_owned).to_vec(), async move {
-        let count = scale.of(500, 50);
+        let count = wanted.of(500, 50);
         let aws = Aws::start(0, json!({})).await;
         let plugin = Plugin::start(&aws, &[]).await;
         let limit = match Limit::set(plugin.process.id()) {

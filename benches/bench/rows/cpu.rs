@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Scale, Subject};
+use super::{Subject, Wanted};
 use crate::{
     argo::Nodes,
     aws::Aws,
@@ -18,9 +18,9 @@ const NAME: &str = "cpu_seconds/1000_executions";
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// CPU seconds of the plugin for a thousand executions.
-pub fn subject(scale: Scale) -> Subject {
+pub fn subject(wanted: Wanted) -> Subject {
     Subject::new(vec![NAME.to_owned()], async move {
-        let (count, runs) = (scale.of(1000, 50), scale.of(60, 5));
+        let (count, runs) = (wanted.of(1000, 50), wanted.of(60, 5));
         let aws = Aws::start(0, json!({"steps": {format!("{LONG}/Train"): {"seconds": runs}}})).await;
         let plugin = Plugin::start(&aws, &[]).await;
         let before = plugin.process.cpu_seconds();

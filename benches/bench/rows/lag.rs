@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Scale, Subject, starts::now_ms};
+use super::{Subject, Wanted, starts::now_ms};
 use crate::{
     aws::Aws,
     plugin::{Plugin, requests},
@@ -28,8 +28,8 @@ const EXECUTIONS: usize = 20;
 const ROUND_SECONDS: f64 = 1.0;
 
 /// A row for each length, all measured beside each other.
-pub fn subject(scale: Scale) -> Subject {
-    let lengths = LENGTHS.map(|length| scale.of(length, length / 10));
+pub fn subject(wanted: Wanted) -> Subject {
+    let lengths = LENGTHS.map(|length| wanted.of(length, length / 10));
     let name = |length: u64| format!("lag/runs_of_{length}s");
     Subject::new(lengths.map(name).to_vec(), async move {
         let steps: serde_json::Map<String, Value> = lengths

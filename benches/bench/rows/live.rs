@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::{task::spawn_local, time::sleep};
+use tokio::{
+    task::spawn_local,
+    time::{Instant, sleep},
+};
 
 use super::{
-    Scale, Subject,
+    Subject, Wanted,
     answers::{self, Promise},
     process::idle_memory,
 };
@@ -27,6 +30,9 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 /// How long the executions may take to start.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// After the start, calls may wait for their pace for so long.
+const SETTLING: Duration = Duration::from_secs(60);
 
 /// How many executions there are, and whose.
 #[derive(Clone, Copy)]
@@ -76,32 +82,32 @@ impl Shape {
 }
 
 /// One subject for all small shapes, which run beside each other, and one for each large shape.
-pub fn subjects(scale: Scale) -> Vec<Subject> {
-    let (pipelines, workflows) = (scale.of(100, 10), scale.of(500, 20));
+pub fn subjects(wanted: Wanted) -> Vec<Subject> {
+    let (pipelines, workflows) = (wanted.of(100, 10), wanted.of(500, 20));
     let shape = |executions, pipelines, workflows| Shape { executions, pipelines, workflows };
     let one = |executions| shape(executions, 1, 1);
     let small = [
         one(1),
         one(10),
         one(100),
-        one(scale.of(1000, 200)),
+        one(wanted.of(1000, 200)),
         shape(pipelines, pipelines, 1),
-        shape(scale.of(1000, 100), pipelines, 1),
-        shape(scale.of(1000, 100), 1, workflows),
+        shape(wanted.of(1000, 100), pipelines, 1),
+        shape(wanted.of(1000, 100), 1, workflows),
     ];
-    let most = scale.of(10_000, 400);
+    let most = wanted.of(10_000, 400);
     vec![
-        beside_each_other(small.to_vec(), scale),
-        ten_thousand(one(most), scale),
-        many_owners(shape(most, pipelines, 1), scale),
-        many_owners(shape(most, 1, workflows), scale),
+        beside_each_other(small.to_vec(), wanted),
+        ten_thousand(one(most), wanted),
+        many_owners(shape(most, pipelines, 1), wanted),
+        many_owners(shape(most, 1, workflows), wanted),
     ]
 }
 
-fn beside_each_other(shapes: Vec<Shape>, scale: Scale) -> Subject {
+fn beside_each_other(shapes: Vec<Shape>, wanted: Wanted) -> Subject {
     let names = shapes.iter().map(Shape::calls_name).collect();
     Subject::new(names, async move {
-        let poll = scale.of(Duration::from_secs(10), Duration::from_secs(5));
+        let poll = wanted.of(Duration::from_secs(10), Duration::from_secs(5));
         let measure = move |shape: Shape| async move {
             let live = Live::raise(shape, poll).await;
             live.polled(3).await.calls_row(shape)
@@ -116,11 +122,11 @@ fn beside_each_other(shapes: Vec<Shape>, scale: Scale) -> Subject {
 }
 
 /// One workflow and one pipeline: calls, memory, and answers meanwhile.
-fn ten_thousand(shape: Shape, scale: Scale) -> Subject {
+fn ten_thousand(shape: Shape, wanted: Wanted) -> Subject {
     let mut names = vec![shape.calls_name(), shape.memory_name(), shape.each_name()];
     names.extend(answers::names(&shape.answers_name()));
     Subject::new(names, async move {
-        let live = Live::raise(shape, poll_interval(scale)).await;
+        let live = Live::raise(shape, poll_interval(wanted)).await;
         let polled = live.polled(2).await;
         let idle = idle_memory(&live.aws).await;
         let each = (polled.memory - idle) / shape.executions as f64;
@@ -129,27 +135,32 @@ fn ten_thousand(shape: Shape, scale: Scale) -> Subject {
             polled.memory_row(shape, 48.0 * MIB),
             Row::new(shape.each_name(), each, Unit::Bytes, Budget::None).remark(format!("idle: {:.1} MiB", idle / MIB)),
         ];
+        let heading = shape.answers_name();
+        if !answers::names(&heading).iter().any(|name| wanted.has(name)) {
+            return rows;
+        }
         let ended = answers::ended(&live.plugin).await;
         let waiting = answers::waiting(&live.aws, &live.plugin, shape.executions).await;
         let running: Vec<Value> = live.tasks.iter().take(ended.len()).cloned().collect();
-        let heading = shape.answers_name();
-        rows.extend(answers::measure(&heading, Promise::Tail, &live.plugin, [&running, &waiting, &ended], scale).await);
+        rows.extend(
+            answers::measure(&heading, Promise::Tail, &live.plugin, [&running, &waiting, &ended], wanted).await,
+        );
         rows
     })
 }
 
 /// Many pipelines or many workflows: calls and memory.
-fn many_owners(shape: Shape, scale: Scale) -> Subject {
+fn many_owners(shape: Shape, wanted: Wanted) -> Subject {
     Subject::new(vec![shape.calls_name(), shape.memory_name()], async move {
-        let live = Live::raise(shape, poll_interval(scale)).await;
+        let live = Live::raise(shape, poll_interval(wanted)).await;
         let polled = live.polled(2).await;
         vec![polled.calls_row(shape), polled.memory_row(shape, 64.0 * MIB)]
     })
 }
 
 /// The longest of the flags' defaults: where a round of long executions is.
-fn poll_interval(scale: Scale) -> Duration {
-    scale.of(Duration::from_secs(30), Duration::from_secs(5))
+fn poll_interval(wanted: Wanted) -> Duration {
+    wanted.of(Duration::from_secs(30), Duration::from_secs(5))
 }
 
 /// Executions that live, and the plugin that polls them.
@@ -179,8 +190,12 @@ impl Live {
         let nodes = Nodes::ask(&plugin, tasks.clone());
         let all = shape.executions as f64;
         until("all executions are started", PATIENCE, async || plugin.started().await >= all).await;
-        until("nothing waits for its pace", PATIENCE, async || plugin.metric("aws_calls_waiting").await == 0.0).await;
-        // Then everything has been looked at once, and what was found at the start is found.
+        // Whoever wants more calls than it may make is measured as well.
+        let deadline = Instant::now() + SETTLING;
+        while Instant::now() < deadline && plugin.metric("aws_calls_waiting").await > 0.0 {
+            sleep(Duration::from_millis(200)).await;
+        }
+        // Then everything has been looked at once, and what was to be found at the start is found.
         sleep(poll + Duration::from_secs(2)).await;
         Self { _nodes: nodes, plugin, aws, tasks, poll }
     }

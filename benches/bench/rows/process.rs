@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{Scale, Subject};
+use super::{Subject, Wanted};
 use crate::{
     aws::Aws,
     plugin::{Plugin, requests},
@@ -27,7 +27,7 @@ pub fn size() -> Subject {
 }
 
 /// From the process's start to its first answer to a task.
-pub fn birth(scale: Scale) -> Subject {
+pub fn birth(wanted: Wanted) -> Subject {
     const NAME: &str = "start/first_answer";
     Subject::new(vec![NAME.to_owned()], async move {
         let aws = Aws::start(0, json!({})).await;
@@ -36,7 +36,7 @@ pub fn birth(scale: Scale) -> Subject {
         task["template"]["plugin"]["awf-aws-plugin"]["mock"] = json!(true);
         let request = requests(&[task]);
         let mut took = Vec::new();
-        for _ in 0..scale.of(15, 3) {
+        for _ in 0..wanted.of(15, 3) {
             let began = Instant::now();
             let mut plugin = Plugin::launch(&aws, &[]);
             plugin.answers(&request[0], Duration::from_millis(1)).await;

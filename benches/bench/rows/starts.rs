@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
-use super::{Scale, Subject};
+use super::{Subject, Wanted};
 use crate::{
     argo::Nodes,
     aws::Aws,
@@ -21,8 +21,8 @@ const CASES: [(usize, usize, Budget); 3] =
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A row for each rate.
-pub fn subject(scale: Scale) -> Subject {
-    let cases = CASES.map(|(rate, nodes, budget)| (rate, scale.of(nodes, nodes / 10), budget));
+pub fn subject(wanted: Wanted) -> Subject {
+    let cases = CASES.map(|(rate, nodes, budget)| (rate, wanted.of(nodes, nodes / 10), budget));
     let name = |rate: usize, nodes: usize| format!("starts/{nodes}_at_{rate}_per_second");
     let names = cases.iter().map(|(rate, nodes, _)| name(*rate, *nodes)).collect();
     Subject::new(names, async move {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{Scale, Subject};
+use super::{Subject, Wanted};
 use crate::{
     argo::Nodes,
     aws::Aws,
@@ -20,9 +20,9 @@ const NAME: &str = "throttling/all_ends_known";
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The time from the end of the fault.
-pub fn subject(scale: Scale) -> Subject {
+pub fn subject(wanted: Wanted) -> Subject {
     Subject::new(vec![NAME.to_owned()], async move {
-        let (count, runs) = (scale.of(100, 10), scale.of(60, 15));
+        let (count, runs) = (wanted.of(100, 10), wanted.of(60, 15));
         let aws = Aws::start(0, json!({"steps": {format!("{LONG}/Train"): {"seconds": runs}}})).await;
         let plugin = Plugin::start(&aws, &[]).await;
         let _nodes = Nodes::ask(&plugin, nodes("throttled", count, LONG));
@@ -34,7 +34,7 @@ pub fn subject(scale: Scale) -> Subject {
         })
         .await;
         // Long enough for every back-off to have grown.
-        sleep(scale.of(Duration::from_secs(30), Duration::from_secs(5))).await;
+        sleep(wanted.of(Duration::from_secs(30), Duration::from_secs(5))).await;
         let unknown = count as f64 - plugin.finished().await;
         aws.faults(json!({"throttle": null})).await;
         let took = until("all ends are known", PATIENCE, async || plugin.finished().await >= count as f64).await;
