@@ -96,29 +96,29 @@ pub fn subjects(wanted: Wanted) -> Vec<Subject> {
         shape(wanted.of(1000, 100), 1, workflows),
     ];
     let most = wanted.of(10_000, 400);
-    vec![
-        beside_each_other(small.to_vec(), wanted),
-        ten_thousand(one(most), wanted),
-        many_owners(shape(most, pipelines, 1), wanted),
-        many_owners(shape(most, 1, workflows), wanted),
-    ]
+    let large = [shape(most, pipelines, 1), shape(most, 1, workflows)];
+    vec![small_shapes(small, wanted), ten_thousand(one(most), wanted), many_owners(large, wanted)]
 }
 
-fn beside_each_other(shapes: Vec<Shape>, wanted: Wanted) -> Subject {
+fn small_shapes(shapes: [Shape; 7], wanted: Wanted) -> Subject {
     let names = shapes.iter().map(Shape::calls_name).collect();
     Subject::new(names, async move {
         let poll = wanted.of(Duration::from_secs(10), Duration::from_secs(5));
         let measure = move |shape: Shape| async move {
             let live = Live::raise(shape, poll).await;
-            live.polled(3).await.calls_row(shape)
+            vec![live.polled(3).await.calls_row(shape)]
         };
-        let all: Vec<_> = shapes.into_iter().map(|shape| spawn_local(measure(shape))).collect();
-        let mut rows = Vec::new();
-        for row in all {
-            rows.push(row.await.expect("a shape is measured"));
-        }
-        rows
+        beside_each_other(shapes.map(measure)).await
     })
+}
+
+/// What counts calls and bytes takes nothing from its neighbours.
+async fn beside_each_other<const N: usize>(all: [impl Future<Output = Vec<Row>> + 'static; N]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for one in all.map(spawn_local) {
+        rows.extend(one.await.expect("a shape is measured"));
+    }
+    rows
 }
 
 /// One workflow and one pipeline: calls, memory, and answers meanwhile.
@@ -149,12 +149,16 @@ fn ten_thousand(shape: Shape, wanted: Wanted) -> Subject {
     })
 }
 
-/// Many pipelines or many workflows: calls and memory.
-fn many_owners(shape: Shape, wanted: Wanted) -> Subject {
-    Subject::new(vec![shape.calls_name(), shape.memory_name()], async move {
-        let live = Live::raise(shape, poll_interval(wanted)).await;
-        let polled = live.polled(2).await;
-        vec![polled.calls_row(shape), polled.memory_row(shape, 64.0 * MIB)]
+/// Many pipelines, and many workflows: calls and memory.
+fn many_owners(shapes: [Shape; 2], wanted: Wanted) -> Subject {
+    let names = shapes.iter().flat_map(|shape| [shape.calls_name(), shape.memory_name()]).collect();
+    Subject::new(names, async move {
+        let measure = move |shape: Shape| async move {
+            let live = Live::raise(shape, poll_interval(wanted)).await;
+            let polled = live.polled(2).await;
+            vec![polled.calls_row(shape), polled.memory_row(shape, 64.0 * MIB)]
+        };
+        beside_each_other(shapes.map(measure)).await
     })
 }
 
@@ -174,17 +178,12 @@ struct Live {
 }
 
 impl Live {
-    /// Has them all started. The plugin looks at each at the same interval whatever its age, so that a round is a round,
-    /// and may call as fast as it likes, so that the start does not take longer than what is measured.
+    /// Has them all started, at the plugin's own pace: calls that are under way at once take memory. It looks at each at the
+    /// same interval whatever its age, so that a round is a round.
     async fn raise(shape: Shape, poll: Duration) -> Self {
         let aws = Aws::start(shape.pipelines, json!({})).await;
         let interval = format!("{}s", poll.as_secs());
-        let flags = [
-            format!("--poll-min={interval}"),
-            format!("--poll-max={interval}"),
-            "--max-reads-per-second=1000".to_owned(),
-            "--max-writes-per-second=1000".to_owned(),
-        ];
+        let flags = [format!("--poll-min={interval}"), format!("--poll-max={interval}")];
         let plugin = Plugin::start(&aws, &flags.each_ref().map(String::as_str)).await;
         let tasks = shape.tasks();
         let nodes = Nodes::ask(&plugin, tasks.clone());
@@ -212,8 +211,9 @@ impl Live {
         let each =
             |operations: &[&str]| (after.calls(operations) - before.calls(operations)) as f64 / f64::from(rounds);
         let peak = self.plugin.process.memory("VmHWM");
+        let waiting = self.plugin.metric("aws_calls_waiting").await;
         let live = after.executions.iter().filter(|execution| execution.status == "Executing").count();
-        Polled { calls: each(&POLLS), steps: each(&STEPS), memory, peak, poll: self.poll, live }
+        Polled { calls: each(&POLLS), steps: each(&STEPS), waiting, memory, peak, poll: self.poll, live }
     }
 }
 
@@ -223,6 +223,8 @@ struct Polled {
     calls: f64,
     /// Calls for steps, in a round's time.
     steps: f64,
+    /// Calls that still waited for their pace at the end.
+    waiting: f64,
     /// The largest resident memory of a second's samples, and of all the process's life, in bytes.
     memory: f64,
     peak: f64,
@@ -233,7 +235,8 @@ struct Polled {
 
 impl Polled {
     fn calls_row(&self, shape: Shape) -> Row {
-        let remark = format!("rounds of {:?}, {} live, and {:.1} calls for steps", self.poll, self.live, self.steps);
+        let Self { poll, live, steps, waiting, .. } = self;
+        let remark = format!("rounds of {poll:?}, {live} live; {steps:.1} more for steps; {waiting} wait for the pace");
         Row::new(shape.calls_name(), self.calls, Unit::Count, Budget::AtMost(shape.most_calls())).remark(remark)
     }
 
