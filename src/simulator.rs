@@ -25,6 +25,7 @@ mod logs;
 pub mod paging;
 mod pipeline;
 pub mod policy;
+pub mod rate;
 pub mod refusal;
 mod runs;
 pub mod scenario;

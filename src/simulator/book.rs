@@ -12,6 +12,7 @@ use super::{
     faults::{Faults, Times, operation, service, strikes},
     iam::Iam,
     pipeline::Pipeline,
+    rate::Buckets,
     refusal::Refusal,
     scenario::Scenario,
     sts::Session,
@@ -94,6 +95,7 @@ pub struct Book {
     /// Which execution changes by itself next, and when.
     agenda: BTreeSet<(Time, usize)>,
     calls: BTreeMap<&'static str, u64>,
+    buckets: Buckets,
 }
 
 impl Book {
@@ -113,6 +115,7 @@ impl Book {
             live: BTreeMap::new(),
             agenda: BTreeSet::new(),
             calls: BTreeMap::new(),
+            buckets: Buckets::default(),
             scenario,
         };
         for pipeline in book.scenario.pipelines.clone() {
@@ -162,7 +165,7 @@ impl Book {
             return self.answer(Err(refusal), Delivery::Sent);
         };
         self.settle(now);
-        if let Some(answer) = self.struck(caller, operation, input) {
+        if let Some(answer) = self.struck(caller, operation, input, now) {
             return answer;
         }
         if let Some(refusal) = self.not_permitted(caller, operation, input, now) {
@@ -206,7 +209,7 @@ impl Book {
         };
         self.settle(now);
         let nobody = Caller::default();
-        if let Some(answer) = self.struck(caller.unwrap_or(&nobody), operation, input) {
+        if let Some(answer) = self.struck(caller.unwrap_or(&nobody), operation, input, now) {
             return answer;
         }
         let result = self.security_token(caller, operation, input, now);
@@ -214,12 +217,14 @@ impl Book {
     }
 
     /// Counts the call and lets the faults refuse it before it has any effect.
-    fn struck(&mut self, caller: &Caller, operation: &'static str, input: &Value) -> Option<Answer> {
+    fn struck(&mut self, caller: &Caller, operation: &'static str, input: &Value, now: Time) -> Option<Answer> {
         *self.calls.entry(operation).or_default() += 1;
         if strikes(&mut self.faults.hang, operation) {
             return Some(self.answer(Err(internal()), Delivery::Never));
         }
-        if strikes(&mut self.faults.throttle, operation) {
+        if strikes(&mut self.faults.throttle, operation)
+            || !self.buckets.take(&self.faults.rate, caller.scope(), operation, now)
+        {
             let refusal = Refusal::new(400, "ThrottlingException", "Rate exceeded");
             return Some(self.answer(Err(refusal), Delivery::Sent));
         }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::rate::Rates;
+
 /// Every operation the simulator answers: SageMaker's, those of CloudWatch Logs, then STS's. Closed: call counts and faults
 /// are keyed by it.
 pub const OPERATIONS: [&str; 27] = [
@@ -187,6 +189,8 @@ pub struct Faults {
     pub latency_ms: u64,
     /// ThrottlingException.
     pub throttle: PerOperation,
+    /// Calls a second that are taken; ThrottlingException beyond.
+    pub rate: Rates,
     /// HTTP 500; the call has no effect.
     pub server_error: PerOperation,
     /// The connection stays open and is never answered; the call has no effect.
@@ -236,6 +240,7 @@ impl Default for Faults {
         Self {
             latency_ms: 0,
             throttle: PerOperation::new(),
+            rate: Rates::new(),
             server_error: PerOperation::new(),
             hang: PerOperation::new(),
             lose_reply: PerOperation::new(),
@@ -295,6 +300,10 @@ impl Faults {
         for (field, map) in maps {
             known_operations(field, map.keys())?;
         }
+        known_operations("rate", self.rate.keys())?;
+        if let Some((name, n)) = self.rate.iter().find(|(_, n)| !(0.0..=1_000_000.0).contains(*n)) {
+            return Err(format!("rate.{name}: {n} is not a number of calls a second from 0 to 1000000"));
+        }
         known_operations("errors", self.errors.keys())?;
         for (name, error) in &self.errors {
             if !(400..600).contains(&error.status) {
@@ -346,6 +355,7 @@ impl Faults {
         ] {
             map.retain(|_, times| !times.never());
         }
+        self.rate.retain(|_, calls| *calls > 0.0);
         self.errors.retain(|_, error| !error.times.never());
     }
 }

@@ -26,6 +26,8 @@ FAULTS (in the scenario, and by POST /admin/faults at any time; the values shown
   many calls) or "always". Sending 0, or null for the entry, ends it.
     "latency_ms": 0                              every answer takes so much longer
     "throttle": {"*": 3}                         ThrottlingException
+    "rate": {"StartPipelineExecution": 10}       calls a second that are taken (and so many at once), ThrottlingException
+                                                 beyond; "*" is for all others together
     "server_error": {"DescribePipeline": 1}      HTTP 500, no effect
     "hang": {"ListPipelineExecutions": 1}        the connection stays open, is never answered, no effect
     "lose_reply": {"StartPipelineExecution": 1}  the effect happens, then the connection is closed

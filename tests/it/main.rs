@@ -6,6 +6,7 @@
 mod actix_facts;
 mod after_failure;
 mod assets;
+mod bench_table;
 mod bombs;
 mod boto3;
 mod config;

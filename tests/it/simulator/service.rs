@@ -59,6 +59,41 @@ fn the_quota_counts_live_executions_of_the_account_and_region() {
 }
 
 #[test]
+fn a_rate_takes_so_many_calls_a_second_and_throttles_the_rest() {
+    let mut w = World::with_pipeline(json!({"rate": {"ListPipelineExecutions": 2, "*": 0.5}}), two_steps());
+    let mut taken = |operation: &str, seconds| {
+        let input = json!({"PipelineName": "P"});
+        match w.answer(seconds, operation, input).result {
+            Ok(_) => true,
+            Err(refusal) => {
+                assert_eq!(refusal.code, "ThrottlingException");
+                false
+            }
+        }
+    };
+    let at_times = |taken: &mut dyn FnMut(&str, f64) -> bool, operation: &str, times: &[f64]| -> Vec<bool> {
+        times.iter().map(|seconds| taken(operation, *seconds)).collect()
+    };
+    let lists = at_times(&mut taken, "ListPipelineExecutions", &[10.0, 10.0, 10.0, 10.4, 10.6, 60.0, 60.0, 60.0]);
+    assert_eq!(lists, [true, true, false, false, true, true, true, false]);
+    // All other operations share a bucket, which takes one call even though a second brings only half of one.
+    assert!(taken("DescribePipeline", 70.0) && !taken("ListPipelines", 70.0) && !taken("DescribePipeline", 71.0));
+    assert!(taken("ListPipelines", 73.0));
+}
+
+#[test]
+fn a_rate_ends_by_zero_and_must_be_a_number_of_calls() {
+    let faults = Faults::default().merged(&json!({"rate": {"*": 3}})).unwrap();
+    assert!(faults.merged(&json!({"rate": {"*": 0}})).unwrap().rate.is_empty());
+    for (patch, part) in
+        [(json!({"rate": {"*": -1}}), "rate.*: -1"), (json!({"rate": {"Describe": 1}}), "did you mean")]
+    {
+        let refusal = Faults::default().merged(&patch).unwrap_err();
+        assert!(refusal.contains(part), "{refusal}");
+    }
+}
+
+#[test]
 fn pages_are_newest_first_and_do_not_shift_when_executions_come_in_between() {
     let mut w = World::with_pipeline(json!({"quota": 1000}), two_steps());
     let mut all: Vec<String> = (0..7).map(|i| w.start(f64::from(i), &format!("t{i}"))).collect();
