@@ -20,7 +20,8 @@ use awf_aws::{
     input,
     pipelines::{Execution, Status, Step, Time},
     protocol::ExecuteTemplateArgs,
-    workflow::{poll_plan, report},
+    rounds,
+    workflow::report,
 };
 use criterion::{
     BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
@@ -84,7 +85,7 @@ fn plan(c: &mut Criterion) {
     let mut group = c.benchmark_group("plan");
     for due in [1, 100, 10_000] {
         group.bench_with_input(BenchmarkId::from_parameter(due), &due, |b, &due| {
-            b.iter(|| poll_plan::plan(black_box(due), black_box(due), black_box(Time(1_795_000_000_000))));
+            b.iter(|| rounds::plan(black_box(due), black_box(due), black_box(Time(1_795_000_000_000))));
         });
     }
     group.finish();
@@ -126,7 +127,10 @@ fn tell(c: &mut Criterion) {
     group.bench_function("failed", |b| {
         b.iter(|| {
             let execution = black_box(&execution);
-            (report::end_of(execution, &ended, false, None), report::end_outputs(execution, &ended))
+            (
+                report::end_of(execution, &ended, false, None),
+                report::end_outputs(execution, &ended, report::OUTPUTS_MAX),
+            )
         });
     });
     group.finish();

@@ -8,6 +8,7 @@ use awf_aws::{
     pace::{Answer, Request},
     pipelines::{CallEnded, Time},
     protocol::{ExecuteTemplateArgs, ExecuteTemplateReply},
+    rounds::{LookEnd, Seen},
     simulator::{book::Book, door, scenario::Scenario},
     workflow::{Command, Event, Machine, RequestId, Settings},
 };
@@ -125,6 +126,11 @@ impl World {
                 }
                 Command::Pace { lane, request: Request::Want(urgency, turns) } => {
                     Event::Paced { lane, answer: Answer::Granted { urgency, turns, reserved: false } }
+                }
+                // Nobody else follows anything: it describes what it wants to see.
+                Command::Look { site, .. } => {
+                    let over = Some(LookEnd::Describe);
+                    Event::Seen(Seen { site, shown: Vec::new(), over, asked: None })
                 }
                 Command::WakeAt(at) => {
                     self.alarm = Some(at);
