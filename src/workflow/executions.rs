@@ -84,6 +84,11 @@ impl Executions {
         self.polls.get(pipeline.place()).map_or(0, Polls::own_count)
     }
 
+    /// Whether a look at it is under way.
+    pub fn is_looked_at(&self, id: ExecutionId) -> bool {
+        self.polls.get(self.all[id].pipeline().place()).is_some_and(|polls| polls.looks_at(id))
+    }
+
     fn polls(&mut self, pipeline: PipelineId) -> &mut Polls {
         if self.polls.len() <= pipeline.place() {
             self.polls.resize_with(pipeline.place() + 1, Polls::default);

@@ -173,8 +173,9 @@ impl Pipelines {
 
     /// The one that a client's calls name so.
     pub fn of_site(&self, site: &Site) -> Option<PipelineId> {
-        let named = |p: &Pipeline| p.name == site.pipeline || p.arn == site.pipeline;
-        self.all.iter().find(|(_, p)| p.client == site.client && named(p)).map(|(id, _)| id)
+        // Pipelines of two accounts may have one name.
+        let named = |id: PipelineId| self.all[id].client == site.client && self.spelled(id) == Some(&site.pipeline);
+        self.ids().find(|id| named(*id))
     }
 
     /// Those that the same client calls.
@@ -198,16 +199,17 @@ impl Pipelines {
 
     /// How calls name the pipeline: by name in the credentials' own account, by ARN in another. `None`: not known yet.
     pub fn spelling(&mut self, id: PipelineId, fx: &mut Effects) -> Option<String> {
-        let pipeline = &self.all[id];
-        match self.client_of(id).account() {
-            Some(own) if own == pipeline.account => Some(pipeline.name.clone()),
-            Some(_) => Some(pipeline.arn.clone()),
-            None => {
-                let (name, client) = self.client_mut(id);
-                client.ask_account(name, fx);
-                None
-            }
+        let known = self.spelled(id).map(str::to_owned);
+        if known.is_none() {
+            let (name, client) = self.client_mut(id);
+            client.ask_account(name, fx);
         }
+        known
+    }
+
+    fn spelled(&self, id: PipelineId) -> Option<&str> {
+        let (pipeline, own) = (&self.all[id], self.client_of(id).account()?);
+        Some(if own == pipeline.account { &pipeline.name } else { &pipeline.arn })
     }
 
     /// Asks for a client's account when that is to be repeated.

@@ -89,6 +89,11 @@ impl Polls {
         self.look.is_some()
     }
 
+    /// Whether this one is being looked at.
+    pub fn looks_at(&self, id: ExecutionId) -> bool {
+        self.look.as_ref().is_some_and(|look| look.contains(&id))
+    }
+
     /// These are being looked at: they are due no more.
     pub fn begin_look(&mut self, due: Vec<ExecutionId>) {
         for id in &due {

@@ -27,7 +27,7 @@ impl Attempt {
         let listed = || w.is_coming(self.pipeline);
         match &self.stage {
             Stage::Ended(_) => false,
-            Stage::Following(id) => w.fx.is_coming(&Subject::Execution(*id)),
+            Stage::Following(id) => w.fx.is_coming(&Subject::Execution(*id)) || w.executions.is_looked_at(*id),
             Stage::Starting(_) => w.fx.is_coming(&Subject::Start(self.id)),
             Stage::Locating | Stage::Searching { .. } => {
                 let looks = |id: &ExecutionId| w.fx.is_coming(&Subject::Execution(*id));

@@ -102,6 +102,30 @@ fn everybody_is_told_how_many_are_ahead_whoever_leaves() {
     }
 }
 
+#[test]
+fn pipelines_of_two_accounts_with_one_name_are_looked_at_each_by_itself() {
+    let mut w = World::new();
+    let elsewhere = Task { account_id: "200000000009".into(), ..task("theirs", 0) };
+    w.ask(&elsewhere);
+    w.ask(&task("ours", 0));
+    assert_eq!(w.executions.len(), 2);
+    w.pass(60 * SECOND);
+    w.end(1, Status::Succeeded);
+    w.pass(60 * SECOND);
+    assert_eq!(phase(&w.ask(&task("ours", 0))), Some(Phase::Succeeded));
+}
+
+#[test]
+fn a_node_that_is_attached_is_told_the_status_and_not_only_that_there_is_something() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.end(0, Status::Stopping);
+    w.restart();
+    let arn = w.executions[0].arn.clone();
+    let reply = at_once(&mut w, &with(task("b", 0), |e| e.attach = Some(arn)));
+    assert_eq!(reply.map(|reply| message(&reply)), Some("Stopping".to_owned()));
+}
+
 /// Plays a fault in which every call is throttled with these odds for eight seconds, while eight executions end. Gives how
 /// long after the fault the last end is known.
 fn recovery(odds: f64, seed: u64) -> Duration {
