@@ -19,6 +19,7 @@ use super::{
 
 mod digests;
 mod listing;
+mod starts;
 
 pub use digests::DIGEST_FOR;
 pub use listing::{LISTS_LAG, Listing};
@@ -481,22 +482,5 @@ impl Pipelines {
         let hopeless = self.all.iter().filter(|(_, p)| p.is_hopeless());
         let names: Vec<&str> = hopeless.map(|(_, p)| p.name.as_str()).collect();
         (!names.is_empty()).then(|| format!("executions of {} could not be listed", names.join(", ")))
-    }
-
-    /// A start was denied: the next may be tried at `again_at`.
-    pub fn start_was_denied(&mut self, id: PipelineId, text: &str, again_at: Time, fx: &mut Effects) {
-        Trouble::extend(&mut self.all[id].start_denied, text, true, fx.left());
-        self.start_again(id, again_at, fx);
-    }
-
-    /// Where starts are denied, one tries at a time.
-    pub fn start_again(&mut self, id: PipelineId, at: Time, fx: &mut Effects) {
-        self.all[id].start_again_at = at;
-        fx.wake(at, Timer::Queue);
-    }
-
-    /// A start came back that was not denied; whether they were.
-    pub fn starts_are_taken(&mut self, id: PipelineId) -> bool {
-        self.all[id].start_denied.take().is_some()
     }
 }

@@ -10,6 +10,9 @@ use crate::support::{
 /// The largest body that is read, less what stands around a bomb.
 const LARGEST: usize = (2 << 20) - 4_096;
 
+/// What of the budget the pages of a release build take (`RssFile` in `/proc/<pid>/status` of one that has just begun).
+const PROGRAM: u64 = 12 << 20;
+
 /// An item again and again, with commas between, up to a size.
 fn repeated(item: &str, size: usize) -> String {
     let count = size / (item.len() + 1);
@@ -100,7 +103,9 @@ async fn no_request_drives_the_process_above_its_budget() {
             plugin.process.forget_the_peak();
             let (status, reply) = plugin.post_bytes(&body).await;
             assert!(status == 200 || status == 400, "{status} for {kind} in {place}: {reply}");
-            peaks.push((plugin.process.memory("VmHWM"), format!("{kind} in {place}")));
+            // Pages of the program itself are the kernel's to take back, and a debug build has many of them.
+            let own = plugin.process.memory("VmHWM") - plugin.process.memory("RssFile");
+            peaks.push((own, format!("{kind} in {place}")));
         }
     }
     peaks.sort();
@@ -109,5 +114,5 @@ async fn no_request_drives_the_process_above_its_budget() {
     }
     let idle = plugin.process.memory("VmRSS");
     eprintln!("{:6.1} MiB  afterwards", idle as f64 / f64::from(1 << 20));
-    assert!(peaks.last().unwrap().0 <= MEMORY_BUDGET, "{:?}", peaks.last());
+    assert!(peaks.last().unwrap().0 <= MEMORY_BUDGET - PROGRAM, "{:?}", peaks.last());
 }
