@@ -120,8 +120,12 @@ fn a_node_that_is_attached_is_told_the_status_and_not_only_that_there_is_somethi
     let mut w = World::new();
     w.ask(&task("a", 0));
     w.end(0, Status::Stopping);
+    // Somebody else's, for all that a list says.
+    w.executions[0].description = None;
     w.restart();
     let arn = w.executions[0].arn.clone();
+    // From now on it is known how pipelines are spelled.
+    w.ask(&task("c", 0));
     let reply = at_once(&mut w, &with(task("b", 0), |e| e.attach = Some(arn)));
     assert_eq!(reply.map(|reply| message(&reply)), Some("Stopping".to_owned()));
 }
