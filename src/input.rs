@@ -45,7 +45,8 @@ pub struct Task {
     pub execution_key: Option<String>,
     /// Stands in for the execution key when there is none, and names `validate` and `stop` nodes: hex SHA-256 of
     /// (template name, inputs, plugin input less `attempt`, `timeout`, `on_stop`, `display_name` and what is ignored).
-    pub fallback_key: String,
+    /// `None` where nothing is named by it: an `execute` task with an execution key. It would be most of what reading one costs.
+    pub fallback_key: Option<String>,
     /// Which attempt of the node asks; 0 without a `retryStrategy`.
     pub attempt: u32,
     /// `None`: not given; Kubernetes may tell it.

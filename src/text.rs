@@ -55,5 +55,16 @@ pub fn spoken(d: Duration) -> String {
 
 /// Bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
+}
+
+/// The bytes of a text as JSON: quotes and backslashes double, control characters become two bytes or six.
+pub fn json_len(text: &str) -> usize {
+    let longer = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
+        ..0x20 => 5,
+        _ => 0,
+    });
+    text.len() + 2 + longer.sum::<usize>()
 }

@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod burst;
 pub mod cpu;
+pub mod flat;
 pub mod lag;
 pub mod live;
 pub mod process;
@@ -51,7 +52,8 @@ impl Subject {
 
 /// All subjects: the quick ones first, so that a mistake shows soon.
 pub fn all(wanted: Wanted) -> Vec<Subject> {
-    let mut all = vec![process::size(), process::birth(wanted), process::idle(), answers::subject(wanted)];
+    let mut all =
+        vec![process::size(), process::birth(wanted), process::idle(), answers::subject(wanted), flat::subject(wanted)];
     all.extend(live::subjects(wanted));
     all.extend([
         starts::subject(wanted),

@@ -56,8 +56,11 @@ pub(super) fn fallback_key(
     Ok(hex(&hash.finalize()))
 }
 
+/// The writer of JSON puts every quote and comma by itself: they are collected before they are hashed.
 fn hash_json(hash: &mut Sha256, value: &impl Serialize) -> Result<(), InputError> {
-    serde_json::to_writer(hash, value).map_err(|error| InputError::new(format!("cannot be digested: {error}")))
+    let json = serde_json::to_vec(value).map_err(|error| InputError::new(format!("cannot be digested: {error}")))?;
+    hash.update(json);
+    Ok(())
 }
 
 /// A value of the plugin input as it was understood.

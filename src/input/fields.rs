@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Number, Value, value::RawValue};
+use serde_json::{Number, Value, value::RawValue};
 
 use super::{
     InputError,
@@ -44,8 +44,8 @@ pub const IGNORED: [&str; 2] = ["kind", "resource_arn"];
 
 /// A map of fields. `null` and `""` are absent: a template passes an optional field on as an input with default `""`.
 pub(super) struct Fields<'a> {
-    /// Scalars as they are; of lists and maps only the kind, empty.
-    map: Map<String, Value>,
+    /// Scalars as they are; of lists and maps only the kind, empty. A list: there are few, and each is looked up once.
+    given: Vec<(&'static str, Value)>,
     /// Lists and maps that mean something.
     raw: Vec<(&'static str, &'a RawValue)>,
     /// Stands before the field's name in errors.
@@ -55,7 +55,7 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The plugin input; unknown fields are refused here.
     pub(super) fn of_input(input: &'a RawValue) -> Result<Self, InputError> {
-        let mut fields = Self { map: Map::new(), raw: Vec::new(), prefix: "" };
+        let mut fields = Self { given: Vec::new(), raw: Vec::new(), prefix: "" };
         // With more fields than are known, an unknown one is among the first.
         let given = members(input.get(), KNOWN.len() + IGNORED.len() + 1)
             .map_err(|error| InputError::new(format!("`{PLUGIN_KEY}` cannot be read: {error}")))?;
@@ -76,7 +76,7 @@ impl<'a> Fields<'a> {
 
     /// The template around the plugin input: Argo's own fields, of which we read a few.
     pub(super) fn of_template(template: &Template<'a>) -> Result<Self, InputError> {
-        let mut fields = Self { map: Map::new(), raw: Vec::new(), prefix: "template." };
+        let mut fields = Self { given: Vec::new(), raw: Vec::new(), prefix: "template." };
         for (name, value) in [
             ("name", template.name),
             ("retryStrategy", template.retry_strategy),
@@ -95,13 +95,13 @@ impl<'a> Fields<'a> {
         if scalar.is_array() || scalar.is_object() {
             self.raw.push((name, value));
         }
-        self.map.insert(name.to_owned(), scalar);
+        self.given.push((name, scalar));
         Ok(())
     }
 
     /// All fields that are given, by name; of lists and maps only the kind.
     pub(super) fn all_given(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.map.keys().filter_map(|name| Some((name.as_str(), self.given(name)?)))
+        self.given.iter().filter(|(_, value)| is_given(value)).map(|(name, value)| (*name, value))
     }
 
     /// The text of a list or a map.
@@ -111,7 +111,7 @@ impl<'a> Fields<'a> {
 
     /// The value unless it is absent.
     pub(super) fn given(&self, name: &str) -> Option<&Value> {
-        self.map.get(name).filter(|value| !value.is_null() && value.as_str() != Some(""))
+        self.given.iter().find(|(given, _)| *given == name).map(|(_, value)| value).filter(|value| is_given(value))
     }
 
     /// A scalar's text exactly as given.
@@ -205,6 +205,10 @@ impl<'a> Fields<'a> {
     }
 }
 
+fn is_given(value: &Value) -> bool {
+    !value.is_null() && value.as_str() != Some("")
+}
+
 fn is_known(name: &str) -> bool {
     KNOWN.contains(&name)
 }
@@ -255,6 +259,10 @@ const OURS: [(&str, bool); 3] = [("node.name", false), ("retries", false), ("wor
 
 /// The first of our variables that Argo left as it was, braces included.
 pub(super) fn unresolved(text: &str) -> Option<&str> {
+    // Nearly always: one character is found sooner than two.
+    if !text.contains('{') {
+        return None;
+    }
     text.match_indices("{{").find_map(|(start, braces)| {
         let from = text.get(start..)?;
         let inside = from.get(braces.len()..)?;

@@ -67,7 +67,9 @@ fn read_input(args: &ExecuteTemplateArgs<'_>, input: &RawValue) -> Result<Task, 
             fields.error("execution_arn", "does not go with `action` `validate`, only with `execute` and `stop`")
         );
     }
-    let fallback_key = digest::fallback_key(&args.template, &fields, &execute)?;
+    let named_otherwise = matches!(verb, Verb::Execute) && execution_key.is_some();
+    let fallback_key =
+        if named_otherwise { None } else { Some(digest::fallback_key(&args.template, &fields, &execute)?) };
     let action = match (mock, verb) {
         (Some(state), _) => Action::Mock(state),
         (None, Verb::Validate) => Action::Validate { parameters: execute.parameters, version: execute.version },

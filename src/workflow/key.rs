@@ -1,6 +1,10 @@
 //! The names of nodes and executions among ours.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -15,7 +19,7 @@ impl Key {
     pub fn of_execution(task: &Task) -> Self {
         match &task.execution_key {
             Some(key) => Self::named(&task.workflow.uid, key),
-            None => Self(digest(&["anonymous", &task.workflow.uid, &task.fallback_key])),
+            None => Self(digest(&["anonymous", &task.workflow.uid, fallback_key(task)])),
         }
     }
 
@@ -26,7 +30,7 @@ impl Key {
 
     /// The key of a `validate` or `stop` task, which owns no execution.
     pub fn of_question(task: &Task) -> Self {
-        Self(digest(&["question", &task.workflow.uid, &task.fallback_key, &task.attempt.to_string()]))
+        Self(digest(&["question", &task.workflow.uid, fallback_key(task), &task.attempt.to_string()]))
     }
 
     /// Reads the 64 hex digits of a marker.
@@ -55,10 +59,15 @@ impl Key {
 
     /// A number that spreads evenly over keys and `salt`: stands in for randomness (jitter, probe times).
     pub fn spread(&self, salt: u64) -> f64 {
-        let hash = digest(&["spread", &hex(&self.0), &salt.to_string()]);
-        let value = hash.iter().take(4).fold(0_u32, |sum, byte| (sum << 8) | u32::from(*byte));
-        f64::from(value) / f64::from(u32::MAX)
+        let mut hash = DefaultHasher::new();
+        (self.0, salt).hash(&mut hash);
+        let [.., a, b, c, d] = hash.finish().to_be_bytes();
+        f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX)
     }
+}
+
+fn fallback_key(task: &Task) -> &str {
+    task.fallback_key.as_deref().expect("a task that its execution_key does not name has a fallback key")
 }
 
 impl fmt::Debug for Key {

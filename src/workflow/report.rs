@@ -1,6 +1,6 @@
 //! What Argo hears: messages, outputs and requeue times within the limits that one batch of the agent can carry.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -9,6 +9,7 @@ use crate::{
     protocol::{Outputs, Parameter, Phase},
 };
 
+use crate::text::json_len;
 pub use crate::text::{fit, spoken};
 
 use super::key::execution_id;
@@ -48,7 +49,6 @@ pub fn output_room(unread: usize) -> usize {
 pub struct OutputList {
     room: usize,
     parameters: Vec<Parameter>,
-    names: HashSet<String>,
     bytes: usize,
     truncated: bool,
 }
@@ -59,7 +59,7 @@ impl OutputList {
 
     /// A list of at most so many bytes.
     pub fn within(room: usize) -> Self {
-        Self { room, parameters: Vec::new(), names: HashSet::new(), bytes: 0, truncated: false }
+        Self { room, parameters: Vec::new(), bytes: 0, truncated: false }
     }
 
     /// Adds a parameter; one for which no room is left is dropped and `outputs-truncated` says so.
@@ -88,7 +88,7 @@ impl OutputList {
         let clean = if clean.is_empty() { "output".to_owned() } else { clean };
         let mut unique = clean.clone();
         let mut number = 2;
-        while self.names.contains(&unique) {
+        while self.parameters.iter().any(|known| known.name == unique) {
             unique = format!("{clean}-{number}");
             number += 1;
         }
@@ -98,14 +98,13 @@ impl OutputList {
             return;
         }
         self.bytes += cost;
-        self.names.insert(unique.clone());
         self.parameters.push(Parameter { name: unique, value: value.to_owned() });
     }
 
     /// The finished outputs, with `result` (valid JSON, ≤ 1 KiB) when there is room for it.
     pub fn finish(mut self, result: Option<String>) -> Outputs {
         let result = result.filter(|text| {
-            let fits = self.bytes + json!(text).to_string().len() + Self::RESERVE <= self.room;
+            let fits = self.bytes + json_len(text) + Self::RESERVE <= self.room;
             self.truncated |= !fits;
             fits
         });
@@ -116,9 +115,9 @@ impl OutputList {
     }
 }
 
-/// The bytes of a parameter as JSON: quotes and backslashes double, control characters become six bytes.
+/// The bytes of a parameter as JSON. Without writing it: this is done for every answer of a running node.
 fn cost(name: &str, value: &str) -> usize {
-    json!({"name": name, "value": value}).to_string().len()
+    r#"{"name":,"value":}"#.len() + json_len(name) + json_len(value)
 }
 
 /// The outputs of an execution that runs or whose steps are not known.

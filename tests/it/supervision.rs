@@ -120,7 +120,7 @@ fn task(workflow: &str, action: Action) -> Arc<Task> {
         partition: "aws",
         pipeline_name: "MyPipeline".to_owned(),
         execution_key: Some("node".to_owned()),
-        fallback_key: "0".repeat(64),
+        fallback_key: Some("0".repeat(64)),
         attempt: 0,
         workflow_created: None,
         action,

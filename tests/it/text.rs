@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use awf_aws::{
     pipelines::Time,
-    text::{cut, ellipsize, fit, hex, one_line, parse_rfc3339, rfc3339, spoken},
+    text::{cut, ellipsize, fit, hex, json_len, one_line, parse_rfc3339, rfc3339, spoken},
 };
 
 #[test]
@@ -50,4 +50,11 @@ fn a_spoken_duration_has_whole_seconds() {
 #[test]
 fn bytes_are_two_lower_case_digits_each() {
     assert_eq!(hex(&[0, 0xa, 0xff]), "000aff");
+}
+
+proptest::proptest! {
+    #[test]
+    fn the_length_of_a_text_as_json_is_that_of_what_is_written(text in "[\\x00-\\x7f]{0,40}|.{0,20}") {
+        proptest::prop_assert_eq!(json_len(&text), serde_json::to_string(&text).unwrap().len());
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{execute, read, request, request_in, task};
 
 fn fallback_key(request: Value) -> String {
-    read(request).unwrap().unwrap().fallback_key
+    read(request).unwrap().unwrap().fallback_key.unwrap()
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_retry_strategy_with_an_attempt_is_fine() {
 
 #[test]
 fn the_fallback_key_is_a_sha256_in_hex() {
-    let key = task(json!({})).fallback_key;
+    let key = task(json!({})).fallback_key.unwrap();
     assert_eq!(key.len(), 64);
     assert!(key.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{key}");
     // Executions are found again by it after an upgrade of the plugin: it must never change.

@@ -376,7 +376,7 @@ fn many_executions_cost_a_page_of_the_list_each_hundred() {
 fn validate(parameters: &[(&str, &str)]) -> awf_aws::input::Task {
     let mut validate = task("", 0);
     validate.execution_key = None;
-    validate.fallback_key = format!("{parameters:?}");
+    validate.fallback_key = Some(format!("{parameters:?}"));
     let parameters = parameters.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     validate.action = Action::Validate { parameters, version: None };
     validate

@@ -17,7 +17,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub fn stop(key: Option<&str>, arn: Option<String>) -> awf_aws::input::Task {
     let mut stop = task("", 0);
     stop.execution_key = key.map(str::to_owned);
-    stop.fallback_key = format!("{key:?}{arn:?}");
+    stop.fallback_key = Some(format!("{key:?}{arn:?}"));
     stop.action = Action::Stop { execution_arn: arn, timeout: None };
     stop
 }

@@ -23,7 +23,7 @@ pub fn task(key: &str, attempt: u32) -> Task {
         partition: "aws",
         pipeline_name: "MyPipeline".into(),
         execution_key: Some(key.into()),
-        fallback_key: "f".repeat(64),
+        fallback_key: Some("f".repeat(64)),
         attempt,
         workflow_created: Some(World::START.minus(Duration::from_secs(60))),
         action: Action::Execute(Box::new(Execute {

@@ -45,7 +45,7 @@ impl World {
             *timeout = node.plan.timeout;
         }
         if !matches!(rendered.action, Action::Execute(_)) {
-            rendered.fallback_key = node.plan.name.clone();
+            rendered.fallback_key = Some(node.plan.name.clone());
             rendered.attempt = node.attempt;
         }
         rendered = self.named(rendered, &node.plan);
@@ -72,7 +72,7 @@ impl World {
     fn named(&self, mut task: Task, plan: &NodePlan) -> Task {
         if plan.keyless {
             task.execution_key = None;
-            task.fallback_key = format!("fallback of {}", plan.name);
+            task.fallback_key = Some(format!("fallback of {}", plan.name));
         }
         task
     }
