@@ -13,7 +13,7 @@ use super::run::Run;
 pub use super::{
     key::{Key, arn_key, execution_id},
     known::Known,
-    marker::{Marker, WhenOver},
+    marker::{Continues, Marker, WhenOver},
 };
 
 use super::key::digest;
@@ -37,6 +37,12 @@ pub fn start_token(task: &Task, key: &Key, predecessor: Option<&str>) -> String 
 /// That of two processes' stops one is refused does no harm: only what executes can be stopped.
 pub fn stop_token(arn: &str, process_began: Time, series: u32) -> String {
     hex(&digest(&["stop", arn, &process_began.0.to_string(), &series.to_string()]))
+}
+
+/// The ClientRequestToken of a resume: of the execution, the attempt that continues it, and the end that it continues, which
+/// tells the runs of the workflow apart, too. All of it stands in AWS, so every process computes the same.
+pub fn resume_token(arn: &str, attempt: u32, end: Time) -> String {
+    hex(&digest(&["resume", &arn_key(arn), &attempt.to_string(), &end.0.to_string()]))
 }
 
 /// The display name of a start whose user gave none: `<workflow, sanitised, 40 at most>-<12 hex>-<attempt>`.
@@ -69,6 +75,8 @@ pub enum Decision {
     },
     Start {
         predecessor: Option<Arc<str>>,
+        /// The newest end, of an earlier run of the workflow.
+        after: Option<Arc<str>>,
     },
     /// A later attempt of the node exists.
     Superseded(u32),
@@ -93,7 +101,7 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, run: &Run) -> De
         return if newest_asked > attempt {
             Decision::Superseded(newest_asked)
         } else {
-            Decision::Start { predecessor: None }
+            Decision::Start { predecessor: None, after: None }
         };
     };
     let newest_of_epoch = known
@@ -107,6 +115,10 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, run: &Run) -> De
         && let Some(own) = own_end()
     {
         return Decision::Report(own.arn.clone());
+    }
+    // What it ended with was continued by a later attempt, and tells its own end no more.
+    if attempt < newest.attempt && newest.resumed && run.has_started(newest) {
+        return Decision::Superseded(newest_attempt);
     }
     if newest.status.is_live() {
         let stopping_since_before = newest.status == Status::Stopping && before_run(newest);
@@ -123,7 +135,7 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, run: &Run) -> De
         return Decision::Superseded(newest_attempt);
     }
     if before_run(newest) {
-        return Decision::Start { predecessor: predecessor() };
+        return Decision::Start { predecessor: predecessor(), after: Some(newest.arn.clone()) };
     }
     // Of this run and this attempt: it is the node's end, also when a late pod started an earlier attempt after it.
     let of_this_run = |k: &&Known| run.has_started(k);

@@ -18,4 +18,6 @@ pub struct Known {
     pub run: Option<Time>,
     /// This process has seen it execute.
     pub witnessed: bool,
+    /// It is the continuation of an earlier attempt's end, which was somebody else's before.
+    pub resumed: bool,
 }

@@ -26,6 +26,7 @@ fn known(id: &str, attempt: u32, status: Status, created: i64, modified: i64) ->
         modified: Time(EPOCH.0 + modified * 1000),
         run: None,
         witnessed: false,
+        resumed: false,
     }
 }
 
@@ -34,7 +35,9 @@ fn every_row_of_the_table_gives_its_answer() {
     use Status::{CompletedWithFailures, Executing, Failed, Stopping, Succeeded};
     let follow = |arn: &str| Decision::Follow(arn.into());
     let report = |arn: &str| Decision::Report(arn.into());
-    let start = |pred: Option<&str>| Decision::Start { predecessor: pred.map(Into::into) };
+    let start = |pred: Option<&str>| Decision::Start { predecessor: pred.map(Into::into), after: None };
+    let again =
+        |pred: Option<&str>| Decision::Start { predecessor: pred.map(Into::into), after: Some("a".into()) };
     let rows: Vec<(&str, Vec<Known>, u32, u32, Decision)> = vec![
         ("nothing known", vec![], 0, 0, start(None)),
         ("live of this attempt", vec![known("a", 0, Executing, 5, 6)], 0, 0, follow("a")),
@@ -56,14 +59,14 @@ fn every_row_of_the_table_gives_its_answer() {
             follow("a"),
         ),
         ("succeeded, whatever the attempt and epoch", vec![known("a", 3, Succeeded, -900, -800)], 0, 0, report("a")),
-        ("failed before the epoch", vec![known("a", 0, Failed, -900, -800)], 0, 0, start(Some("a"))),
-        ("failed before the epoch, for another attempt", vec![known("a", 1, Failed, -900, -800)], 0, 0, start(None)),
+        ("failed before the epoch", vec![known("a", 0, Failed, -900, -800)], 0, 0, again(Some("a"))),
+        ("failed before the epoch, for another attempt", vec![known("a", 1, Failed, -900, -800)], 0, 0, again(None)),
         (
             "completed with failures is no success",
             vec![known("a", 0, CompletedWithFailures, -900, -800)],
             0,
             0,
-            start(Some("a")),
+            again(Some("a")),
         ),
         ("failed in this epoch, for this attempt", vec![known("a", 0, Failed, 5, 50)], 0, 0, report("a")),
         (

@@ -84,7 +84,9 @@ impl Executions {
         if let Some(ended) = tracked.explained(|at| aws.ours(at)) {
             fx.note(Note::ExecutionExplained { arn: tracked.arn().to_owned(), ended });
         }
-        fx.changed(Change::Execution { id, ended: false, whose: Whose::Followers });
+        // Those of an end may tell whose it is.
+        let whose = if tracked.is_live() { Whose::Followers } else { Whose::Key };
+        fx.changed(Change::Execution { id, ended: false, whose });
     }
 
     /// Nobody waits for the steps of an ended execution any more.
