@@ -42,6 +42,12 @@ pub enum Sabotage {
     TokenNewAfterLoss,
     /// A stop has the same token also after a revival.
     StopTokenForEver,
+    /// The token of a resume is made of the moment in which it is sent.
+    ResumeTokenOfTheMoment,
+    /// Markers do not say which end their attempt continues.
+    MarkersForgetResumes,
+    /// A resume whose outcome is unknown counts as refused: its error reads like an invalid argument's.
+    UnknownResumeIsRefused,
     /// A start whose outcome is unknown counts as refused: its error reads like an invalid argument's.
     UnknownIsFailure,
     /// A start that is denied once is not tried again: its error reads like an invalid argument's.
@@ -103,12 +109,15 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
         Self::TokenWithoutAttempt,
         Self::TokenWithoutPredecessor,
         Self::TokenOfTheMoment,
         Self::TokenNewAfterLoss,
         Self::StopTokenForEver,
+        Self::ResumeTokenOfTheMoment,
+        Self::MarkersForgetResumes,
+        Self::UnknownResumeIsRefused,
         Self::UnknownIsFailure,
         Self::DenialIsFinal,
         Self::DenialHoldsAll,
@@ -145,6 +154,8 @@ impl Sabotage {
         let any = |has: fn(&WorkflowPlan) -> bool| plan.workflows.iter().any(has);
         match self {
             Self::StopTokenForEver => troubles.nosy,
+            Self::ResumeTokenOfTheMoment => plan.resumes() && any(|w| w.second_pod_after.is_some()),
+            Self::MarkersForgetResumes | Self::UnknownResumeIsRefused => plan.resumes(),
             Self::RevivalsStayHidden => troubles.deeds.iter().any(|(_, deed)| *deed == Deed::RetryInConsole),
             Self::FollowsOnlyItsOwnAttempt => any(|w| w.nodes.iter().any(|n| n.pipeline == "Blocked" && n.retries > 0)),
             Self::AttemptsAlike => any(|w| w.nodes.iter().any(|n| n.pipeline == "FailsOnce" && n.retries > 0)),

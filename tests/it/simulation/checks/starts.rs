@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use awf_aws::{
-    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Status, Time},
+    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Status, Time},
     simulator::execution::Execution,
     workflow::{Group, identity::Marker},
 };
@@ -49,7 +49,8 @@ impl World {
         }
         self.check_once(process, &marker, node, run);
         self.check_time_was_up(process, &marker, node);
-        self.check_two_live(process, &marker, node, &scope.region, &scope.account);
+        self.check_not_instead(process, &marker, node);
+        self.check_two_live(process, &marker, node, &scope.region, &scope.account, None);
         let place = self.checks.started.len();
         self.checks.of_key.entry(marker.key).or_default().push(place);
         self.checks.started.push(Some(Started { marker: marker.clone(), node, run, pod: process.0 }));
@@ -117,13 +118,15 @@ impl World {
         }
     }
 
-    fn check_two_live(
+    /// `itself`: what is resumed is not beside itself.
+    pub(super) fn check_two_live(
         &mut self,
         process: Process,
         marker: &Marker,
         node: (usize, NodeId),
         region: &str,
         account: &str,
+        itself: Option<&str>,
     ) {
         let now = self.now;
         let moved = matches!(self.plan.workflows[node.0].troubles.moves, Some(Moves::Region | Moves::Account));
@@ -132,7 +135,9 @@ impl World {
             let elsewhere = moved && (e.scope.region != region || e.scope.account != account);
             revived || elsewhere
         };
-        let mut others = self.started_under(&marker.key).filter(|(_, e)| e.status.is_live() && !e.deleted);
+        let mut others = self
+            .started_under(&marker.key)
+            .filter(|(_, e)| e.status.is_live() && !e.deleted && itself != Some(e.arn.as_str()));
         let beside = others.find(|(_, e)| !excused(e)).map(|(_, e)| e.arn.clone());
         drop(others);
         if self.checks.of_key.contains_key(&marker.key) {
@@ -146,7 +151,7 @@ impl World {
 
     /// Whether an attempt of this node had ended while it still waited and was asked for again in another process. Nothing
     /// in AWS says that it ended, as the README tells: that process may start it.
-    fn was_asked_again(&self, marker: &Marker) -> bool {
+    pub(super) fn was_asked_again(&self, marker: &Marker) -> bool {
         let nodes = self.names.get(&marker.key).map(Vec::as_slice).unwrap_or_default();
         nodes.iter().any(|node| self.checks.asked_again.contains(node))
     }
@@ -156,13 +161,14 @@ impl World {
         &mut self,
         process: Process,
         node: (usize, NodeId),
-        start: &StartExecution,
+        (token, pipeline): (&str, &str),
         client: &ClientKey,
     ) {
         let number = node.0;
-        let pipeline = start.pipeline.rsplit('/').next().unwrap_or(&start.pipeline).to_owned();
+        let pipeline = pipeline.split("/execution/").next().unwrap_or(pipeline);
+        let pipeline = pipeline.rsplit('/').next().unwrap_or(pipeline).to_owned();
         let under_way = self.checks.under_way.entry(process).or_default();
-        under_way.insert(start.token.clone(), (pipeline.clone(), client.clone()));
+        under_way.insert(token.to_owned(), (pipeline.clone(), client.clone()));
         let under_way = under_way.clone();
         let first = process == ((number, 0), 1) && self.workflows[number].pods.len() == 1;
         // Each role counts for itself.
@@ -233,8 +239,14 @@ impl World {
         if wanted != *client {
             self.checks.broke(format!("a start leaves through {client:?}, its node asks for {wanted:?}"));
         }
-        if let Call::StartExecution(start) = call {
-            self.check_max_running(process, (number, node), start, client);
+        match call {
+            Call::StartExecution(start) => {
+                self.check_max_running(process, (number, node), (&start.token, &start.pipeline), client);
+            }
+            Call::RetryExecution { arn, token, .. } => {
+                self.check_max_running(process, (number, node), (token, arn), client);
+            }
+            _ => return,
         }
         let sent = self.checks.sent.entry(process).or_default();
         if !sent.contains(&node) {
@@ -252,7 +264,7 @@ impl World {
         let waits = |other: &&NodeId| {
             let Some(heard) = refused(other).filter(|heard| *heard <= self.now) else { return false };
             // What another pod has started meanwhile no longer waits here, also when it has ended since.
-            let elsewhere = |e: &&Execution| e.status.is_live() || e.created.plus(SECOND) >= heard;
+            let elsewhere = |e: &&Execution| e.status.is_live() || self.began(e).plus(SECOND) >= heard;
             !self.checks.told.contains_key(&(process, **other))
                 && nodes[**other].plan.max_running.is_none()
                 && nodes[**other].plan.timeout.is_none()
