@@ -258,6 +258,7 @@ impl TrackedExecution {
         Known {
             arn: arn_key(&self.execution.arn),
             attempt: self.attempt(),
+            origin: self.origin(),
             status: self.execution.status.clone(),
             created,
             modified: self.end_awaiting_resume().unwrap_or(modified),
@@ -307,7 +308,7 @@ impl TrackedExecution {
     /// A node wants to be sure of its end before it starts another: by a describe that leaves from now on.
     pub fn doubt_end(&mut self, now: Time) {
         self.end = EndStage::Seen;
-        self.history.looks_from = now;
+        self.history.look_from(now);
     }
 
     /// The last look failed: until this time there is no other.
@@ -338,7 +339,7 @@ impl TrackedExecution {
     /// Whether a describe that left then and shows this is of an earlier moment than what is known by now.
     pub fn is_outdated(&self, left: Time, status: &Status) -> bool {
         let earlier = left < self.progressed_at && rank(status) < rank(&self.execution.status);
-        earlier || left < self.history.looks_from
+        earlier || self.history.is_before(left)
     }
 
     /// Takes in what a describe (`described`, which left at `left`) or a list says of it.
@@ -367,6 +368,9 @@ impl TrackedExecution {
         let marker = shown.description.as_deref().and_then(Marker::parse);
         if let Some(marker) = marker.filter(|marker| marker.key == self.key) {
             self.learn_again(&marker, described.then_some(left));
+        }
+        if described && live {
+            self.is_seen_live();
         }
         self.execution.created = shown.created.or(self.execution.created);
         let stranger = shown.started_by.filter(|_| !self.foreign && self.stranger.is_none());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    input::Task,
+    input::{Action, OnRetry, Task},
     pipelines::{Status, Time},
     text::hex,
 };
@@ -18,8 +18,11 @@ pub use super::{
 
 use super::key::digest;
 
-/// The ClientRequestToken of a start: the same for every repeat, and nothing in it depends on what this process saw.
+/// The ClientRequestToken of a start: the same for every repeat, and nothing in it depends on what this process saw. A node
+/// that resumes has one execution for all its attempts, and one token: where lists are denied, a later attempt finds by it what
+/// an earlier one has started. What it starts instead of one that cannot be resumed has that one for its predecessor.
 pub fn start_token(task: &Task, key: &Key, predecessor: Option<&str>) -> String {
+    let attempt = if resumes(task) { 0 } else { task.attempt };
     hex(&digest(&[
         "start",
         &task.account_id,
@@ -27,9 +30,14 @@ pub fn start_token(task: &Task, key: &Key, predecessor: Option<&str>) -> String 
         &task.pipeline_name.to_ascii_lowercase(),
         &task.workflow.uid,
         &key.hex(64),
-        &task.attempt.to_string(),
+        &attempt.to_string(),
         predecessor.unwrap_or(""),
     ]))
+}
+
+/// Whether further attempts of a node continue its execution.
+pub fn resumes(task: &Task) -> bool {
+    matches!(&task.action, Action::Execute(execute) if execute.on_retry != OnRetry::Restart)
 }
 
 /// The ClientRequestToken of a stop: the same for each repeat of one in a process. A console retry revives a stopped
@@ -90,7 +98,7 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, run: &Run) -> De
     // Whatever this attempt has started before is replaced, else the token would be that one's again. It need not have
     // ended before the epoch: what lived on into this run counts too.
     let predecessor = || {
-        let own = known.iter().filter(|k| k.attempt == attempt && !k.status.is_live());
+        let own = known.iter().filter(|k| k.origin == attempt && !k.status.is_live());
         own.max_by_key(|k| k.created).map(|k| k.arn.clone())
     };
     let own_end = || {

@@ -53,19 +53,28 @@ pub struct Continues {
     pub end: Time,
     /// When the marker was written, by AWS's clock: the time of its attempt begins.
     pub since: Time,
+    /// The attempt that the execution was started for, whose token started it.
+    pub origin: u32,
 }
 
 impl Continues {
     fn spell(&self) -> String {
         let run = self.run.map_or("-".to_owned(), |run| run.0.to_string());
-        format!("{}:{run}:{}:{}", self.attempt, self.end.0, self.since.0)
+        format!("{}:{run}:{}:{}:{}", self.attempt, self.end.0, self.since.0, self.origin)
     }
 
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
-        let (attempt, run, end, since) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let (attempt, run, end) = (parts.next()?, parts.next()?, parts.next()?);
+        let (since, origin) = (parts.next()?, parts.next()?);
         let time = |text: &str| text.parse().ok().map(Time);
-        Some(Self { attempt: attempt.parse().ok()?, run: time(run), end: time(end)?, since: time(since)? })
+        Some(Self {
+            attempt: attempt.parse().ok()?,
+            run: time(run),
+            end: time(end)?,
+            since: time(since)?,
+            origin: origin.parse().ok()?,
+        })
     }
 }
 

@@ -21,6 +21,7 @@ fn known(id: &str, attempt: u32, status: Status, created: i64, modified: i64) ->
     Known {
         arn: id.into(),
         attempt,
+        origin: attempt,
         status,
         created: Time(EPOCH.0 + created * 1000),
         modified: Time(EPOCH.0 + modified * 1000),

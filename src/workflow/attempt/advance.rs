@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    input::Action,
+    input::{Action, OnRetry},
     protocol::Phase,
     workflow::{
         executions::Starter,
@@ -135,15 +135,20 @@ impl Attempt {
         let id_of = |arn: &str| ids.iter().zip(&known).find(|(_, k)| *k.arn == *arn).map(|(id, _)| *id);
         let about = |arn: &str| id_of(arn).expect("the table decides about what it was shown");
         let each = |arn: Option<Arc<str>>| arn.as_deref().map(about);
+        // A node that resumes has one chain of executions for all its attempts.
+        let chained = self.rules.on_retry != OnRetry::Restart;
         Some(match identity::decide(&known, self.number, kin.newest_asked, &run) {
             Decision::Follow(arn) => Verdict::Follow(about(&arn)),
             Decision::AwaitEnd(arn) => Verdict::AwaitEnd(about(&arn)),
             Decision::Report(arn) => Verdict::Report(about(&arn)),
             Decision::RecheckThenStart { arn, predecessor } => {
-                Verdict::Start { after: Some(about(&arn)), predecessor: each(predecessor), recheck: true }
+                let predecessor = if chained { Some(about(&arn)) } else { each(predecessor) };
+                Verdict::Start { after: Some(about(&arn)), predecessor, recheck: true }
             }
             Decision::Start { predecessor, after } => {
-                Verdict::Start { after: each(after), predecessor: each(predecessor), recheck: false }
+                let after = each(after);
+                let predecessor = if chained { after } else { each(predecessor) };
+                Verdict::Start { after, predecessor, recheck: false }
             }
             Decision::Superseded(by) => Verdict::Superseded(by),
         })

@@ -13,7 +13,7 @@ use super::{EndStage, TrackedExecution, presence::Presence};
 const LISTS_LAG: Duration = Duration::from_secs(60);
 
 /// Whose it is, besides what it was started for.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct History {
     /// Which end the attempt continues that the marker names.
     continues: Option<Continues>,
@@ -21,14 +21,30 @@ pub struct History {
     told_at: Option<Time>,
     /// What its steps did up to its newest known end; absent where they could not be listed.
     ran: Option<Ran>,
-    /// AWS has said that this end is resumed.
+    /// AWS has said that this end is resumed, or a describe has shown it live with a marker that continues this end.
     taken: Option<Time>,
+    /// LastModifiedTime of the describe that its end's steps were listed after.
+    listed_at: Option<Time>,
+    /// Another describe has to show the same before they are believed.
+    confirms: bool,
     /// When this process heard so.
     resumed_at: Option<Time>,
     /// What is done next depends on its steps.
     steps_decide: bool,
     /// Describes that left before this tell of an earlier moment.
-    pub(super) looks_from: Time,
+    looks_from: Time,
+}
+
+impl History {
+    /// Only a describe that leaves from now on tells how the execution is.
+    pub fn look_from(&mut self, now: Time) {
+        self.looks_from = now;
+    }
+
+    /// Whether a describe that left then is of an earlier moment.
+    pub fn is_before(&self, left: Time) -> bool {
+        left < self.looks_from
+    }
 }
 
 /// What the steps of an ended execution did.
@@ -52,6 +68,11 @@ impl TrackedExecution {
     /// The attempt that it runs for, or that ended with it.
     pub fn attempt(&self) -> u32 {
         self.awaits_resume().map_or(self.attempt, |continues| continues.attempt)
+    }
+
+    /// The attempt that it was started for.
+    pub fn origin(&self) -> u32 {
+        self.history.continues.map_or(self.attempt, |continues| continues.origin)
     }
 
     /// Which run of the workflow that attempt is of.
@@ -122,12 +143,35 @@ impl TrackedExecution {
     /// Its end's steps are about to be listed.
     pub(super) fn forget_what_ran(&mut self) {
         self.history.ran = None;
+        self.history.confirms = false;
+        self.history.listed_at = self.execution.modified;
     }
 
-    /// Its end's steps were listed.
-    pub(super) fn learn_what_ran(&mut self) {
+    /// Its end's steps were listed. Somebody may have resumed it between the describe and that: where something is decided
+    /// by them, another describe has to show the same end.
+    pub(super) fn learn_what_ran(&mut self, now: Time) {
         let created = self.execution.created.unwrap_or_default();
         self.history.ran = self.steps.listed().map(|steps| Ran::of(steps, created));
+        let History { continues, ran, taken, steps_decide, .. } = self.history;
+        let ran_on = continues.zip(ran).is_some_and(|(c, ran)| taken != Some(c.end) && ran.until > c.end);
+        if steps_decide || ran_on {
+            self.history.confirms = true;
+            self.doubt_end(now);
+        }
+    }
+
+    /// A describe shows its end: whether that is the one whose steps are known, so that they need not be listed again.
+    pub fn confirms_end(&mut self) -> bool {
+        let confirmed = std::mem::take(&mut self.history.confirms) && self.history.listed_at == self.execution.modified;
+        if confirmed {
+            self.end = if self.steps.listed().is_some() { EndStage::Known } else { EndStage::Told };
+        }
+        confirmed
+    }
+
+    /// A describe shows it live: for its marker's attempt.
+    pub(super) fn is_seen_live(&mut self) {
+        self.history.taken = self.history.continues.map(|continues| continues.end).or(self.history.taken);
     }
 
     pub(super) fn learn_attempt(&mut self, marker: &Marker) {
@@ -180,7 +224,7 @@ impl TrackedExecution {
     pub fn was_resumed(&mut self, now: Time) {
         self.history.taken = self.history.continues.map(|continues| continues.end);
         self.history.resumed_at = Some(now);
-        self.history.looks_from = now;
+        self.history.look_from(now);
         self.history.steps_decide = false;
         self.execution.status = Status::Executing;
         self.execution.modified = None;

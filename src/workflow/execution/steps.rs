@@ -88,7 +88,7 @@ impl TrackedExecution {
             self.steps.listed = self.steps.pages.take();
             if self.end == EndStage::Listing {
                 self.end = EndStage::Known;
-                self.learn_what_ran();
+                self.learn_what_ran(now);
             }
         }
     }

@@ -109,7 +109,11 @@ impl Executions {
                 self.polls(pipeline).leaves(id);
             }
             if described && self.all[id].end() == EndStage::Seen {
-                self.list_end_steps(id, fx, pipelines);
+                if self.all[id].confirms_end() {
+                    self.explain(id, fx);
+                } else {
+                    self.list_end_steps(id, fx, pipelines);
+                }
             }
         }
         let whose = if first || was_live != live || !live { Whose::Key } else { Whose::Followers };

@@ -257,6 +257,75 @@ fn two_pods_resume_once() {
     assert_eq!(marker(&w).attempt, 2);
 }
 
+#[test]
+fn a_resume_between_another_pods_look_and_its_steps_is_not_taken_for_an_end() {
+    for status in [None, Some(Status::Succeeded)] {
+        let mut w = failed_once(&again(0));
+        w.silent = vec!["RetryPipelineExecution"];
+        w.send(&again(1));
+        let _first = w.machine_of_another_pod();
+        w.silent = vec!["ListPipelineExecutionSteps"];
+        w.send(&again(1));
+        w.pass(SECOND);
+        // The other pod has seen the end; now the resume arrives, and the steps are those of the resumed run.
+        assert!(matches!(w.answer_of(0), Event::CallEnded { .. }));
+        w.now = w.now.plus(5 * SECOND);
+        match status.clone() {
+            Some(status) => {
+                w.end(0, status);
+                w.steps = steps(&w, "Succeeded");
+            }
+            None => w.steps = steps(&w, "Executing"),
+        }
+        w.silent.clear();
+        w.answer_open(0);
+        let expected = if status.is_some() { Phase::Succeeded } else { Phase::Running };
+        until(&mut w, &again(1), expected, MINUTE);
+        assert_eq!((w.executions.len(), resumes(&w)), (1, 1));
+    }
+}
+
+#[test]
+fn what_is_started_anew_never_finds_the_token_of_what_was_resumed() {
+    let mut w = failed_once(&again(0));
+    // Attempt 1 starts anew, its execution goes on as attempt 2, and in the next run attempt 1 starts anew again.
+    let other = |attempt: u32, work: &str| with(again(attempt), |e| e.work_digest = work.repeat(12));
+    until(&mut w, &other(1, "1"), Phase::Running, MINUTE);
+    w.end(1, Status::Failed);
+    w.steps = steps(&w, "Failed");
+    until(&mut w, &other(1, "1"), Phase::Failed, MINUTE);
+    until(&mut w, &other(2, "1"), Phase::Running, MINUTE);
+    assert_eq!((w.executions.len(), resumes(&w)), (2, 1));
+    w.end(1, Status::Failed);
+    w.steps = steps(&w, "Failed");
+    until(&mut w, &other(2, "1"), Phase::Failed, MINUTE);
+    w.pass(20 * MINUTE);
+    for (attempt, executions) in [(0, 3), (1, 4), (2, 5)] {
+        w.restart();
+        let node = other(attempt, &attempt.to_string().replace('1', "3"));
+        until(&mut w, &node, Phase::Running, MINUTE);
+        assert_eq!(w.executions.len(), executions, "attempt {attempt}");
+        w.end(executions - 1, Status::Failed);
+        w.steps = steps(&w, "Failed");
+        until(&mut w, &node, Phase::Failed, MINUTE);
+    }
+}
+
+#[test]
+fn where_lists_are_denied_a_later_process_finds_what_was_resumed_by_its_token() {
+    let denied = |w: &mut World| w.fail("ListPipelineExecutions", &[CallErrorKind::Denied; 500]);
+    let mut w = World::new();
+    denied(&mut w);
+    w.ask(&again(0));
+    w.pass(5 * MINUTE);
+    fails(&mut w);
+    until(&mut w, &again(0), Phase::Failed, MINUTE);
+    until(&mut w, &again(1), Phase::Running, MINUTE);
+    w.restart();
+    until(&mut w, &again(1), Phase::Running, MINUTE);
+    assert_eq!((w.executions.len(), resumes(&w)), (1, 1));
+}
+
 /// What keeps an execution from being resumed, and what the node is told of it.
 type Obstacle = (&'static str, fn(&mut World), fn(Task) -> Task, &'static str);
 

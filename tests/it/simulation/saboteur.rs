@@ -42,8 +42,8 @@ pub enum Sabotage {
     TokenNewAfterLoss,
     /// A stop has the same token also after a revival.
     StopTokenForEver,
-    /// The token of a resume is made of the moment in which it is sent.
-    ResumeTokenOfTheMoment,
+    /// The token of a resume tells neither attempts nor ends apart: it is made of the execution alone.
+    ResumeTokenForEver,
     /// Markers do not say which end their attempt continues.
     MarkersForgetResumes,
     /// A resume whose outcome is unknown counts as refused: its error reads like an invalid argument's.
@@ -115,7 +115,7 @@ impl Sabotage {
         Self::TokenOfTheMoment,
         Self::TokenNewAfterLoss,
         Self::StopTokenForEver,
-        Self::ResumeTokenOfTheMoment,
+        Self::ResumeTokenForEver,
         Self::MarkersForgetResumes,
         Self::UnknownResumeIsRefused,
         Self::UnknownIsFailure,
@@ -154,8 +154,7 @@ impl Sabotage {
         let any = |has: fn(&WorkflowPlan) -> bool| plan.workflows.iter().any(has);
         match self {
             Self::StopTokenForEver => troubles.nosy,
-            Self::ResumeTokenOfTheMoment => plan.resumes() && any(|w| w.second_pod_after.is_some()),
-            Self::MarkersForgetResumes | Self::UnknownResumeIsRefused => plan.resumes(),
+            Self::ResumeTokenForEver | Self::MarkersForgetResumes | Self::UnknownResumeIsRefused => plan.resumes(),
             Self::RevivalsStayHidden => troubles.deeds.iter().any(|(_, deed)| *deed == Deed::RetryInConsole),
             Self::FollowsOnlyItsOwnAttempt => any(|w| w.nodes.iter().any(|n| n.pipeline == "Blocked" && n.retries > 0)),
             Self::AttemptsAlike => any(|w| w.nodes.iter().any(|n| n.pipeline == "FailsOnce" && n.retries > 0)),

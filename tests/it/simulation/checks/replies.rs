@@ -192,7 +192,7 @@ impl World {
         let listed = self.now.minus(60 * SECOND);
         let own = self
             .started_by(workflow)
-            .find(|(s, e)| s.node == (workflow, node) && s.run == run && !e.deleted && e.created < listed);
+            .find(|(s, e)| s.node == (workflow, node) && s.run == run && !e.deleted && self.began(e) < listed);
         let text = own.map(|(_, e)| format!("{end:?} is said of what runs as {}, {:?}", e.arn, e.status));
         self.bites.add("check: who ends before its start has no execution");
         if let Some(text) = text.filter(|_| !self.moved(workflow, node) && !self.lists_were_denied(workflow)) {
@@ -280,7 +280,7 @@ impl World {
             let beside = s.pod != id && !self.workflows[workflow].pods[s.pod.1].ended;
             let here = !beside && e.scope.account == "100000000002" && e.scope.region == "us-west-2";
             let revived = self.checks.revived.contains_key(&e.arn);
-            named && here && e.status.is_live() && e.created < asked && !e.deleted && !revived
+            named && here && e.status.is_live() && self.began(e) < asked && !e.deleted && !revived
         });
         let gaps = ["only pipelines that nodes have named", "could not be listed"];
         let gap = gaps.iter().any(|text| end.message.contains(text));

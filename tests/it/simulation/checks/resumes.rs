@@ -64,14 +64,18 @@ impl World {
         if self.node(node).plan.on_retry == OnRetry::Restart {
             self.checks.broke(format!("resumed for a node that restarts: {marker:?}"));
         }
-        if marker.continues.is_none() || (before.marker.attempt, before.run) == (marker.attempt, run) {
+        let ended = marker.continues.map_or(self.now, |continues| continues.end);
+        let ended = self.stop_taken(arn).map_or(ended, |taken| taken.min(ended));
+        let lost_epoch = self.takes_for_earlier(process, node.0, ended);
+        let own = (before.marker.attempt, before.run) == (marker.attempt, run) && !lost_epoch;
+        if marker.continues.is_none() || own {
             self.checks.broke(format!("resumed without a marker of its own: {marker:?} after {:?}", before.marker));
         }
         if knew_over && !self.node(node).is_exit_handler() {
             self.checks.broke(format!("resumed although the workflow was known to be over: {marker:?}"));
         }
         self.bites.add("check: one resume per attempt and run");
-        if !self.checks.resumes.once.insert((arn.clone(), marker.attempt, run)) {
+        if !self.checks.resumes.once.insert((arn.clone(), marker.attempt, run)) && !lost_epoch {
             self.checks.broke(format!("resumed twice in run {run}: {marker:?}"));
         }
         let scope = (self.book.executions()[place].scope.region.clone(), self.book.executions()[place].scope.account.clone());
@@ -129,7 +133,6 @@ impl World {
         if forbidden || late {
             return;
         }
-        self.bites.add("check: nothing starts that can be resumed");
         if resumable {
             self.checks.broke(text);
         }

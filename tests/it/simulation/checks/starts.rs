@@ -106,16 +106,19 @@ impl World {
             }
             return;
         };
-        // Without Kubernetes' word an end long before the pod's birth is taken for one of an earlier run.
-        let born = self.pod(process.0).born;
         // What was stopped belongs to the run that stopped it, however long that took.
         let ended = self.stop_taken(&before.arn).map_or(before.modified, |taken| taken.min(before.modified));
-        let lost_epoch =
-            !self.knows_its_run(node.0) && !before.status.is_live() && ended < born.minus(EPOCH_MARGIN).plus(MINUTE);
+        let lost_epoch = !before.status.is_live() && self.takes_for_earlier(process, node.0, ended);
         if !self.may_start_twice(node.0) && !lost_epoch && !self.checks.deleted_keys.contains(&marker.key) {
             let text = format!("started twice in run {run}, after {} ({:?}): {marker:?}", before.arn, before.status);
             self.checks.broke(text);
         }
+    }
+
+    /// Without Kubernetes' word an end long before the pod's birth is taken for one of an earlier run.
+    pub(super) fn takes_for_earlier(&mut self, process: Process, number: usize, ended: Time) -> bool {
+        let born = self.pod(process.0).born;
+        !self.knows_its_run(number) && ended < born.minus(EPOCH_MARGIN).plus(MINUTE)
     }
 
     /// `itself`: what is resumed is not beside itself.
@@ -245,6 +248,8 @@ impl World {
             }
             Call::RetryExecution { arn, token, .. } => {
                 self.check_max_running(process, (number, node), (token, arn), client);
+                // Between its turn and this it has looked: who leaves first says nothing of the places.
+                return;
             }
             _ => return,
         }
