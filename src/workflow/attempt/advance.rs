@@ -86,8 +86,11 @@ impl Attempt {
             Some(Verdict::Follow(id)) => self.follow(id, kin, w),
             Some(Verdict::AwaitEnd(id)) => self.await_end(id, kin, w),
             Some(Verdict::Report(id)) => self.report(id, kin, w),
-            Some(Verdict::Start { after, predecessor, recheck: true }) => self.recheck(after, predecessor, kin, w),
-            Some(Verdict::Start { after, predecessor, recheck: false }) => {
+            // A resume looks for itself when its turn has come.
+            Some(Verdict::Start { after, predecessor, recheck: true }) if !self.may_resume() => {
+                self.recheck(after, predecessor, kin, w);
+            }
+            Some(Verdict::Start { after, predecessor, .. }) => {
                 self.want_start(predecessor, after, kin, w);
             }
             Some(Verdict::Superseded(by)) => {

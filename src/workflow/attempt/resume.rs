@@ -38,7 +38,7 @@ const LANDS_WITHIN: Duration = Duration::from_secs(30);
 /// What has to be looked at again is, after this long.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// A look is not repeated within this time: who probes for capacity asks every few seconds.
-const LOOK_LASTS: Duration = Duration::from_secs(30);
+const LOOK_LASTS: Duration = Duration::from_secs(60);
 /// A step that does not end although its execution has is waited for so long.
 const STEPS_END_WITHIN: Duration = Duration::from_secs(120);
 
@@ -110,6 +110,11 @@ impl Attempt {
         sent.is_some_and(|at| w.fx.now() < at.plus(LANDS_WITHIN))
     }
 
+    /// Whether it continues what failed, as far as it is known.
+    pub(super) fn may_resume(&self) -> bool {
+        self.rules.on_retry != OnRetry::Restart && self.not_resumed().is_none()
+    }
+
     /// Not before when the next resume is to be tried.
     pub(super) fn resume_rests(&self, w: &World) -> Option<Time> {
         self.resumes.as_ref()?.again_at.filter(|at| *at > w.fx.now())
@@ -119,12 +124,14 @@ impl Attempt {
     /// contradict what it does instead, or when it has ended.
     pub(super) fn to_resume(&mut self, after: Option<ExecutionId>, w: &mut World) -> Option<Option<ExecutionId>> {
         let Some(id) = after else { return Some(None) };
-        let mut chosen = (self.rules.on_retry != OnRetry::Restart && self.not_resumed().is_none()).then_some(id);
+        let chosen = self.may_resume().then_some(id);
         if chosen.is_some()
             && let Some(why) = self.objection_by_name(id, w)
         {
+            // A start looks once more at what it comes after.
             self.give_up_resume(id, &why, w);
-            chosen = None;
+            self.wake_at(w.fx.now(), w);
+            return None;
         }
         if (chosen.is_none() || self.may_not_start(w)) && self.resume_may_land(id, w) {
             return None;
