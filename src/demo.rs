@@ -38,6 +38,7 @@ use crate::{
 
 pub mod agent;
 pub mod controller;
+pub mod resumed;
 pub mod stage;
 pub mod template;
 pub mod view;
@@ -64,6 +65,9 @@ pub struct DemoArgs {
     #[arg(long, value_name = "STEP", conflicts_with = "fan_out",
           value_parser = clap::builder::PossibleValuesParser::new(STEPS.map(|(name, _)| name)))]
     pub fail: Option<String>,
+    /// Let the retry continue the failed execution (on_retry: resume) instead of starting another
+    #[arg(long, requires = "fail")]
+    pub resume: bool,
     /// Play this Workflow or WorkflowTemplate instead of the template built in
     #[arg(long, value_name = "FILE")]
     pub template: Option<PathBuf>,
@@ -128,6 +132,10 @@ async fn play(args: &DemoArgs, paths: &Paths) -> Result<bool, DemoError> {
     for (name, value) in [("account_id", ACCOUNT), ("region_name", REGION), ("pipeline_name", PIPELINE)] {
         definition.set_parameter(name, value);
     }
+    if args.resume && definition.set_plugin_field(EXECUTE_TEMPLATE, "on_retry", "resume").is_none() {
+        let what = "it asks no plugin, so --resume has nothing to do".to_owned();
+        return Err(wrong(TemplateError::Malformed { template: EXECUTE_TEMPLATE.to_owned(), what }));
+    }
     if let Some(n) = args.fan_out {
         let items: Vec<u16> = (0..n).collect();
         if definition.fan_out(EXECUTE_TEMPLATE, &json!(items)) == 0 {
@@ -179,7 +187,13 @@ async fn play(args: &DemoArgs, paths: &Paths) -> Result<bool, DemoError> {
 
     report(&identity.name, &ended);
     let executions = count_executions(&stage).await?;
-    let problems = problems(args, &ended, executions, &agent.tally());
+    let mut problems = problems(args, &ended, executions, &agent.tally());
+    if args.resume {
+        match resumed::tell(&stage, &ended).await? {
+            Ok(lines) => lines.iter().for_each(|line| print_line(line)),
+            Err(problem) => problems.push(problem),
+        }
+    }
     print_figures(&ended, executions, &agent.tally(), began.elapsed());
     for problem in &problems {
         print_line(&format!("UNEXPECTED: {problem}"));
@@ -316,7 +330,9 @@ fn problems(args: &DemoArgs, ended: &[NodeEnd], executions: usize, tally: &Tally
         }
         attempts += if executes { end.attempts.len() } else { 0 };
     }
-    if executions != attempts {
+    // One execution goes through all of a node's attempts that resume it.
+    let expected = if args.resume { attempts - 1 } else { attempts };
+    if executions != expected {
         problems.push(format!("{executions} executions for {attempts} attempts"));
     }
     problems

@@ -110,12 +110,16 @@ pub struct Execute {
     pub timeout: Option<Duration>,
     /// `None`: the user said nothing. What was started is then stopped, what was attached to is left.
     pub on_stop: Option<OnStop>,
+    /// What a further attempt does with the execution that failed or was stopped.
+    pub on_retry: OnRetry,
     /// Whether the end CompletedWithFailures counts as a success.
     pub accept_completed_with_failures: bool,
     /// Attach to this execution instead of starting one.
     pub attach: Option<String>,
     /// Hex SHA-256 (12 digits) of everything that StartPipelineExecution gets from the user.
     pub args_digest: String,
+    /// As of [`Self::args_digest`], of what an execution keeps for good: pipeline, version, parameters and selected steps.
+    pub work_digest: String,
 }
 
 /// What becomes of a running execution when its workflow is over.
@@ -123,6 +127,18 @@ pub struct Execute {
 pub enum OnStop {
     Stop,
     Leave,
+}
+
+/// What a further attempt of a node does with its execution that failed or was stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRetry {
+    /// Starts another.
+    #[default]
+    Restart,
+    /// Continues it; where that cannot be, starts another.
+    Resume,
+    /// Continues it, or fails.
+    ResumeOnly,
 }
 
 /// Why an input was refused: a sentence that names the field, the value's problem and what is allowed. Never longer than

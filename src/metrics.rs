@@ -56,6 +56,7 @@ struct Requests {
 /// What becomes of executions.
 struct Executions {
     started: Counter<()>,
+    resumed: Counter<()>,
     adopted: Counter<()>,
     start_failures: Counter<StartFailure>,
     finished: Counter<End>,
@@ -96,6 +97,7 @@ impl Metrics {
             },
             executions: Executions {
                 started: Counter::new(&catalogue::STARTED, &registry, &changes)?,
+                resumed: Counter::new(&catalogue::RESUMED, &registry, &changes)?,
                 adopted: Counter::new(&catalogue::ADOPTED, &registry, &changes)?,
                 start_failures: Counter::new(&catalogue::START_FAILURES, &registry, &changes)?,
                 finished: Counter::new(&catalogue::FINISHED, &registry, &changes)?,

@@ -181,6 +181,7 @@ impl WorkflowRunner {
         let metrics = &self.dependencies.metrics;
         let node = match note {
             Note::ExecutionStarted { arn }
+            | Note::ExecutionResumed { arn }
             | Note::ExecutionAdopted { arn }
             | Note::ExecutionChanged { arn, .. }
             | Note::ExecutionFinished { arn, .. }

@@ -80,7 +80,7 @@ pub struct PermissionsArgs {
     /// What the workflows do: validate, execute or execute+stop
     #[arg(long = "for", default_value = "execute+stop", value_name = "ACTIONS")]
     pub purpose: String,
-    /// Also what later versions need: resume (of what failed), logs (of failed jobs), results (of jobs); several with commas
+    /// Also what is needed for: resume (on_retry), logs (of failed jobs), results (of jobs); several with commas
     #[arg(long, value_delimiter = ',', value_name = "FEATURES")]
     pub with: Vec<String>,
     /// A role that workflows name in role_arn; may be given several times

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::protocol::PLUGIN_KEY;
+
 /// Values of the simple tags: `workflow.name`, `inputs.parameters.x`, …
 pub type Variables = BTreeMap<String, String>;
 
@@ -96,6 +98,13 @@ impl Definition {
     /// The templates by name.
     pub fn templates(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.templates.iter().map(|(name, template)| (name.as_str(), template))
+    }
+
+    /// Gives a field of a template's plugin input a value; `None` when there is no such template, or it asks no plugin.
+    pub fn set_plugin_field(&mut self, template: &str, field: &str, value: &str) -> Option<()> {
+        let input = self.templates.get_mut(template)?.pointer_mut(&format!("/plugin/{PLUGIN_KEY}"))?;
+        input.as_object_mut()?.insert(field.to_owned(), value.into());
+        Some(())
     }
 
     /// Runs every step that leads to `template` once for each item of a JSON list, as `withParam` does.

@@ -14,10 +14,10 @@ use super::{
 use crate::{protocol::Template, text::hex};
 
 /// Fields that two requests of one node may differ in: they say how long and under which name, not what to run.
-const NOT_IN_KEY: [&str; 4] = ["attempt", "timeout", "on_stop", "display_name"];
+const NOT_IN_KEY: [&str; 5] = ["attempt", "timeout", "on_stop", "on_retry", "display_name"];
 
-/// Digits of [`args_digest`]: enough to notice a change, short enough for the marker.
-const ARGS_DIGITS: usize = 12;
+/// Digits of [`args_digest`] and [`work_digest`]: enough to notice a change, short enough for the marker.
+const DIGITS: usize = 12;
 
 /// The fallback key: hex SHA-256 of template name, inputs and the plugin input without [`NOT_IN_KEY`], as compact JSON
 /// with sorted keys and all scalars as texts.
@@ -105,9 +105,35 @@ pub(super) fn args_digest(pipeline: &str, execute: &Execute) -> Result<String, I
         source_execution_arn: &execute.source_execution_arn,
         version: execute.version,
     };
+    short_digest(&arguments)
+}
+
+/// What RetryPipelineExecution cannot change, by name.
+#[derive(Serialize)]
+struct Work<'a> {
+    parameters: Part<'a>,
+    pipeline: &'a str,
+    selected_steps: &'a [String],
+    source_execution_arn: &'a Option<String>,
+    version: Option<i64>,
+}
+
+/// The digest of what an execution keeps for good. How it is shown, and how many of its steps run at once, may change when
+/// it is resumed.
+pub(super) fn work_digest(pipeline: &str, execute: &Execute) -> Result<String, InputError> {
+    short_digest(&Work {
+        parameters: Part::Map(&execute.parameters),
+        pipeline,
+        selected_steps: &execute.selected_steps,
+        source_execution_arn: &execute.source_execution_arn,
+        version: execute.version,
+    })
+}
+
+fn short_digest(value: &impl Serialize) -> Result<String, InputError> {
     let mut hash = Sha256::new();
-    hash_json(&mut hash, &arguments)?;
+    hash_json(&mut hash, value)?;
     let mut digest = hex(&hash.finalize());
-    digest.truncate(ARGS_DIGITS);
+    digest.truncate(DIGITS);
     Ok(digest)
 }

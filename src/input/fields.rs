@@ -12,7 +12,7 @@ use super::{
 use crate::protocol::{PLUGIN_KEY, Template};
 
 /// The fields that mean something, in the order of the documentation; also what an unknown field is compared with.
-pub const KNOWN: [&str; 24] = [
+pub const KNOWN: [&str; 25] = [
     "action",
     "service",
     "account_id",
@@ -31,6 +31,7 @@ pub const KNOWN: [&str; 24] = [
     "max_running",
     "timeout",
     "on_stop",
+    "on_retry",
     "role_arn",
     "external_id",
     "accept_completed_with_failures",

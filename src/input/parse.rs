@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::{
-    Action, Execute, InputError, MockState, OnStop, Task, WorkflowId,
+    Action, Execute, InputError, MockState, OnRetry, OnStop, Task, WorkflowId,
     arn::{self, Place},
     digest,
     fields::{Fields, kind_of, unresolved},
@@ -17,6 +17,10 @@ use crate::{
     protocol::{ExecuteTemplateArgs, PLUGIN_KEY, parse_go_duration},
     text::parse_rfc3339,
 };
+
+/// The values of `on_retry`.
+const ON_RETRY: [(&str, OnRetry); 3] =
+    [("restart", OnRetry::Restart), ("resume", OnRetry::Resume), ("resume-only", OnRetry::ResumeOnly)];
 
 /// The values of `action`.
 #[derive(Clone, Copy)]
@@ -66,6 +70,11 @@ fn read_input(args: &ExecuteTemplateArgs<'_>, input: &RawValue) -> Result<Task, 
         return Err(
             fields.error("execution_arn", "does not go with `action` `validate`, only with `execute` and `stop`")
         );
+    }
+    let resumes = matches!(verb, Verb::Execute) && execute.on_retry != OnRetry::Restart;
+    if resumes && execute.attach.is_some() {
+        let problem = "does not go with `execution_arn`: what a node is attached to is not its own to resume";
+        return Err(fields.error("on_retry", problem));
     }
     let named_otherwise = matches!(verb, Verb::Execute) && execution_key.is_some();
     let fallback_key =
@@ -148,9 +157,11 @@ fn read_execute(
         max_running: fields.whole("max_running", 1)?,
         timeout: read_timeout(fields, template)?,
         on_stop: fields.choice("on_stop", &[("stop", OnStop::Stop), ("leave", OnStop::Leave)])?,
+        on_retry: fields.choice("on_retry", &ON_RETRY)?.unwrap_or_default(),
         accept_completed_with_failures: fields.flag("accept_completed_with_failures")?,
         attach: arn::read_execution_arn(fields, "execution_arn", place, pipeline)?,
         args_digest: String::new(),
+        work_digest: String::new(),
     };
     if execute.source_execution_arn.is_some() && execute.selected_steps.is_empty() {
         return Err(
@@ -158,6 +169,7 @@ fn read_execute(
         );
     }
     execute.args_digest = digest::args_digest(pipeline, &execute)?;
+    execute.work_digest = digest::work_digest(pipeline, &execute)?;
     Ok(execute)
 }
 

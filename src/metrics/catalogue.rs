@@ -58,13 +58,18 @@ pub const OLDEST_POLL: Def<()> = Def::new(
 )
 .known(Known::Lazy);
 pub const STARTED: Def<()> = Def::new("executions_started_total", Counter, "Executions started by this process.");
+pub const RESUMED: Def<()> = Def::new(
+    "executions_resumed_total",
+    Counter,
+    "Executions that had failed or were stopped and that this process resumed (`on_retry`).",
+);
 pub const ADOPTED: Def<()> = Def::new(
     "executions_adopted_total",
     Counter,
     "Executions of this workflow found running that this process did not start: found again after a restart.",
 );
 pub const START_FAILURES: Def<StartFailure> =
-    Def::new("execution_start_failures_total", Counter, "Starts that AWS did not take, by reason.");
+    Def::new("execution_start_failures_total", Counter, "Starts and resumes that AWS did not take, by reason.");
 pub const FINISHED: Def<End> =
     Def::new("executions_finished_total", Counter, "Executions seen to end, by final status; Unknown: it was deleted.");
 /// By SageMaker's own times. Runs take minutes to days.
@@ -141,6 +146,7 @@ pub fn all() -> Vec<Family> {
         QUEUE_HEAD.family(),
         OLDEST_POLL.family(),
         STARTED.family(),
+        RESUMED.family(),
         ADOPTED.family(),
         START_FAILURES.family(),
         FINISHED.family(),

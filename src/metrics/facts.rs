@@ -50,6 +50,16 @@ impl Metrics {
                     "started an execution"
                 );
             }
+            Note::ExecutionResumed { arn } => {
+                self.executions.resumed.inc(());
+                tracing::info!(
+                    workflow.name = workflow,
+                    node.key = key,
+                    node.attempt = attempt,
+                    execution.arn = arn,
+                    "resumed an execution"
+                );
+            }
             Note::ExecutionAdopted { arn } => {
                 self.executions.adopted.inc(());
                 tracing::info!(

@@ -9,12 +9,13 @@
 //! | `locate` | waiting for what is not known, searching for what may have started |
 //! | `start` | queueing, starting, repeating a start |
 //! | `outcome` | what a start's answer lets us know |
+//! | `resume` | continuing the execution that ended: look, mark, retry |
 //! | `advance` | the table of [`super::identity`] carried out: follow, report, or start |
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    input::{Execute, OnStop, Task},
+    input::{Execute, OnRetry, OnStop, Task},
     pipelines::{StartExecution, Time},
     protocol::ExecuteTemplateReply,
 };
@@ -37,8 +38,11 @@ mod follow;
 mod locate;
 mod outcome;
 mod over;
+mod resume;
 mod start;
 mod view;
+
+use resume::{InFlightResume, Resumes};
 
 /// One attempt of a node.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ pub struct Attempt {
     denied: Option<Trouble>,
     /// When it was to be tried again after the last denial.
     denied_turn: Option<Time>,
+    /// What became of its resumes; few have any.
+    resumes: Option<Box<Resumes>>,
     /// The execution of an earlier attempt that was looked at once more before starting.
     rechecked: Option<ExecutionId>,
     timed_out_at: Option<Time>,
@@ -78,6 +84,7 @@ pub struct Rules {
     stop_when_over: bool,
     accept_completed_with_failures: bool,
     attached: bool,
+    on_retry: OnRetry,
     /// May start after the workflow is over (an exit handler's node).
     exit_handler: bool,
     denied_grace: Duration,
@@ -98,6 +105,7 @@ impl Rules {
             },
             accept_completed_with_failures: execute.accept_completed_with_failures,
             attached,
+            on_retry: execute.on_retry,
             exit_handler: is_exit_handler(task),
             denied_grace,
             group: task.execution_key.as_deref().and_then(Group::of),
@@ -114,8 +122,11 @@ enum Stage {
     Queued {
         /// The execution that its start replaces.
         predecessor: Option<ExecutionId>,
+        /// The one that is continued instead.
+        resumes: Option<ExecutionId>,
     },
     Starting(Box<InFlightStart>),
+    Resuming(Box<InFlightResume>),
     /// The outcome of its start is looked for by marker.
     Searching {
         since: Time,
@@ -176,6 +187,7 @@ impl Attempt {
             trouble: None,
             denied: None,
             denied_turn: None,
+            resumes: None,
             rechecked: None,
             timed_out_at: None,
             dropped: None,
@@ -228,9 +240,14 @@ impl Attempt {
         matches!(self.stage, Stage::Queued { .. })
     }
 
-    /// Whether it is being started, or its start's outcome is looked for.
+    /// Whether it is being started or resumed, or its start's outcome is looked for.
     pub fn is_starting(&self) -> bool {
-        matches!(self.stage, Stage::Starting(_) | Stage::Searching { .. })
+        matches!(self.stage, Stage::Starting(_) | Stage::Resuming(_) | Stage::Searching { .. })
+    }
+
+    /// Whether it is being resumed.
+    pub fn is_resuming(&self) -> bool {
+        matches!(self.stage, Stage::Resuming(_))
     }
 
     /// Whether it may yet start something.
@@ -302,11 +319,17 @@ impl Attempt {
     fn set_stage(&mut self, stage: Stage, w: &mut World) -> Stage {
         debug_assert!(!self.is_ended(), "an end is final");
         let before = std::mem::replace(&mut self.stage, stage);
-        if matches!(before, Stage::Starting(_)) {
+        let on_its_way = |stage: &Stage| matches!(stage, Stage::Starting(_) | Stage::Resuming(_));
+        if on_its_way(&before) {
             w.tally.start_landed(self.pipeline);
         }
-        if matches!(self.stage, Stage::Starting(_)) {
+        if on_its_way(&self.stage) {
             w.tally.start_sent(self.pipeline);
+        }
+        if matches!(before, Stage::Resuming(_)) && !matches!(self.stage, Stage::Resuming(_)) {
+            // Whatever it found: the next may ask whether the account has room.
+            let client = w.pipelines[self.pipeline].client().clone();
+            w.queue.answered(&client, self.id, false, w.fx.now());
         }
         if self.is_ended() {
             w.tally.node_ended(w.fx.now());

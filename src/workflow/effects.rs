@@ -46,6 +46,9 @@ pub enum Purpose {
     Listing(PipelineId),
     Survey(PipelineId),
     Start(AttemptId),
+    /// The marker of this attempt's resume, which follows.
+    Mark(AttemptId),
+    Resume(AttemptId),
     Describe(ExecutionId),
     /// The page of this listing of the execution's steps.
     Steps {
@@ -61,7 +64,7 @@ pub enum Subject {
     Client(ClientKey),
     Pipeline(PipelineId),
     Execution(ExecutionId),
-    /// The start of this attempt.
+    /// The start or the resume of this attempt.
     Start(AttemptId),
 }
 
@@ -72,7 +75,7 @@ impl Purpose {
             Self::Digest { pipeline, .. } | Self::Listing(pipeline) | Self::Survey(pipeline) => {
                 Subject::Pipeline(*pipeline)
             }
-            Self::Start(node) => Subject::Start(*node),
+            Self::Start(node) | Self::Mark(node) | Self::Resume(node) => Subject::Start(*node),
             Self::Describe(id) | Self::Steps { execution: id, .. } | Self::Stop(id) => Subject::Execution(*id),
         }
     }
@@ -309,12 +312,18 @@ impl Effects {
         }
     }
 
-    /// Calls off the starts that have not left yet; gives whose they were.
+    /// Calls off the starts and resumes that have not left yet; gives whose they were.
     pub fn withdraw_starts(&mut self) -> Vec<AttemptId> {
-        let unsent = self.outbox.withdraw(|waiting| matches!(waiting.operation, Call::StartExecution(_)));
-        let purposes: Vec<_> = unsent.into_iter().filter_map(|call| self.close(call)).collect();
-        let nodes = purposes.into_iter();
-        nodes.filter_map(|open| if let Purpose::Start(node) = open.purpose { Some(node) } else { None }).collect()
+        let starts = |call: &Call| {
+            matches!(call, Call::StartExecution(_) | Call::UpdateExecution { .. } | Call::RetryExecution { .. })
+        };
+        let unsent = self.outbox.withdraw(|waiting| starts(&waiting.operation));
+        let open: Vec<_> = unsent.into_iter().filter_map(|call| self.close(call)).collect();
+        let node = |open: OpenCall| match open.purpose {
+            Purpose::Start(node) | Purpose::Mark(node) | Purpose::Resume(node) => Some(node),
+            _ => None,
+        };
+        open.into_iter().filter_map(node).collect()
     }
 
     /// Takes in what a lane says.

@@ -14,6 +14,7 @@ use super::{
 };
 
 mod presence;
+mod resuming;
 mod steps;
 mod stop;
 mod stopping;
@@ -23,6 +24,7 @@ pub use steps::StepsFailed;
 pub use stop::{STOP_LOOK, StopAnswer};
 
 use presence::Presence;
+use resuming::History;
 use steps::Steps;
 use stop::Stop;
 
@@ -37,8 +39,10 @@ pub struct TrackedExecution {
     when_over: WhenOver,
     /// Which run of the workflow started it, as its marker says.
     run: Option<Time>,
-    /// The digest of the arguments it was started with, as its marker says.
+    /// The digests of the arguments it was started with, and of what of them it keeps for good, as its marker says.
     args: Option<Box<str>>,
+    work: Option<Box<str>>,
+    history: History,
     /// This process has seen it execute: whatever it ends as, it ends in this run.
     witnessed: bool,
     /// Whoever started it instead of us, although it carries our marker; told once.
@@ -114,6 +118,8 @@ impl TrackedExecution {
             when_over: WhenOver::Leave,
             run: None,
             args: None,
+            work: None,
+            history: History::default(),
             witnessed: false,
             stranger: None,
             foreign: false,
@@ -137,10 +143,6 @@ impl TrackedExecution {
         self.key
     }
 
-    /// The attempt that it was started for.
-    pub fn attempt(&self) -> u32 {
-        self.attempt
-    }
 
     /// Through which pipeline it is asked after and stopped.
     pub fn pipeline(&self) -> PipelineId {
@@ -251,15 +253,18 @@ impl TrackedExecution {
 
     /// As the table of decisions looks at it. `server_now`: now, by AWS's clock.
     pub fn known(&self, server_now: Time) -> Known {
-        let created = self.execution.created.unwrap_or(server_now);
+        let created = self.began().unwrap_or(server_now);
+        let modified = self.stop.began().or(self.execution.modified).unwrap_or(created);
         Known {
             arn: arn_key(&self.execution.arn),
-            attempt: self.attempt,
+            attempt: self.attempt(),
+            origin: self.origin(),
             status: self.execution.status.clone(),
             created,
-            modified: self.stop.began().or(self.execution.modified).unwrap_or(created),
-            run: self.run,
+            modified: self.end_awaiting_resume().unwrap_or(modified),
+            run: self.run(),
             witnessed: self.witnessed,
+            resumed: self.is_resumed(),
         }
     }
 
@@ -268,18 +273,18 @@ impl TrackedExecution {
         self.attached.insert(node, stops);
     }
 
-    /// Takes in what its marker says.
+    /// Takes in what its marker says of whose it is.
     pub fn learn(&mut self, marker: &Marker) {
         self.key = marker.key;
-        self.attempt = marker.attempt;
         self.when_over = marker.when_over;
-        self.run = marker.run;
         self.foreign = false;
+        self.learn_attempt(marker);
     }
 
     /// Its marker says what it was started with.
-    pub fn learn_args(&mut self, args: &str) {
-        self.args = Some(args.into());
+    pub fn learn_args(&mut self, marker: &Marker) {
+        self.args = Some(marker.args.as_str().into());
+        self.work = marker.work.as_deref().map(Into::into);
     }
 
     /// Nothing but a task's word is known of it.
@@ -300,9 +305,10 @@ impl TrackedExecution {
         self.pipeline = to;
     }
 
-    /// A node wants to be sure of its end before it starts another.
-    pub fn doubt_end(&mut self) {
+    /// A node wants to be sure of its end before it starts another: by a describe that leaves from now on.
+    pub fn doubt_end(&mut self, now: Time) {
         self.end = EndStage::Seen;
+        self.history.look_from(now);
     }
 
     /// The last look failed: until this time there is no other.
@@ -332,11 +338,12 @@ impl TrackedExecution {
 
     /// Whether a describe that left then and shows this is of an earlier moment than what is known by now.
     pub fn is_outdated(&self, left: Time, status: &Status) -> bool {
-        left < self.progressed_at && rank(status) < rank(&self.execution.status)
+        let earlier = left < self.progressed_at && rank(status) < rank(&self.execution.status);
+        earlier || self.history.is_before(left)
     }
 
-    /// Takes in what a describe (`described`) or a list says of it.
-    pub fn observe(&mut self, shown: Execution, described: bool, now: Time) -> Observed {
+    /// Takes in what a describe (`described`, which left at `left`) or a list says of it.
+    pub fn observe(&mut self, shown: Execution, described: bool, now: Time, left: Time) -> Observed {
         let was_live = self.is_live();
         let was_stopping = self.is_stopping();
         let goes_back = rank(&shown.status) < rank(&self.execution.status);
@@ -344,7 +351,9 @@ impl TrackedExecution {
         // A list may show for long what a describe no longer finds.
         self.rests_until = self.rests_until.filter(|_| !described);
         self.trouble = None;
-        if !described && goes_back {
+        // A list may show for a while the end that was resumed.
+        let end_before = !shown.status.is_live() && self.is_just_resumed(now);
+        if !described && (goes_back || end_before) {
             return Observed::Outdated;
         }
         self.doubted = false;
@@ -358,8 +367,10 @@ impl TrackedExecution {
         self.witnessed |= described && self.is_running();
         let marker = shown.description.as_deref().and_then(Marker::parse);
         if let Some(marker) = marker.filter(|marker| marker.key == self.key) {
-            // Start may have answered with an execution of an earlier run.
-            self.run = marker.run;
+            self.learn_again(&marker, described.then_some(left));
+        }
+        if described && live {
+            self.is_seen_live();
         }
         self.execution.created = shown.created.or(self.execution.created);
         let stranger = shown.started_by.filter(|_| !self.foreign && self.stranger.is_none());
@@ -393,7 +404,7 @@ impl TrackedExecution {
         let just_ended = self.execution.modified.is_some_and(|end| server_now.since(end) < lists_lag);
         if self.is_live() {
             // Stopped and retried between two looks, perhaps.
-            return Some(now.since(self.progressed_at) >= lists_lag);
+            return Some(now.since(self.progressed_at) >= lists_lag || self.is_just_resumed(now));
         }
         let asks = !just_ended && self.end != EndStage::Seen;
         if asks {

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, ops::Index, sync::Arc};
 
+use crate::pipelines::Time;
+
 use super::{
     execution::TrackedExecution,
     key::{Key, arn_key},
@@ -13,6 +15,7 @@ mod finding;
 mod looking;
 mod observing;
 mod polling;
+mod resuming;
 mod steps;
 mod stops;
 
@@ -102,7 +105,7 @@ impl Executions {
     }
 
     /// A node wants to be sure that it has ended before it starts another.
-    pub fn doubt_end(&mut self, id: ExecutionId) {
-        self.all[id].doubt_end();
+    pub fn doubt_end(&mut self, id: ExecutionId, now: Time) {
+        self.all[id].doubt_end(now);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    input::Task,
+    input::{Action, OnRetry, Task},
     pipelines::{Status, Time},
     text::hex,
 };
@@ -13,13 +13,16 @@ use super::run::Run;
 pub use super::{
     key::{Key, arn_key, execution_id},
     known::Known,
-    marker::{Marker, WhenOver},
+    marker::{Continues, Marker, WhenOver},
 };
 
 use super::key::digest;
 
-/// The ClientRequestToken of a start: the same for every repeat, and nothing in it depends on what this process saw.
+/// The ClientRequestToken of a start: the same for every repeat, and nothing in it depends on what this process saw. A node
+/// that resumes has one execution for all its attempts, and one token: where lists are denied, a later attempt finds by it what
+/// an earlier one has started. What it starts instead of one that cannot be resumed has that one for its predecessor.
 pub fn start_token(task: &Task, key: &Key, predecessor: Option<&str>) -> String {
+    let attempt = if resumes(task) { 0 } else { task.attempt };
     hex(&digest(&[
         "start",
         &task.account_id,
@@ -27,9 +30,14 @@ pub fn start_token(task: &Task, key: &Key, predecessor: Option<&str>) -> String 
         &task.pipeline_name.to_ascii_lowercase(),
         &task.workflow.uid,
         &key.hex(64),
-        &task.attempt.to_string(),
+        &attempt.to_string(),
         predecessor.unwrap_or(""),
     ]))
+}
+
+/// Whether further attempts of a node continue its execution.
+pub fn resumes(task: &Task) -> bool {
+    matches!(&task.action, Action::Execute(execute) if execute.on_retry != OnRetry::Restart)
 }
 
 /// The ClientRequestToken of a stop: the same for each repeat of one in a process. A console retry revives a stopped
@@ -37,6 +45,12 @@ pub fn start_token(task: &Task, key: &Key, predecessor: Option<&str>) -> String 
 /// That of two processes' stops one is refused does no harm: only what executes can be stopped.
 pub fn stop_token(arn: &str, process_began: Time, series: u32) -> String {
     hex(&digest(&["stop", arn, &process_began.0.to_string(), &series.to_string()]))
+}
+
+/// The ClientRequestToken of a resume: of the execution, the attempt that continues it, and the end that it continues, which
+/// tells the runs of the workflow apart, too. All of it stands in AWS, so every process computes the same.
+pub fn resume_token(arn: &str, attempt: u32, end: Time) -> String {
+    hex(&digest(&["resume", &arn_key(arn), &attempt.to_string(), &end.0.to_string()]))
 }
 
 /// The display name of a start whose user gave none: `<workflow, sanitised, 40 at most>-<12 hex>-<attempt>`.
@@ -69,6 +83,8 @@ pub enum Decision {
     },
     Start {
         predecessor: Option<Arc<str>>,
+        /// The newest end, of an earlier run of the workflow.
+        after: Option<Arc<str>>,
     },
     /// A later attempt of the node exists.
     Superseded(u32),
@@ -82,7 +98,7 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, run: &Run) -> De
     // Whatever this attempt has started before is replaced, else the token would be that one's again. It need not have
     // ended before the epoch: what lived on into this run counts too.
     let predecessor = || {
-        let own = known.iter().filter(|k| k.attempt == attempt && !k.status.is_live());
+        let own = known.iter().filter(|k| k.origin == attempt && !k.status.is_live());
         own.max_by_key(|k| k.created).map(|k| k.arn.clone())
     };
     let own_end = || {
@@ -93,7 +109,7 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, run: &Run) -> De
         return if newest_asked > attempt {
             Decision::Superseded(newest_asked)
         } else {
-            Decision::Start { predecessor: None }
+            Decision::Start { predecessor: None, after: None }
         };
     };
     let newest_of_epoch = known
@@ -107,6 +123,10 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, run: &Run) -> De
         && let Some(own) = own_end()
     {
         return Decision::Report(own.arn.clone());
+    }
+    // What it ended with was continued by a later attempt, and tells its own end no more.
+    if attempt < newest.attempt && newest.resumed && run.has_started(newest) {
+        return Decision::Superseded(newest_attempt);
     }
     if newest.status.is_live() {
         let stopping_since_before = newest.status == Status::Stopping && before_run(newest);
@@ -123,7 +143,7 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, run: &Run) -> De
         return Decision::Superseded(newest_attempt);
     }
     if before_run(newest) {
-        return Decision::Start { predecessor: predecessor() };
+        return Decision::Start { predecessor: predecessor(), after: Some(newest.arn.clone()) };
     }
     // Of this run and this attempt: it is the node's end, also when a late pod started an earlier attempt after it.
     let of_this_run = |k: &&Known| run.has_started(k);

@@ -9,6 +9,8 @@ use crate::pipelines::{Status, Time};
 pub struct Known {
     pub arn: Arc<str>,
     pub attempt: u32,
+    /// The attempt that it was started for; another than [`Self::attempt`] once it was resumed.
+    pub origin: u32,
     pub status: Status,
     pub created: Time,
     /// When it last changed; for an ended one the closest thing to its end. When a stop was seen to begin, that: such an
@@ -18,4 +20,6 @@ pub struct Known {
     pub run: Option<Time>,
     /// This process has seen it execute.
     pub witnessed: bool,
+    /// It is the continuation of an earlier attempt's end, which was somebody else's before.
+    pub resumed: bool,
 }

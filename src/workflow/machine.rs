@@ -90,6 +90,8 @@ impl Machine {
                 }
             }
             Purpose::Start(node) => self.nodes.start_answered(node, result, &mut self.world),
+            Purpose::Mark(node) => self.nodes.mark_answered(node, result, &mut self.world),
+            Purpose::Resume(node) => self.nodes.resume_answered(node, result, &mut self.world),
             Purpose::Describe(id) => executions.describe_answered(id, result, fx, pipelines),
             Purpose::Steps { execution, listing } => {
                 executions.steps_answered(execution, listing, result, fx, pipelines);

@@ -28,12 +28,54 @@ pub struct Marker {
     /// The id (last ARN segment) of the execution that this one replaces.
     pub predecessor: Option<String>,
     pub args: String,
+    /// The digest of what the execution keeps for good; absent in what an earlier version has started.
+    pub work: Option<String>,
     /// Which run of the workflow started it ([`super::run::Run::stamp`]); written only when that is known.
     pub run: Option<Time>,
     /// The node's group, and when it was first asked for, by AWS's clock to the second (see `siblings.rs`).
     pub asked: Option<(Group, Time)>,
     /// Written only when it is not the usual [`WhenOver::Stop`].
     pub when_over: WhenOver,
+    /// Written before an execution that has ended is resumed, for the attempt that the marker then names.
+    pub continues: Option<Continues>,
+}
+
+/// Which end of its execution an attempt continues. The marker is written first and RetryPipelineExecution asked for after
+/// it, so whoever finds the execution later knows whose it is: the attempt's once anything has run after that end; until
+/// then it is the end of the attempt before, and its resume has to be asked for (again). A resume leaves no other trace that
+/// tells attempts apart: the ARN and the creation stay, and any update of an execution moves its LastModifiedTime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Continues {
+    /// Whose end it is, and in which run of the workflow that attempt was.
+    pub attempt: u32,
+    pub run: Option<Time>,
+    /// The last that any of its steps did, by AWS's clock: every process that looks at this end reads the same.
+    pub end: Time,
+    /// When the marker was written, by AWS's clock: the time of its attempt begins.
+    pub since: Time,
+    /// The attempt that the execution was started for, whose token started it.
+    pub origin: u32,
+}
+
+impl Continues {
+    fn spell(&self) -> String {
+        let run = self.run.map_or("-".to_owned(), |run| run.0.to_string());
+        format!("{}:{run}:{}:{}:{}", self.attempt, self.end.0, self.since.0, self.origin)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let (attempt, run, end) = (parts.next()?, parts.next()?, parts.next()?);
+        let (since, origin) = (parts.next()?, parts.next()?);
+        let time = |text: &str| text.parse().ok().map(Time);
+        Some(Self {
+            attempt: attempt.parse().ok()?,
+            run: time(run),
+            end: time(end)?,
+            since: time(since)?,
+            origin: origin.parse().ok()?,
+        })
+    }
 }
 
 /// What becomes of an execution when its workflow is over. It is part of the marker, so that whoever finds the
@@ -89,9 +131,14 @@ impl Marker {
             attempt: task.attempt,
             predecessor: predecessor.map(|arn| execution_id(arn).to_owned()),
             args: args.to_owned(),
+            work: match &task.action {
+                Action::Execute(execute) => Some(execute.work_digest.clone()),
+                _ => None,
+            },
             run,
             asked: None,
             when_over: WhenOver::of(task),
+            continues: None,
         }
     }
 
@@ -107,6 +154,9 @@ impl Marker {
             self.predecessor.as_deref().unwrap_or("-"),
             self.args
         );
+        if let Some(work) = &self.work {
+            marker = format!("{marker} work={work}");
+        }
         if let Some(run) = self.run {
             marker = format!("{marker} run={}", run.0);
         }
@@ -115,6 +165,9 @@ impl Marker {
         }
         if let Some(word) = self.when_over.word() {
             marker = format!("{marker} over={word}");
+        }
+        if let Some(continues) = self.continues {
+            marker = format!("{marker} continues={}", continues.spell());
         }
         let room = DESCRIPTION_MAX.saturating_sub(marker.len());
         format!("{}{marker}", cut(user.unwrap_or_default(), room))
@@ -141,9 +194,11 @@ impl Marker {
             attempt: fields.get("attempt")?.parse().ok()?,
             predecessor: owned("pred").filter(|id| id != "-"),
             args: owned("args").unwrap_or_default(),
+            work: owned("work"),
             run: fields.get("run").and_then(|run| run.parse().ok()).map(Time),
             asked: group().zip(asked()),
             when_over: WhenOver::parse(fields.get("over").copied()),
+            continues: fields.get("continues").and_then(|text| Continues::parse(text)),
         })
     }
 }

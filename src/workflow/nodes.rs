@@ -237,6 +237,12 @@ impl Nodes {
         for id in asking {
             self.advance(NodeRef::Validate(id), w);
         }
+        let resuming = |attempt: &Attempt| attempt.pipeline() == pipeline && attempt.is_resuming();
+        let resuming: Vec<AttemptId> =
+            self.attempts.iter().filter(|(_, attempt)| resuming(attempt)).map(|(id, _)| id).collect();
+        for id in resuming {
+            self.advance_attempt(id, w);
+        }
     }
 
     /// The account's pipelines are known, or not yet: whoever stops everything looks on.
@@ -323,10 +329,27 @@ impl Nodes {
         }
     }
 
-    /// These starts never left: the process ends.
+    /// The marker of a resume was written, or not.
+    pub fn mark_answered(&mut self, id: AttemptId, result: Result<CallReply, CallError>, w: &mut World) {
+        if self.attempts[id].mark_answered(result, w) {
+            self.advance(NodeRef::Execute(id), w);
+        }
+    }
+
+    /// A resume came back.
+    pub fn resume_answered(&mut self, id: AttemptId, result: Result<CallReply, CallError>, w: &mut World) {
+        if self.attempts[id].resume_answered(result, w) {
+            self.advance(NodeRef::Execute(id), w);
+        }
+    }
+
+    /// These starts never left, and nothing is looked at any more to resume it: the process ends.
     pub fn unsend_starts(&mut self, nodes: Vec<AttemptId>, w: &mut World) {
         for id in nodes {
             self.attempts[id].unsend_start(w);
+        }
+        for id in self.attempts.ids() {
+            self.attempts[id].looks_no_more(w);
         }
     }
 

@@ -27,6 +27,10 @@ pub enum Note {
     ExecutionStarted {
         arn: String,
     },
+    /// One that had failed or was stopped goes on.
+    ExecutionResumed {
+        arn: String,
+    },
     ExecutionAdopted {
         arn: String,
     },

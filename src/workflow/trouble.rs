@@ -74,6 +74,10 @@ pub enum CallSite {
     Start,
     /// A repeated start: an earlier try of it may have been carried out.
     Repeat,
+    /// The marker of a resume: a repeat of it writes the same again.
+    Mark,
+    /// RetryPipelineExecution. A try that may have been carried out shows: the execution lives, or has run on.
+    Resume,
     /// DescribePipelineExecution of a known execution.
     Poll,
     /// A list that was to stand for many polls.
@@ -102,7 +106,7 @@ pub enum Disposition {
     Without,
     /// Perhaps gone for good: believed only when that is proven.
     Missing,
-    /// Perhaps no longer in a state to be stopped: a describe tells, and the stop is repeated if not.
+    /// Perhaps done, or no longer to be done: a look tells, and it is repeated if not.
     Look,
     /// In between two steps: the stop is repeated after a second.
     Soon,
@@ -113,18 +117,18 @@ pub fn disposition(kind: CallErrorKind, place: CallSite) -> Disposition {
     use CallErrorKind as K;
     use Disposition::{Again, Look, Mend, Missing, Queue, Refuse, SameBytes, Search, Soon, Without};
     #[rustfmt::skip]
-    let [account, listing, validate, start, repeat, poll, round, steps, stop] = match kind {
-        //                   account  listing  validate start      repeat     poll     round    steps    stop
-        K::Throttled      => [Again,  Again,   Again,   Again,     SameBytes, Again,   Again,   Again,   Again],
-        K::Unreachable    => [Again,  Again,   Again,   Again,     SameBytes, Again,   Again,   Again,   Again],
-        K::OutcomeUnknown => [Again,  Again,   Again,   SameBytes, SameBytes, Again,   Again,   Again,   Again],
-        K::QuotaExceeded  => [Again,  Again,   Again,   Queue,     SameBytes, Again,   Again,   Again,   Again],
-        K::Credentials    => [Mend,   Mend,    Mend,    Mend,      SameBytes, Mend,    Mend,    Again,   Mend],
-        K::Denied         => [Mend,   Without, Mend,    Mend,      SameBytes, Mend,    Without, Without, Mend],
-        K::NotFound       => [Again,  Refuse,  Refuse,  Refuse,    SameBytes, Missing, Without, Without, Look],
-        K::Invalid        => [Mend,   Refuse,  Refuse,  Refuse,    SameBytes, Again,   Without, Without, Look],
-        K::Conflict       => [Again,  Again,   Again,   Search,    Search,    Again,   Without, Again,   Soon],
-        K::TokenMismatch  => [Again,  Again,   Again,   Search,    Search,    Again,   Without, Again,   Look],
+    let [account, listing, validate, start, repeat, mark, resume, poll, round, steps, stop] = match kind {
+        //                   account  listing  validate start      repeat     mark    resume  poll     round    steps    stop
+        K::Throttled      => [Again,  Again,   Again,   Again,     SameBytes, Again,  Again,  Again,   Again,   Again,   Again],
+        K::Unreachable    => [Again,  Again,   Again,   Again,     SameBytes, Again,  Again,  Again,   Again,   Again,   Again],
+        K::OutcomeUnknown => [Again,  Again,   Again,   SameBytes, SameBytes, Again,  Look,   Again,   Again,   Again,   Again],
+        K::QuotaExceeded  => [Again,  Again,   Again,   Queue,     SameBytes, Again,  Queue,  Again,   Again,   Again,   Again],
+        K::Credentials    => [Mend,   Mend,    Mend,    Mend,      SameBytes, Mend,   Mend,   Mend,    Mend,    Again,   Mend],
+        K::Denied         => [Mend,   Without, Mend,    Mend,      SameBytes, Mend,   Mend,   Mend,    Without, Without, Mend],
+        K::NotFound       => [Again,  Refuse,  Refuse,  Refuse,    SameBytes, Refuse, Refuse, Missing, Without, Without, Look],
+        K::Invalid        => [Mend,   Refuse,  Refuse,  Refuse,    SameBytes, Refuse, Refuse, Again,   Without, Without, Look],
+        K::Conflict       => [Again,  Again,   Again,   Search,    Search,    Again,  Search, Again,   Without, Again,   Soon],
+        K::TokenMismatch  => [Again,  Again,   Again,   Search,    Search,    Refuse, Search, Again,   Without, Again,   Look],
     };
     match place {
         CallSite::Account => account,
@@ -132,6 +136,8 @@ pub fn disposition(kind: CallErrorKind, place: CallSite) -> Disposition {
         CallSite::Validate => validate,
         CallSite::Start => start,
         CallSite::Repeat => repeat,
+        CallSite::Mark => mark,
+        CallSite::Resume => resume,
         CallSite::Poll => poll,
         CallSite::Round => round,
         CallSite::Steps => steps,

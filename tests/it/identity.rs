@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use awf_aws::{
+    input::OnRetry,
     pipelines::{Status, Time},
     workflow::{
         Group,
-        identity::{Decision, Known, Marker, arn_key, decide, display_name, start_token, stop_token},
+        identity::{
+            Continues, Decision, Known, Marker, arn_key, decide, display_name, resume_token, start_token, stop_token,
+        },
         run::{CLOCKS_APART, Run},
     },
 };
 
-use crate::machine::{key_of, task};
+use crate::machine::{key_of, task, with};
 
 /// Without stamps what is younger than this counts as of the run.
 const EPOCH: Time = Time(10_000_000);
@@ -21,11 +24,13 @@ fn known(id: &str, attempt: u32, status: Status, created: i64, modified: i64) ->
     Known {
         arn: id.into(),
         attempt,
+        origin: attempt,
         status,
         created: Time(EPOCH.0 + created * 1000),
         modified: Time(EPOCH.0 + modified * 1000),
         run: None,
         witnessed: false,
+        resumed: false,
     }
 }
 
@@ -34,7 +39,9 @@ fn every_row_of_the_table_gives_its_answer() {
     use Status::{CompletedWithFailures, Executing, Failed, Stopping, Succeeded};
     let follow = |arn: &str| Decision::Follow(arn.into());
     let report = |arn: &str| Decision::Report(arn.into());
-    let start = |pred: Option<&str>| Decision::Start { predecessor: pred.map(Into::into) };
+    let start = |pred: Option<&str>| Decision::Start { predecessor: pred.map(Into::into), after: None };
+    let again =
+        |pred: Option<&str>| Decision::Start { predecessor: pred.map(Into::into), after: Some("a".into()) };
     let rows: Vec<(&str, Vec<Known>, u32, u32, Decision)> = vec![
         ("nothing known", vec![], 0, 0, start(None)),
         ("live of this attempt", vec![known("a", 0, Executing, 5, 6)], 0, 0, follow("a")),
@@ -56,14 +63,14 @@ fn every_row_of_the_table_gives_its_answer() {
             follow("a"),
         ),
         ("succeeded, whatever the attempt and epoch", vec![known("a", 3, Succeeded, -900, -800)], 0, 0, report("a")),
-        ("failed before the epoch", vec![known("a", 0, Failed, -900, -800)], 0, 0, start(Some("a"))),
-        ("failed before the epoch, for another attempt", vec![known("a", 1, Failed, -900, -800)], 0, 0, start(None)),
+        ("failed before the epoch", vec![known("a", 0, Failed, -900, -800)], 0, 0, again(Some("a"))),
+        ("failed before the epoch, for another attempt", vec![known("a", 1, Failed, -900, -800)], 0, 0, again(None)),
         (
             "completed with failures is no success",
             vec![known("a", 0, CompletedWithFailures, -900, -800)],
             0,
             0,
-            start(Some("a")),
+            again(Some("a")),
         ),
         ("failed in this epoch, for this attempt", vec![known("a", 0, Failed, 5, 50)], 0, 0, report("a")),
         (
@@ -174,6 +181,59 @@ fn the_token_tells_apart_everything_that_must_not_share_an_execution() {
     let mut other = base.clone();
     other.workflow.uid = "another".to_owned();
     assert_ne!(token, start_token(&other, &key_of(&other), None), "another workflow");
+}
+
+#[test]
+fn a_node_that_resumes_has_one_token_for_all_its_attempts_and_a_resume_one_for_each_end() {
+    let node = |attempt| with(task("wf[0].a", attempt), |e| e.on_retry = OnRetry::Resume);
+    let start = |attempt, predecessor| start_token(&node(attempt), &key_of(&node(attempt)), predecessor);
+    assert_eq!(start(0, None), start(2, None), "where lists are denied, a later attempt finds its execution by it");
+    assert_ne!(start(1, None), start(1, Some("arn:old")), "what replaces an execution is another");
+    let token = resume_token("arn:aws:x/MyPipeline/execution/a", 1, Time(5));
+    assert_eq!(token.len(), 64);
+    assert_eq!(token, resume_token("arn:aws:x/mypipeline/execution/a", 1, Time(5)), "however it is spelled");
+    assert_ne!(token, resume_token("arn:aws:x/mypipeline/execution/b", 1, Time(5)));
+    assert_ne!(token, resume_token("arn:aws:x/mypipeline/execution/a", 2, Time(5)), "another attempt");
+    assert_ne!(token, resume_token("arn:aws:x/mypipeline/execution/a", 1, Time(6)), "another end: of a later run, say");
+}
+
+#[test]
+fn a_marker_says_which_end_its_attempt_continues() {
+    let task = task("wf[0].a", 2);
+    let mut marker = Marker::of(&task, &key_of(&task), None, "0123456789ab", None);
+    for run in [None, Some(Time(1_795_000_000_000))] {
+        let (end, since) = (Time(1_795_000_450_996), Time(1_795_004_636_547));
+        marker.continues = Some(Continues { attempt: 1, run, end, since, origin: 0 });
+        let description = marker.describe(Some("nightly"));
+        assert_eq!(Marker::parse(&description).as_ref(), Some(&marker), "{description}");
+    }
+    for broken in ["1:-:5:6", "1:-:x:6:0", "", "1"] {
+        let text = marker.describe(None);
+        let (before, _) = text.split_once(" continues=").unwrap();
+        let parsed = Marker::parse(&format!("{before} continues={broken}")).unwrap();
+        assert_eq!(parsed.continues, None, "{broken}");
+    }
+}
+
+#[test]
+fn the_end_that_was_continued_is_told_to_nobody_and_the_new_one_to_its_attempt() {
+    use Status::{Executing, Failed};
+    let resumed = |status, modified| Known { origin: 0, resumed: true, ..known("a", 1, status, 60, modified) };
+    let report = Decision::Report("a".into());
+    let start = Decision::RecheckThenStart { arn: "a".into(), predecessor: None };
+    for (name, execution, attempt, expected) in [
+        ("it runs for the later attempt", resumed(Executing, 61), 1, Decision::Follow("a".into())),
+        ("an earlier attempt has no end any more", resumed(Executing, 61), 0, Decision::Superseded(1)),
+        ("nor when it has failed again", resumed(Failed, 90), 0, Decision::Superseded(1)),
+        ("its end is the later attempt's", resumed(Failed, 90), 1, report),
+        ("and the next one comes after it", resumed(Failed, 90), 2, start),
+    ] {
+        assert_eq!(decide(&[execution], attempt, attempt.max(1), &RUN), expected, "{name}");
+    }
+    // What attempt 0 has started it replaces, whoever it ran for last.
+    let before = Known { origin: 0, resumed: true, ..known("a", 1, Failed, -900, -800) };
+    let again = Decision::Start { predecessor: Some("a".into()), after: Some("a".into()) };
+    assert_eq!(decide(&[before], 0, 0, &RUN), again);
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod roles;
 use std::time::Duration;
 
 use awf_aws::{
-    input::{Action, Execute, InputError, MockState, OnStop, Task, WorkflowId, read_task},
+    input::{Action, Execute, InputError, MockState, OnRetry, OnStop, Task, WorkflowId, read_task},
     pipelines::Time,
     protocol::ExecuteTemplateArgs,
 };
@@ -139,9 +139,11 @@ fn an_execute_without_options_has_none() {
         max_running: None,
         timeout: None,
         on_stop: None,
+        on_retry: OnRetry::Restart,
         accept_completed_with_failures: false,
         attach: None,
         args_digest: execute(json!({})).args_digest,
+        work_digest: execute(json!({})).work_digest,
     };
     assert_eq!(execute(json!({})), expected);
 }
@@ -157,7 +159,7 @@ fn every_field_is_read_from_text() {
         "display_name": "nightly-1", "description": "Nightly | run {{x}}\n",
         "pipeline_version_id": "3", "max_parallel_steps": "4",
         "selected_steps": "Train, Evaluate", "source_execution_arn": EXECUTION,
-        "max_running": "5", "timeout": "1h30m", "on_stop": "leave",
+        "max_running": "5", "timeout": "1h30m", "on_stop": "leave", "on_retry": "restart",
         "role_arn": "arn:aws:iam::200000000003:role/team/Run@ml", "external_id": "ab:1",
         "accept_completed_with_failures": "true", "execution_arn": EXECUTION,
         "mock": "false", "mock_state": "running",
@@ -178,13 +180,15 @@ fn every_field_is_read_from_text() {
         max_running: Some(5),
         timeout: Some(Duration::from_secs(5_400)),
         on_stop: Some(OnStop::Leave),
+        on_retry: OnRetry::Restart,
         accept_completed_with_failures: true,
         attach: Some(EXECUTION.to_owned()),
         args_digest: String::new(),
+        work_digest: String::new(),
     };
     let read = execute_of(task);
     assert_eq!(read.args_digest.len(), 12);
-    assert_eq!(Execute { args_digest: String::new(), ..read }, expected);
+    assert_eq!(Execute { args_digest: String::new(), work_digest: String::new(), ..read }, expected);
 }
 
 #[test]
@@ -216,6 +220,7 @@ fn empty_text_and_null_are_absent_where_a_field_is_optional() {
         "max_running",
         "timeout",
         "on_stop",
+        "on_retry",
         "role_arn",
         "external_id",
         "accept_completed_with_failures",
@@ -404,4 +409,13 @@ fn on_stop_is_what_the_user_said_or_nothing() {
     assert_eq!(execute(json!({"on_stop": "stop"})).on_stop, Some(OnStop::Stop));
     assert_eq!(execute(json!({"on_stop": "leave"})).on_stop, Some(OnStop::Leave));
     assert_eq!(execute(json!({})).on_stop, None);
+}
+
+#[test]
+fn on_retry_is_a_restart_unless_the_user_says_otherwise() {
+    assert_eq!(execute(json!({})).on_retry, OnRetry::Restart);
+    assert_eq!(execute(json!({"on_retry": "resume"})).on_retry, OnRetry::Resume);
+    assert_eq!(execute(json!({"on_retry": "resume-only"})).on_retry, OnRetry::ResumeOnly);
+    let attached = json!({"on_retry": "restart", "execution_arn": EXECUTION});
+    assert_eq!(execute(attached).on_retry, OnRetry::Restart, "an attached node has nothing to resume");
 }

@@ -57,6 +57,7 @@ async fn every_attempt_gets_one_execution_and_its_true_end_however_often_the_plu
         ("denied stops", sum(|r| r.done.denied("StopPipelineExecution"))),
         ("executions", sum(|r| r.figures.executions)),
         ("second attempts", sum(|r| r.figures.retried)),
+        ("resumed", sum(|r| r.figures.resumed)),
         ("stopped", sum(|r| r.figures.stopped)),
     ];
     eprintln!("{rounds} rounds in {:?}, {} failed: {figures:?}", began.elapsed(), failures.len());

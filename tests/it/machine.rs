@@ -9,6 +9,7 @@ mod fanout;
 mod listing;
 mod outage;
 mod properties;
+mod resume;
 mod roles;
 mod standstill;
 mod starts;

@@ -40,6 +40,7 @@ mod protocol;
 mod queue;
 mod readme;
 mod results;
+mod resume;
 mod rounds;
 mod sagemaker_mapping;
 mod simulation;

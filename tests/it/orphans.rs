@@ -32,9 +32,11 @@ fn marker(workflow: &str, uid: &str, when_over: WhenOver) -> Marker {
         attempt: 0,
         predecessor: None,
         args: "0".repeat(12),
+        work: None,
         run: None,
         asked: None,
         when_over,
+        continues: None,
     }
 }
 

@@ -147,7 +147,9 @@ fn execution(workflow: &str) -> Arc<Task> {
             on_stop: None,
             accept_completed_with_failures: false,
             attach: None,
+            on_retry: input::OnRetry::Restart,
             args_digest: "0".repeat(12),
+            work_digest: "0".repeat(12),
         })),
     )
 }

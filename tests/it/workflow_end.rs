@@ -183,9 +183,11 @@ fn marked(uid: &str, execution_key: &str) -> String {
         attempt: 0,
         predecessor: None,
         args: "0".repeat(12),
+        work: None,
         run: None,
         asked: None,
         when_over: WhenOver::Stop,
+        continues: None,
     };
     marker.describe(None)
 }

@@ -1,9 +1,9 @@
 //! The table of [`identity`] carried out: follow, report, or start.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
-    input::Action,
+    input::{Action, OnRetry},
     protocol::Phase,
     workflow::{
         executions::Starter,
@@ -19,6 +19,21 @@ use super::{Attempt, Kin, Stage};
 /// Who waits for another attempt's start, or for an execution to be seen, looks again after this long.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// The table's answer, about executions as they are named here.
+pub(super) enum Verdict {
+    Follow(ExecutionId),
+    AwaitEnd(ExecutionId),
+    Report(ExecutionId),
+    Start {
+        /// The newest end, if there is one.
+        after: Option<ExecutionId>,
+        predecessor: Option<ExecutionId>,
+        /// That end is to be looked at once more before.
+        recheck: bool,
+    },
+    Superseded(u32),
+}
+
 impl Attempt {
     /// Looks at what is known and does what follows.
     pub fn advance(&mut self, kin: Kin, w: &mut World) {
@@ -26,6 +41,10 @@ impl Attempt {
             Stage::Ended(_) => return,
             Stage::Starting(_) => {
                 self.repeat_start(w);
+                return;
+            }
+            Stage::Resuming(_) => {
+                self.resume_on(kin, w);
                 return;
             }
             Stage::Locating | Stage::Queued { .. } | Stage::Searching { .. } | Stage::Following(_) => {}
@@ -62,54 +81,90 @@ impl Attempt {
     }
 
     fn decide(&mut self, kin: Kin, w: &mut World) {
-        let Some(run) = w.run() else { return };
+        match self.verdict(kin, w) {
+            None => {}
+            Some(Verdict::Follow(id)) => self.follow(id, kin, w),
+            Some(Verdict::AwaitEnd(id)) => self.await_end(id, kin, w),
+            Some(Verdict::Report(id)) => self.report(id, kin, w),
+            // A resume looks for itself when its turn has come.
+            Some(Verdict::Start { after, predecessor, recheck: true }) if !self.may_resume() => {
+                self.recheck(after, predecessor, kin, w);
+            }
+            Some(Verdict::Start { after, predecessor, .. }) => {
+                self.want_start(predecessor, after, kin, w);
+            }
+            Some(Verdict::Superseded(by)) => {
+                self.end(Phase::Failed, &format!("superseded by attempt {by}"), None, w);
+            }
+        }
+    }
+
+    /// What the table says of what is known; nothing while something is missing, which is then seen to.
+    pub(super) fn verdict(&mut self, kin: Kin, w: &mut World) -> Option<Verdict> {
+        let run = w.run()?;
         let of_key = || w.executions.of_key(&self.key).iter().copied();
         let unseen = of_key().any(|id| w.executions[id].is_uncertain());
         if let Some(id) = self.followed().filter(|_| unseen) {
             self.follow(id, kin, w);
-            return;
+            return None;
         }
         if kin.other_start || unseen {
             // One start at a time under a key: what it yields decides for the others.
             self.wake_after(LOOK_AGAIN, w);
-            return;
+            return None;
         }
         // Lists do not say when an execution ended or its stop began, and the table asks in which run of the workflow that
-        // was: a describe tells.
-        let vague: Vec<ExecutionId> = of_key().filter(|id| w.executions[*id].is_vague()).collect();
+        // was: a describe tells. And whose end it is that may have been resumed, its steps tell.
+        let vague: Vec<ExecutionId> =
+            of_key().filter(|id| w.executions[*id].is_vague() || w.executions[*id].is_undecided()).collect();
         if !vague.is_empty() {
-            vague.into_iter().for_each(|id| self.look_first(id, kin, w));
-            return;
+            for id in vague {
+                if self.followed() == Some(id) && w.executions[id].is_undecided() {
+                    self.report(id, kin, w);
+                } else {
+                    self.look_first(id, kin, w);
+                }
+            }
+            return None;
         }
         let own = of_key().filter(|id| w.executions[*id].attempt() == self.number);
         if let Some(text) = own.filter_map(|id| w.executions[id].gone()).next().map(str::to_owned) {
             self.end(Phase::Error, &text, None, w);
-            return;
+            return None;
         }
         let ids: Vec<ExecutionId> = of_key().filter(|id| w.executions[*id].gone().is_none()).collect();
         let known: Vec<Known> = ids.iter().map(|id| w.known(*id)).collect();
         // By place and not by name: an ARN is AWS's word.
         let id_of = |arn: &str| ids.iter().zip(&known).find(|(_, k)| *k.arn == *arn).map(|(id, _)| *id);
         let about = |arn: &str| id_of(arn).expect("the table decides about what it was shown");
-        match identity::decide(&known, self.number, kin.newest_asked, &run) {
-            Decision::Follow(arn) => self.follow(about(&arn), kin, w),
-            Decision::AwaitEnd(arn) => self.await_end(about(&arn), kin, w),
-            Decision::Report(arn) => self.report(about(&arn), kin, w),
+        let each = |arn: Option<Arc<str>>| arn.as_deref().map(about);
+        // A node that resumes has one chain of executions for all its attempts.
+        let chained = self.rules.on_retry != OnRetry::Restart;
+        Some(match identity::decide(&known, self.number, kin.newest_asked, &run) {
+            Decision::Follow(arn) => Verdict::Follow(about(&arn)),
+            Decision::AwaitEnd(arn) => Verdict::AwaitEnd(about(&arn)),
+            Decision::Report(arn) => Verdict::Report(about(&arn)),
             Decision::RecheckThenStart { arn, predecessor } => {
-                self.recheck(about(&arn), predecessor.as_deref().map(about), kin, w);
+                let predecessor = if chained { Some(about(&arn)) } else { each(predecessor) };
+                Verdict::Start { after: Some(about(&arn)), predecessor, recheck: true }
             }
-            Decision::Start { predecessor } => self.want_start(predecessor.as_deref().map(about), kin, w),
-            Decision::Superseded(by) => self.end(Phase::Failed, &format!("superseded by attempt {by}"), None, w),
-        }
+            Decision::Start { predecessor, after } => {
+                let after = each(after);
+                let predecessor = if chained { after } else { each(predecessor) };
+                Verdict::Start { after, predecessor, recheck: false }
+            }
+            Decision::Superseded(by) => Verdict::Superseded(by),
+        })
     }
 
     /// An earlier attempt's execution may have been revived in the console: look once more before starting another.
-    fn recheck(&mut self, id: ExecutionId, predecessor: Option<ExecutionId>, kin: Kin, w: &mut World) {
+    fn recheck(&mut self, after: Option<ExecutionId>, predecessor: Option<ExecutionId>, kin: Kin, w: &mut World) {
+        let Some(id) = after else { return };
         if self.rechecked != Some(id) {
             self.rechecked = Some(id);
-            w.executions.doubt_end(id);
+            w.executions.doubt_end(id, w.fx.now());
         } else if w.executions[id].end().is_certain() {
-            self.want_start(predecessor, kin, w);
+            self.want_start(predecessor, after, kin, w);
             return;
         }
         // Until a describe comes back nothing is decided; one that failed is repeated.

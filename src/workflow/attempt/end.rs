@@ -32,7 +32,7 @@ impl Attempt {
                 report::end_outputs(tracked.execution(), tracked.steps().unwrap_or_default(), room)
             }
         });
-        let text = match tracked.and_then(|tracked| tracked.warning()).or(self.warning.take()) {
+        let text = match tracked.and_then(|tracked| tracked.warning()).or_else(|| self.note().map(str::to_owned)) {
             Some(warning) => {
                 let room = report::MESSAGE_MAX.saturating_sub(warning.len() + "; warning: ".len());
                 format!("{}; warning: {warning}", report::fit(text, room))
@@ -55,13 +55,14 @@ impl Attempt {
         }
     }
 
-    /// When its time is up: it runs from the earlier of its first request and its own execution's creation.
+    /// When its time is up: it runs from the earlier of its first request and when its own execution
+    /// was created or resumed.
     pub fn deadline(&self, with: Option<ExecutionId>, w: &World) -> Option<(Time, Duration)> {
         let timeout = self.rules.timeout?;
         let own = with.map(|id| &w.executions[id]).filter(|tracked| tracked.attempt() == self.number);
-        let created = own.and_then(|tracked| tracked.execution().created).map(|created| w.fx.aws().ours(created));
+        let began = own.and_then(|tracked| tracked.began()).map(|began| w.fx.aws().ours(began));
         let asked = self.asked_since();
-        let from = created.map_or(asked, |created| created.min(asked));
+        let from = began.map_or(asked, |began| began.min(asked));
         Some((from.plus(timeout), timeout))
     }
 

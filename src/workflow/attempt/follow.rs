@@ -91,8 +91,8 @@ impl Attempt {
 
     /// A stopped execution that ran as long as its node's time-out was stopped for it, also by an earlier process.
     fn has_outlived(&self, id: ExecutionId, w: &World) -> bool {
-        let execution = w.executions[id].execution();
-        let ran = execution.modified.zip(execution.created).map(|(end, start)| end.since(start));
+        let (execution, began) = (w.executions[id].execution(), w.executions[id].began());
+        let ran = execution.modified.zip(began).map(|(end, start)| end.since(start));
         execution.status == Status::Stopped && self.rules.timeout.zip(ran).is_some_and(|(timeout, ran)| ran >= timeout)
     }
 }

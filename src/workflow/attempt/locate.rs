@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     protocol::Phase,
-    workflow::{effects::backoff, slab::ExecutionId, world::World},
+    workflow::{effects::backoff, execution::EndStage, slab::ExecutionId, world::World},
 };
 
 use super::{Attempt, Kin, Stage};
@@ -36,7 +36,9 @@ impl Attempt {
     /// earlier one may be gone. Until it can be seen, the node says why not, and one that ended before still counts its time.
     pub(super) fn look_first(&mut self, id: ExecutionId, kin: Kin, w: &mut World) {
         self.take_over(id, kin, w);
-        w.describe(id);
+        if w.executions[id].end() != EndStage::Listing {
+            w.describe(id);
+        }
         let trouble = w.executions[id].trouble().cloned();
         if !w.executions[id].is_live()
             && let Some(text) = self.timed_out_locating(trouble.as_ref(), w)

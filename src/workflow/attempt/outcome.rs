@@ -101,7 +101,7 @@ impl Attempt {
             return false;
         }
         self.trouble = None;
-        self.set_stage(Stage::Queued { predecessor: start.predecessor }, w);
+        self.set_stage(Stage::Queued { predecessor: start.predecessor, resumes: None }, w);
         let waiter = self.waiter(w);
         match disposition {
             Disposition::Queue => {

@@ -29,8 +29,15 @@ const TURNS_IN_THE_GRACE: u32 = 4;
 const SPELLED_AGAIN: Duration = Duration::from_secs(1);
 
 impl Attempt {
-    /// It is proven not started: into the queue, unless it is not to start any more.
-    pub(super) fn want_start(&mut self, predecessor: Option<ExecutionId>, kin: Kin, w: &mut World) {
+    /// It is proven not started: into the queue, unless it is not to start any more. `after`: the end of its node's that it
+    /// comes after, and may continue.
+    pub(super) fn want_start(
+        &mut self,
+        predecessor: Option<ExecutionId>,
+        after: Option<ExecutionId>,
+        kin: Kin,
+        w: &mut World,
+    ) {
         if self.still_searching(kin, w) {
             return;
         }
@@ -39,6 +46,7 @@ impl Attempt {
             self.set_stage(Stage::Locating, w);
             return;
         }
+        let Some(resumes) = self.to_resume(after, w) else { return };
         if let Some(since) = self.dropped {
             self.end_unstarted("a stop task stopped it before it could start", since, w);
             return;
@@ -52,13 +60,17 @@ impl Attempt {
             return;
         }
         if self.is_queued() && w.queue.contains(self.id) {
+            self.set_stage(Stage::Queued { predecessor, resumes }, w);
             let denied = self.denied.as_ref().or_else(|| w.pipelines.listing_trouble(self.pipeline)).cloned();
             self.give_up_when_denied(denied.as_ref(), w);
             return;
         }
-        self.set_stage(Stage::Queued { predecessor }, w);
+        self.set_stage(Stage::Queued { predecessor, resumes }, w);
         let waiter = self.waiter(w);
-        w.queue.join(waiter);
+        match self.resume_rests(w) {
+            Some(until) => w.queue.set_aside(waiter, until),
+            None => w.queue.join(waiter),
+        }
     }
 
     /// Its place in the queue's words.
@@ -80,7 +92,11 @@ impl Attempt {
         };
         let Some(task) = self.task.clone() else { return };
         let Action::Execute(execute) = &task.action else { return };
-        let Stage::Queued { predecessor } = self.stage else { return };
+        let Stage::Queued { predecessor, resumes } = self.stage else { return };
+        if let Some(id) = resumes {
+            self.begin_resume(id, predecessor, w);
+            return;
+        }
         let replaces = predecessor.map(|id| w.executions[id].arn().to_owned());
         let mut marker = Marker::of(&task, &self.key, replaces.as_deref(), &execute.args_digest, w.run.stamp());
         let node = (self.rules.group, self.number);
@@ -151,6 +167,7 @@ impl Attempt {
     /// Takes back a start that never left; one that was sent before stays uncertain and is found by its marker.
     pub fn unsend_start(&mut self, w: &mut World) {
         self.landed(w);
+        self.land_resume(w);
     }
 
     /// May have been done: the same bytes again at this time.

@@ -6,10 +6,12 @@ use crate::{
     input::{Action, Task},
     pipelines::{Status, Time},
     protocol::Phase,
-    workflow::{conversation::View, effects::Subject, report, slab::ExecutionId, world::World},
+    workflow::{
+        conversation::View, effects::Subject, key::execution_id, report, slab::ExecutionId, world::World,
+    },
 };
 
-use super::{Attempt, Stage};
+use super::{Attempt, InFlightResume, Stage};
 
 /// A node whose past is not known says so after this long; before that the answer usually comes.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,6 +31,10 @@ impl Attempt {
             Stage::Ended(_) => false,
             Stage::Following(id) => w.fx.is_coming(&Subject::Execution(*id)) || w.executions.is_looked_at(*id),
             Stage::Starting(_) => w.fx.is_coming(&Subject::Start(self.id)),
+            Stage::Resuming(resume) => {
+                let looks = [Subject::Start(self.id), Subject::Execution(resume.execution())];
+                listed() || looks.iter().any(|subject| w.fx.is_coming(subject))
+            }
             Stage::Locating | Stage::Searching { .. } => {
                 let looks = |id: &ExecutionId| w.fx.is_coming(&Subject::Execution(*id));
                 listed() || w.executions.of_key(&self.key).iter().any(looks)
@@ -41,6 +47,10 @@ impl Attempt {
         let mut view = match &self.stage {
             Stage::Ended(reply) => return View::ended(reply),
             Stage::Following(id) => followed(*id, w),
+            Stage::Queued { .. } | Stage::Resuming(_) if self.resume_is_in_doubt(w) => {
+                self.view_unknown("it is not known whether its execution was resumed; looking, then asking again", w)
+            }
+            Stage::Resuming(resume) => self.view_resuming(resume, w),
             Stage::Locating => self.view_locating(w),
             Stage::Queued { .. } => self.view_queued(w),
             Stage::Starting(start) if start.uncertain => self.view_uncertain(w),
@@ -50,7 +60,7 @@ impl Attempt {
             }
         };
         let stranger = self.followed().and_then(|id| w.executions[id].warning());
-        if let Some(warning) = stranger.as_deref().or(self.warning.as_deref()).filter(|_| view.phase.is_some()) {
+        if let Some(warning) = stranger.as_deref().or(self.note()).filter(|_| view.phase.is_some()) {
             view.message = format!("{}; warning: {warning}", view.message);
         }
         view
@@ -72,6 +82,24 @@ impl Attempt {
             text = format!("{text}: {}", trouble.told(text.len() + 2));
         }
         self.view_unknown(&text, w)
+    }
+
+    fn view_resuming(&self, resume: &InFlightResume, w: &World) -> View {
+        let id = execution_id(w.executions[resume.execution()].arn());
+        let mut text = format!("resuming execution {id}");
+        match &self.trouble {
+            Some(trouble) => {
+                text.push_str(": ");
+                text.push_str(&trouble.told(text.len()));
+                View::settled(Phase::Pending, text, None)
+            }
+            None => View::passing(Some(Phase::Pending), text),
+        }
+    }
+
+    /// What its message says besides.
+    pub(super) fn note(&self) -> Option<&str> {
+        self.not_resumed().or(self.warning.as_deref())
     }
 
     fn view_locating(&self, w: &World) -> View {
@@ -117,6 +145,9 @@ fn followed(id: ExecutionId, w: &World) -> View {
         return view;
     }
     let mut text = report::running_message(status, tracked.steps());
+    if let Some(attempt) = tracked.resumed_after() {
+        text.push_str(&format!(", resumed after attempt {attempt}"));
+    }
     if let Some(trouble) = tracked.any_trouble() {
         text = format!("{}; the execution goes on, but ", report::fit(&text, 80));
         text.push_str(&trouble.told(text.len()));

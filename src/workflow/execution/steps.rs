@@ -60,6 +60,7 @@ impl TrackedExecution {
         self.end = EndStage::Listing;
         self.steps.tries = 0;
         self.steps.forget();
+        self.forget_what_ran();
     }
 
     /// Steps are asked for, from the first page on; the listing's number, unless one is under way.
@@ -87,6 +88,7 @@ impl TrackedExecution {
             self.steps.listed = self.steps.pages.take();
             if self.end == EndStage::Listing {
                 self.end = EndStage::Known;
+                self.learn_what_ran(now);
             }
         }
     }
@@ -99,7 +101,7 @@ impl TrackedExecution {
             return StepsFailed::NoMatter;
         }
         let hopeless = disposition(error.kind, CallSite::Steps) == Disposition::Without;
-        if hopeless || self.steps.tries >= STEPS_TRIES {
+        if hopeless || (self.steps.tries >= STEPS_TRIES && !self.decides_by_steps()) {
             self.end = EndStage::Known;
             return StepsFailed::WithoutThem;
         }
@@ -111,7 +113,7 @@ impl TrackedExecution {
         let execution = (self.end == EndStage::Known).then_some(&self.execution)?;
         Some(Ended {
             status: execution.status.clone(),
-            ran: execution.modified.zip(execution.created).map(|(end, start)| end.since(start)),
+            ran: execution.modified.zip(self.began()).map(|(end, start)| end.since(start)),
             at: execution.modified.map(ours),
             steps: self.steps.listed().unwrap_or_default().iter().map(|s| (s.kind.clone(), s.status.clone())).collect(),
         })

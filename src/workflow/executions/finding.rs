@@ -42,7 +42,7 @@ impl Executions {
         }
         let id = self.track(Starter { key: marker.key, attempt: marker.attempt, pipeline }, execution, fx);
         self.all[id].learn(&marker);
-        self.all[id].learn_args(&marker.args);
+        self.all[id].learn_args(&marker);
         fx.changed(Change::Adopted(id, Box::new(marker)));
     }
 

@@ -55,7 +55,7 @@ impl Executions {
         if tracked.stop_is_wanted() {
             return settings.poll_min;
         }
-        let age = fx.server_now().since(tracked.execution().created.unwrap_or(fx.now()));
+        let age = fx.server_now().since(tracked.began().unwrap_or(fx.now()));
         interval(age, settings.poll_min, settings.poll_max)
     }
 }

@@ -80,7 +80,7 @@ impl Executions {
         fx: &mut Effects,
         pipelines: &mut Pipelines,
     ) {
-        let (first, was_live, turned, stranger) = match self.all[id].observe(shown, described, fx.now()) {
+        let (first, was_live, turned, stranger) = match self.all[id].observe(shown, described, fx.now(), fx.left()) {
             Observed::Outdated => {
                 self.doubt(id, fx, pipelines);
                 return;
@@ -102,14 +102,18 @@ impl Executions {
             self.list_running_steps(id, fx, pipelines);
         } else {
             if was_live {
-                let Execution { status, created, modified, .. } = self.all[id].execution();
-                let ran = modified.zip(*created).map(|(end, start)| end.since(start));
+                let Execution { status, modified, .. } = self.all[id].execution();
+                let ran = modified.zip(self.all[id].began()).map(|(end, start)| end.since(start));
                 fx.note(Note::ExecutionFinished { arn, status: status.clone(), ran });
                 self.polls(pipeline).look_no_more(id);
                 self.polls(pipeline).leaves(id);
             }
             if described && self.all[id].end() == EndStage::Seen {
-                self.list_end_steps(id, fx, pipelines);
+                if self.all[id].confirms_end() {
+                    self.explain(id, fx);
+                } else {
+                    self.list_end_steps(id, fx, pipelines);
+                }
             }
         }
         let whose = if first || was_live != live || !live { Whose::Key } else { Whose::Followers };

@@ -79,12 +79,19 @@ impl Executions {
                 }
             },
         }
+        self.explain(id, fx);
         let tracked = &self.all[id];
-        let aws = fx.aws();
+        // Those of an end may tell whose it is.
+        let whose = if tracked.is_live() { Whose::Followers } else { Whose::Key };
+        fx.changed(Change::Execution { id, ended: false, whose });
+    }
+
+    /// Tells how it ended, once that is confirmed.
+    pub(super) fn explain(&self, id: ExecutionId, fx: &mut Effects) {
+        let (tracked, aws) = (&self.all[id], fx.aws());
         if let Some(ended) = tracked.explained(|at| aws.ours(at)) {
             fx.note(Note::ExecutionExplained { arn: tracked.arn().to_owned(), ended });
         }
-        fx.changed(Change::Execution { id, ended: false, whose: Whose::Followers });
     }
 
     /// Nobody waits for the steps of an ended execution any more.

@@ -61,6 +61,26 @@ fn a_failed_step_is_shown_with_its_reason_and_the_retry() {
 }
 
 #[test]
+fn a_resume_shows_what_was_not_run_again_and_what_that_spared() {
+    let told = refused(&["--resume"]);
+    assert!(told.contains("--fail"), "{told}");
+    let home = TempDir::new();
+    let output = binary("demo", home.path()).args(["--fail", "TrainModel", "--resume"]).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    for text in [
+        "attempt 0 ended Failed: Failed at step TrainModel (Failed): AlgorithmError",
+        "resumed after attempt 0",
+        "resumed at TrainModel (attempt 2 of the step), under the same ARN",
+        "not run again: PrepareData; 1.5 s saved",
+        "2 of 2 nodes Succeeded",
+        "book holds 1 execution\n",
+    ] {
+        assert!(shown.contains(text), "no {text:?} in {shown}");
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_does_not_break_the_demo() {
     let home = TempDir::new();
     let mut demo =

@@ -98,6 +98,7 @@ fn the_fallback_key_does_not_see_what_is_no_part_of_the_work() {
         json!({"attempt": "3"}),
         json!({"timeout": "1h"}),
         json!({"on_stop": "leave"}),
+        json!({"on_retry": "resume"}),
         json!({"display_name": "other"}),
         json!({"kind": "x"}),
         json!({"resource_arn": "y"}),
@@ -153,6 +154,7 @@ fn the_digest_of_the_arguments_changes_with_what_sagemaker_gets_and_with_nothing
     }
     for change in [
         json!({"attempt": 1, "execution_key": "k", "timeout": "1h", "on_stop": "leave", "max_running": 1}),
+        json!({"on_retry": "resume-only"}),
         json!({"accept_completed_with_failures": true, "workflow_created": "2026-11-23T11:57:02Z"}),
         json!({"pipeline_name": "arn:aws:sagemaker:us-west-2:100000000002:pipeline/MyPipeline"}),
     ] {
@@ -160,4 +162,24 @@ fn the_digest_of_the_arguments_changes_with_what_sagemaker_gets_and_with_nothing
     }
     let as_text = execute(json!({"parameters": {"B": "true", "A": "1"}})).args_digest;
     assert_eq!(execute(json!({"parameters": {"A": 1, "B": true}})).args_digest, as_text);
+}
+
+#[test]
+fn the_digest_of_the_work_changes_with_what_a_resume_cannot_change_and_with_nothing_else() {
+    let plain = execute(json!({})).work_digest;
+    assert_eq!(plain.len(), 12);
+    for change in [
+        json!({"parameters": {"A": "1"}}),
+        json!({"pipeline_version_id": 1}),
+        json!({"selected_steps": "S"}),
+        json!({"selected_steps": "S", "source_execution_arn": super::EXECUTION}),
+    ] {
+        assert_ne!(execute(change.clone()).work_digest, plain, "{change}");
+    }
+    for change in [
+        json!({"display_name": "d", "description": "d", "max_parallel_steps": 1}),
+        json!({"attempt": 1, "on_retry": "resume", "on_stop": "leave", "timeout": "1h"}),
+    ] {
+        assert_eq!(execute(change.clone()).work_digest, plain, "{change}");
+    }
 }

@@ -96,6 +96,11 @@ fn words_outside_a_closed_set_are_refused() {
         (json!({"action": "Execute"}), "`action` is `Execute`; it must be `validate`, `execute` or `stop`"),
         (json!({"action": ["execute"]}), "`action` is a list; it must be a single value"),
         (json!({"service": "glue"}), "`service` is `glue`; it must be `amazon_sagemaker_pipelines`"),
+        (json!({"on_retry": "continue"}), "`on_retry` is `continue`; it must be `restart`, `resume` or `resume-only`"),
+        (
+            json!({"on_retry": "resume", "execution_arn": EXECUTION}),
+            "`on_retry` does not go with `execution_arn`: what a node is attached to is not its own to resume",
+        ),
         (json!({"on_stop": "wait"}), "`on_stop` is `wait`; it must be `stop` or `leave`"),
         (json!({"mock": "yes"}), "`mock` is `yes`; it must be `true` or `false`"),
         (

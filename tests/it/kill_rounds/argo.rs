@@ -107,7 +107,7 @@ impl<'a> Argo<'a> {
     async fn node(&self, agent: &Agent, number: usize) {
         let node = &self.plan.nodes[number];
         match node.kind {
-            Kind::Execute { retries } => {
+            Kind::Execute { retries, .. } => {
                 let first = self.attempt(agent, number, 0, None).await;
                 if retries && first.phase == Phase::Failed {
                     self.attempt(agent, number, 1, None).await;
@@ -229,7 +229,7 @@ impl<'a> Argo<'a> {
             _ if left.contains(&number) => arns.contains_key(&number),
             Kind::Stop(Names::Everything) => true,
             Kind::Attached { stranger: Stranger::StoppedByItsOwner } => arns.contains_key(&number),
-            Kind::Execute { retries: true } => match ended.get(&(number, 0)) {
+            Kind::Execute { retries: true, .. } => match ended.get(&(number, 0)) {
                 Some(first) if first.phase == Phase::Failed => ended.contains_key(&(number, 1)),
                 first => first.is_some(),
             },

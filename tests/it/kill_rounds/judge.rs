@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use awf_aws::{demo::agent::NodeStatus, protocol::Phase};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     argo::{Argo, is_live, is_ours},
@@ -16,6 +16,7 @@ pub struct Figures {
     pub executions: u64,
     pub stopped: u64,
     pub retried: u64,
+    pub resumed: u64,
 }
 
 /// One execution an attempt, every node as the book says, nothing stopped that nobody named, and nothing left alive.
@@ -23,7 +24,9 @@ pub fn judge(plan: &Plan, argo: &Argo<'_>, book: &Value) -> Result<Figures, Stri
     let executions: Vec<&Value> = book["executions"].as_array().ok_or("the book lists no executions")?.iter().collect();
     let ended = argo.ended.borrow();
     let starts = |node: &Node| matches!(node.kind, Kind::Execute { .. } | Kind::Endless);
-    let attempts = ended.keys().filter(|(number, _)| starts(&plan.nodes[*number])).count();
+    let resumes = |number: usize, attempt: u32| attempt > 0 && matches!(plan.nodes[number].kind, Kind::Execute { resumes: true, .. });
+    let attempts = ended.keys().filter(|(number, attempt)| starts(&plan.nodes[*number]) && !resumes(*number, *attempt));
+    let attempts = attempts.count();
     // No trouble of a round lasts as long as the grace.
     if let Some(((number, attempt), status)) = ended.iter().find(|(_, status)| status.phase == Phase::Error) {
         return Err(format!("attempt {attempt} of {} ended with {status:?}", plan.nodes[*number].name));
@@ -48,6 +51,19 @@ pub fn judge(plan: &Plan, argo: &Argo<'_>, book: &Value) -> Result<Figures, Stri
                     return Err(format!("{}, the book says {execution:?}", told()));
                 }
             }
+            Kind::Execute { resumes: true, .. } => {
+                let first = ended.get(&(*number, 0)).and_then(|first| first.output("execution-arn"));
+                if first != Some(arn) {
+                    return Err(format!("{}, and the first attempt with {first:?}", told()));
+                }
+                seen.insert(arn);
+                let retried = ended.contains_key(&(*number, 1));
+                // What the first attempt failed with has gone on since.
+                let is_its_own_end = if retried && *attempt == 0 { status.phase == Phase::Failed } else { is_true(status, execution) };
+                if !is_its_own_end || !ran_once_more_only_what_failed(execution, retried) {
+                    return Err(format!("{}, the book says {execution:?}", told()));
+                }
+            }
             Kind::Execute { .. } | Kind::Endless => {
                 if !is_true(status, execution) {
                     return Err(format!("{}, the book says {execution:?}", told()));
@@ -60,13 +76,22 @@ pub fn judge(plan: &Plan, argo: &Argo<'_>, book: &Value) -> Result<Figures, Stri
         }
     }
 
+    // A first attempt that was resumed has failed by itself as well.
     let failed = ended.values().filter(|status| status.phase == Phase::Failed).count();
     let stopped = executions.iter().filter(|e| e["status"] == "Stopped").count();
     if failed <= stopped {
         return Err(format!("{failed} nodes failed and {stopped} were stopped: some should have failed by themselves"));
     }
     let retried = ended.keys().filter(|(_, attempt)| *attempt == 1).count() as u64;
-    Ok(Figures { executions: attempts as u64, stopped: stopped as u64, retried })
+    let resumed = executions.iter().filter(|e| e["retries"] != 0).count() as u64;
+    Ok(Figures { executions: attempts as u64, stopped: stopped as u64, retried, resumed })
+}
+
+/// A resume runs what had failed, once, and nothing that had succeeded.
+fn ran_once_more_only_what_failed(execution: Option<&Value>, resumed: bool) -> bool {
+    let Some(execution) = execution else { return false };
+    let trains = if resumed { 2 } else { 1 };
+    execution["retries"] == u64::from(resumed) && execution["attempts"] == json!({"Prepare": 1, "Train": trains})
 }
 
 fn one_execution_an_attempt(executions: &[&Value], attempts: usize) -> Result<(), String> {

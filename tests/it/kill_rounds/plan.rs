@@ -51,9 +51,10 @@ pub struct Node {
 }
 
 pub enum Kind {
-    /// Runs a pipeline that ends by itself; some are run once more when they fail.
+    /// Runs a pipeline that ends by itself; some are run once more when they fail, and some of those go on where they failed.
     Execute {
         retries: bool,
+        resumes: bool,
     },
     /// Runs a pipeline that ends only when a stop node names it, or the stop of everything.
     Endless,
@@ -135,7 +136,7 @@ pub enum Trouble {
 /// What a SIGKILL comes amid of.
 pub enum Kill {
     Nothing,
-    /// Between the effect of starts and replies that never come.
+    /// Between the effect of starts and resumes, and replies that never come.
     LostStarts {
         replies: u64,
         later: u64,
@@ -225,7 +226,11 @@ impl Plan {
     pub fn task(&self, node: &Node, attempt: u32, arn: Option<&str>) -> Value {
         let region = node.region;
         match node.kind {
-            Kind::Execute { .. } => execute(&node.name, json!({"region_name": region, "attempt": attempt.to_string()})),
+            Kind::Execute { resumes, .. } => {
+                let on_retry = if resumes { "resume" } else { "restart" };
+                let attempt = attempt.to_string();
+                execute(&node.name, json!({"region_name": region, "attempt": attempt, "on_retry": on_retry}))
+            }
             Kind::Endless => execute(&node.name, json!({"region_name": region, "pipeline_name": ENDLESS})),
             Kind::Attached { stranger } => {
                 let pipeline = &stranger.start()["PipelineName"];
@@ -253,7 +258,7 @@ fn nodes() -> Vec<Node> {
         .map(|i| Node {
             name: format!("node-{i:02}"),
             region: REGIONS[i % REGIONS.len()],
-            kind: Kind::Execute { retries: i % 2 == 0 },
+            kind: Kind::Execute { retries: i % 2 == 0, resumes: i % 4 == 0 },
         })
         .collect();
     for region in REGIONS {

@@ -77,7 +77,10 @@ impl World<'_> {
         match kill {
             Kill::Nothing => {}
             Kill::LostStarts { replies, later } => {
-                self.simulator.faults(json!({"lose_reply": {"StartPipelineExecution": replies}})).await;
+                let lost = json!({
+                    "StartPipelineExecution": replies, "RetryPipelineExecution": 2, "UpdatePipelineExecution": 1,
+                });
+                self.simulator.faults(json!({"lose_reply": lost})).await;
                 pass(*later).await;
             }
             Kill::LostReplies { replies, later } => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use awf_aws::{
-    input::{Action, Execute, Task, WorkflowId},
+    input::{Action, Execute, OnRetry, Task, WorkflowId},
     pipelines::ClientKey,
     protocol::{ExecuteTemplateReply, Phase},
     workflow::identity::Key,
@@ -39,7 +39,9 @@ pub fn task(key: &str, attempt: u32) -> Task {
             on_stop: None,
             accept_completed_with_failures: false,
             attach: None,
+            on_retry: OnRetry::Restart,
             args_digest: "0123456789ab".into(),
+            work_digest: "ba9876543210".into(),
         })),
     }
 }

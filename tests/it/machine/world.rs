@@ -46,6 +46,10 @@ pub struct World {
     pub executions: Vec<Execution>,
     pub tokens: HashMap<String, String>,
     pub steps: Vec<Step>,
+    /// How often each execution was resumed.
+    pub resumes: HashMap<String, usize>,
+    /// When the pipeline was last changed.
+    pub pipeline_changed: Time,
     /// Failures that the next calls of an operation meet.
     pub failures: HashMap<&'static str, VecDeque<CallErrorKind>>,
     /// Failures that come after the effect.
@@ -105,6 +109,8 @@ impl World {
             executions: vec![],
             tokens: HashMap::new(),
             steps: vec![],
+            resumes: HashMap::new(),
+            pipeline_changed: Self::START.minus(Duration::from_secs(86_400)),
             failures: HashMap::new(),
             lost_replies: VecDeque::new(),
             deny_starts: None,
@@ -295,7 +301,7 @@ impl World {
             Call::DescribePipeline { .. } => CallReply::Pipeline(PipelineDescription {
                 arn: "arn:aws:sagemaker:us-west-2:100000000002:pipeline/MyPipeline".into(),
                 status: "Active".into(),
-                last_modified: Some(self.aws_now()),
+                last_modified: Some(self.pipeline_changed),
                 definition: self.definition.clone(),
             }),
             Call::StartExecution(start) => CallReply::Started { arn: self.start(start) },
@@ -334,6 +340,26 @@ impl World {
                 execution.status = Status::Stopping;
                 execution.modified = Some(now);
                 CallReply::Stopping
+            }
+            Call::UpdateExecution { arn, description } => {
+                let now = self.aws_now();
+                let execution = self.executions.iter_mut().find(|e| e.arn.eq_ignore_ascii_case(arn)).unwrap();
+                execution.description = Some(description.clone());
+                execution.modified = Some(now);
+                CallReply::Updated
+            }
+            Call::RetryExecution { arn, token, .. } => {
+                let now = self.aws_now();
+                if self.tokens.insert(token.clone(), arn.clone()).is_some() {
+                    return Ok(CallReply::Retried { arn: arn.clone() });
+                }
+                let execution = self.executions.iter_mut().find(|e| e.arn.eq_ignore_ascii_case(arn)).unwrap();
+                if !matches!(execution.status, Status::Failed | Status::Stopped) {
+                    return Err(error(CallErrorKind::Invalid));
+                }
+                (execution.status, execution.modified, execution.failure_reason) = (Status::Executing, Some(now), None);
+                *self.resumes.entry(arn.clone()).or_default() += 1;
+                CallReply::Retried { arn: arn.clone() }
             }
             other => panic!("the machine does not ask for {other:?}"),
         })

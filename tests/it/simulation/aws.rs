@@ -28,12 +28,15 @@ impl World {
         operation: Call,
         knew_over: bool,
     ) {
-        let known = self.book.executions().len();
+        let (known, resumed) = (self.book.executions().len(), self.resumes_of(&operation));
         let process = (pod, plugin);
         let (ended, after) = match self.refused(process, &operation) {
             Some(error) => (CallEnded { result: Err(error), server_time: None }, Duration::ZERO),
             None => self.book_answers(client, &operation),
         };
+        if self.resumes_of(&operation) > resumed {
+            self.check_resumed(process, &operation, knew_over);
+        }
         self.check_call(process, &operation, &ended.result, known, knew_over);
         self.tell(|_| format!("{pod:?} {} -> {}", spell(&operation), spell_result(&ended)));
         let slow = self.plan.troubles.slow;
@@ -141,6 +144,11 @@ pub fn spell(call: &Call) -> String {
         Call::DescribeExecution { arn } | Call::ListSteps { arn, .. } | Call::StopExecution { arn, .. } => {
             format!("{} {}", call.operation(), execution_id(arn))
         }
+        Call::UpdateExecution { arn, description } => {
+            let (_, marker) = description.split_once(" attempt=").unwrap_or_default();
+            format!("Update {} attempt {marker}", execution_id(arn))
+        }
+        Call::RetryExecution { arn, token, .. } => format!("Retry {} token {}", execution_id(arn), &token[..8]),
         Call::ListExecutions { pipeline, .. } => format!("List {pipeline}"),
         _ => call.operation().to_owned(),
     }

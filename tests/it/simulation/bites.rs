@@ -21,7 +21,7 @@ pub struct Table {
 }
 
 /// Everything that has to bite.
-pub const EXPECTED: [&str; 65] = [
+pub const EXPECTED: [&str; 68] = [
     "fault: a call denied",
     "fault: a call without credentials",
     "fault: a start denied once, then taken",
@@ -35,6 +35,7 @@ pub const EXPECTED: [&str; 65] = [
     "fault: out of reach",
     "fault: conflict at a stop",
     "fault: account full",
+    "fault: a resume's outcome unknown",
     "fault: a token came again",
     "fault: token refused",
     "fault: list lags",
@@ -73,7 +74,9 @@ pub const EXPECTED: [&str; 65] = [
     "node: completed with failures",
     "node: left running",
     "node: timed out",
+    "node: resumed",
     "check: one start per attempt and run",
+    "check: one resume per attempt and run",
     "check: never two live",
     "check: no start after its time where a sibling tells",
     "check: queue in order",

@@ -3,6 +3,7 @@
 //! | module | judges |
 //! |---|---|
 //! | `starts` | what was started: how often, beside what, when allowed, in which order |
+//! | `resumes` | what was resumed: once for an attempt, and nothing started instead |
 //! | `stops` | what was stopped, and that a stop that was taken stops |
 //! | `replies` | what nodes are told |
 //! | `denials` | errors before a start: only after a lasting denial |
@@ -15,6 +16,7 @@ mod denials;
 mod finals;
 mod progress;
 mod replies;
+mod resumes;
 mod starts;
 mod stops;
 
@@ -73,6 +75,7 @@ pub struct Checks {
     progress: progress::Progress,
     calls: calls::Calls,
     stops: stops::Stops,
+    resumes: resumes::Resumed,
     /// What a process told of a node's end.
     told: HashMap<(Process, NodeId), ExecuteTemplateReply>,
     /// Nodes of which a process told an end that leaves no trace in AWS.
@@ -123,10 +126,21 @@ impl World {
         nodes.iter().rfind(|(number, node)| self.workflows[*number].nodes[*node].attempt == marker.attempt).copied()
     }
 
-    /// The node that a start is for.
+    /// The node that a start or a resume is for.
     pub fn node_of_start(&self, call: &Call) -> Option<(usize, NodeId)> {
-        let Call::StartExecution(start) = call else { return None };
-        self.node_of(&Marker::parse(&start.description)?)
+        let description = match call {
+            Call::StartExecution(start) => Some(&start.description),
+            Call::UpdateExecution { description, .. } => Some(description),
+            // It is written before.
+            Call::RetryExecution { arn, .. } => self.execution_named(arn)?.1.description.as_ref(),
+            _ => None,
+        };
+        self.node_of(&Marker::parse(description?)?)
+    }
+
+    /// An execution of the book, with its place.
+    fn execution_named(&self, arn: &str) -> Option<(usize, &Execution)> {
+        self.book.executions().iter().enumerate().find(|(_, e)| e.arn == arn)
     }
 
     /// What was started under a key, with what is in the book of it.
@@ -166,11 +180,13 @@ impl World {
         self.note_listed(process, call, result);
         match (call, result) {
             (Call::StartExecution(_), result) => self.start_was_answered(process, call, result, new),
+            (Call::RetryExecution { .. }, result) => self.resume_was_answered(process, call, result),
             (Call::StopExecution { arn, .. }, Ok(_)) => self.check_stop(&arn.clone()),
             _ => {}
         }
         let harmless = |kind| {
-            let denied_start = matches!(call, Call::StartExecution(_)) && kind == CallErrorKind::Denied;
+            let starts = matches!(call, Call::StartExecution(_) | Call::UpdateExecution { .. } | Call::RetryExecution { .. });
+            let denied_start = starts && kind == CallErrorKind::Denied;
             kind == CallErrorKind::QuotaExceeded || denied_start
         };
         if result.as_ref().is_err_and(|error| !harmless(error.kind)) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use awf_aws::simulator::faults::TokenSemantics;
+use awf_aws::{input::OnRetry, simulator::faults::TokenSemantics};
 use fastrand::Rng;
 
 use super::troubles::{Troubles, WorkflowTroubles};
@@ -48,6 +48,8 @@ pub struct NodePlan {
     pub pipeline: &'static str,
     /// `limit` of its retryStrategy.
     pub retries: u32,
+    /// `on_retry`.
+    pub on_retry: OnRetry,
     pub timeout: Option<Duration>,
     pub leave: bool,
     pub max_running: Option<usize>,
@@ -155,6 +157,9 @@ impl Plan {
         let gap_at = some(r, 0.15, 0, 900);
         let calm_after = Duration::from_secs(r.u64(300..2400));
         let quota = if r.f64() < 0.35 { r.usize(1..4) } else { 20 };
+        if r.f64() < 0.4 {
+            workflows.iter_mut().for_each(|workflow| persevere(r, workflow));
+        }
         let (troubles, quota) = Troubles::draw(seed, &mut workflows, calm_after, quota);
         if troubles.squeeze {
             odds = Odds { death: odds.death / 4.0, lost_answer: odds.lost_answer, ..Odds::default() };
@@ -180,6 +185,13 @@ impl Plan {
     /// Whether Kubernetes is always asked in time: nothing stands still.
     pub fn quiet(&self) -> bool {
         self.stall_every.is_none()
+    }
+
+    /// Whether something may be resumed.
+    pub fn resumes(&self) -> bool {
+        let fails = |node: &NodePlan| matches!(node.pipeline, "FailsOnce" | "FailsAlways");
+        let again = |node: &NodePlan| node.on_retry != OnRetry::Restart && node.retries > 0;
+        self.workflows.iter().any(|workflow| workflow.nodes.iter().any(|node| fails(node) && again(node)))
     }
 
     /// AWS does not recognise a token for ever.
@@ -225,6 +237,17 @@ fn workflow(r: &mut Rng) -> WorkflowPlan {
     }
 }
 
+/// Most of its nodes continue what failed, and more of them fail.
+fn persevere(r: &mut Rng, workflow: &mut WorkflowPlan) {
+    for node in workflow.nodes.iter_mut().filter(|node| node.work == Work::Execute) {
+        node.on_retry = [OnRetry::Restart, OnRetry::Resume, OnRetry::Resume, OnRetry::ResumeOnly][r.usize(0..4)];
+        node.retries = r.u32(1..4);
+        if r.bool() {
+            node.pipeline = if r.f64() < 0.7 { "FailsOnce" } else { "FailsAlways" };
+        }
+    }
+}
+
 pub fn node(r: &mut Rng, number: usize) -> NodePlan {
     let pipeline = match r.u8(0..10) {
         0..=3 => "Quick",
@@ -241,6 +264,7 @@ pub fn node(r: &mut Rng, number: usize) -> NodePlan {
         work: Work::Execute,
         pipeline,
         retries: r.u32(0..3),
+        on_retry: OnRetry::Restart,
         // Nothing but its time-out ever ends a Callback step.
         timeout: (pipeline == "Blocked" || r.f64() < 0.2).then_some(timeout),
         leave: r.f64() < 0.1,

@@ -352,7 +352,7 @@ impl World {
         let pod = self.pod(id);
         let plugin = pod.plugins;
         let knew_over = pod.plugin.as_ref().is_some_and(|running| running.knows_over);
-        if matches!(operation, Call::StartExecution(_)) {
+        if matches!(operation, Call::StartExecution(_) | Call::RetryExecution { .. }) {
             self.check_start_sent(id, &client, &operation);
         }
         self.check_sent((id, plugin), &operation);

@@ -42,6 +42,12 @@ pub enum Sabotage {
     TokenNewAfterLoss,
     /// A stop has the same token also after a revival.
     StopTokenForEver,
+    /// The token of a resume tells neither attempts nor ends apart: it is made of the execution alone.
+    ResumeTokenForEver,
+    /// Markers do not say which end their attempt continues.
+    MarkersForgetResumes,
+    /// A resume whose outcome is unknown counts as refused: its error reads like an invalid argument's.
+    UnknownResumeIsRefused,
     /// A start whose outcome is unknown counts as refused: its error reads like an invalid argument's.
     UnknownIsFailure,
     /// A start that is denied once is not tried again: its error reads like an invalid argument's.
@@ -103,12 +109,15 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
         Self::TokenWithoutAttempt,
         Self::TokenWithoutPredecessor,
         Self::TokenOfTheMoment,
         Self::TokenNewAfterLoss,
         Self::StopTokenForEver,
+        Self::ResumeTokenForEver,
+        Self::MarkersForgetResumes,
+        Self::UnknownResumeIsRefused,
         Self::UnknownIsFailure,
         Self::DenialIsFinal,
         Self::DenialHoldsAll,
@@ -145,6 +154,7 @@ impl Sabotage {
         let any = |has: fn(&WorkflowPlan) -> bool| plan.workflows.iter().any(has);
         match self {
             Self::StopTokenForEver => troubles.nosy,
+            Self::ResumeTokenForEver | Self::MarkersForgetResumes | Self::UnknownResumeIsRefused => plan.resumes(),
             Self::RevivalsStayHidden => troubles.deeds.iter().any(|(_, deed)| *deed == Deed::RetryInConsole),
             Self::FollowsOnlyItsOwnAttempt => any(|w| w.nodes.iter().any(|n| n.pipeline == "Blocked" && n.retries > 0)),
             Self::AttemptsAlike => any(|w| w.nodes.iter().any(|n| n.pipeline == "FailsOnce" && n.retries > 0)),

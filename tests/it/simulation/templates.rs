@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use awf_aws::{
-    input::{Action, OnStop, Task, WorkflowId},
+    input::{Action, OnRetry, OnStop, Task, WorkflowId},
     workflow::identity::Key,
 };
 
@@ -89,9 +89,11 @@ impl World {
             e.timeout = plan.timeout;
             e.on_stop = plan.leave.then_some(OnStop::Leave);
             e.max_running = plan.max_running;
+            e.on_retry = plan.on_retry;
             e.accept_completed_with_failures = plan.accept;
             if self.plan.rerendered {
                 e.args_digest = format!("{:012x}", self.now.0 / 60_000);
+                e.work_digest = e.args_digest.clone();
                 e.parameters = vec![("Now".to_owned(), e.args_digest.clone())];
             }
         })
@@ -119,6 +121,7 @@ pub fn exit_handler(run: u32, work: Work) -> NodePlan {
         work,
         pipeline: "Quick",
         retries: 0,
+        on_retry: OnRetry::Restart,
         timeout: None,
         leave: false,
         max_running: None,

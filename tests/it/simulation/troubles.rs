@@ -257,7 +257,7 @@ fn of_workflow(r: &mut Rng, calm: Duration) -> WorkflowTroubles {
 }
 
 fn refusals(r: &mut Rng, calm: Duration, nodes: usize) -> Vec<Refusal> {
-    const OPERATIONS: [&str; 9] = [
+    const OPERATIONS: [&str; 11] = [
         "StartPipelineExecution",
         "StartPipelineExecution",
         "StartPipelineExecution",
@@ -267,6 +267,8 @@ fn refusals(r: &mut Rng, calm: Duration, nodes: usize) -> Vec<Refusal> {
         "ListPipelineExecutionSteps",
         "StopPipelineExecution",
         "DescribePipeline",
+        "UpdatePipelineExecution",
+        "RetryPipelineExecution",
     ];
     let mut all = Vec::new();
     for _ in 0..r.usize(1..3) {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use awf_aws::{
+    input::OnRetry,
     pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, Status, Time},
     workflow::{Held, Note, identity::Marker},
 };
@@ -158,7 +159,10 @@ impl World {
             // Once to know it, once more before each further attempt, and what was under way meanwhile.
             let times = *times;
             let revived = self.checks.revived.contains_key(arn);
-            if times > 6 && !revived {
+            // Once and again before it is resumed.
+            let resumes = self.execution_named(arn).and_then(|(place, _)| self.checks.started[place].as_ref());
+            let resumes = resumes.is_some_and(|s| self.node(s.node).plan.on_retry != OnRetry::Restart);
+            if times > 6 && !revived && !resumes {
                 self.checks.broke(format!("{arn} was described {times} times after its end"));
             }
         }
@@ -183,8 +187,9 @@ impl World {
         let times = *times;
         let other = if kind == "start" { "adoption" } else { "start" };
         let both = kind != "end" && self.checks.calls.noted.contains_key(&(process, other, arn.clone()));
-        // What is retried in the console ends again.
-        if (times > 1 && !self.checks.revived.contains_key(arn)) || both {
+        // What is resumed, or retried in the console, ends again.
+        let again = self.times_resumed(arn);
+        if (times > 1 + again && !self.checks.revived.contains_key(arn)) || both {
             self.checks.broke(format!(
                 "the {kind} of {arn} was noted {times} times{}",
                 if both { ", and its start" } else { "" }

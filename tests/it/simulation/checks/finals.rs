@@ -32,7 +32,10 @@ impl World {
             for place in newest.into_values() {
                 let node = &self.workflows[number].nodes[place];
                 broken.extend(self.retried_wrongly(number, node));
-                broken.extend(self.ended_wrongly(number, node));
+                let went_on = node.ended.as_ref().and_then(|end| end.arn.as_ref());
+                if !went_on.is_some_and(|arn| self.went_on(arn, (number, place))) {
+                    broken.extend(self.ended_wrongly(number, node));
+                }
                 judged |= node.run > 0 && node.ended.is_some() && self.knows_its_run(number);
             }
             if judged {

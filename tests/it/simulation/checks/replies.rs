@@ -86,7 +86,7 @@ impl World {
         let process_began = if stood_still { Time(0) } else { self.now.minus(behind) };
         let before = process_began.minus(SECOND.mul_f64(self.plan.troubles.stale));
         let blind = |e: &&Execution| {
-            e.deleted || self.checks.revived.contains_key(&e.arn) || e.created >= before || !e.status.is_live()
+            e.deleted || self.checks.revived.contains_key(&e.arn) || self.began(e) >= before || !e.status.is_live()
         };
         let live = !self.executions_of(&key).iter().all(blind);
         let text = format!("Pending ({message}) is said of {name}, which runs");
@@ -129,7 +129,8 @@ impl World {
             let status = execution.status.clone();
             let accepted = status == Status::Succeeded || (status == Status::CompletedWithFailures && plan.accept);
             // Somebody may have changed it after the look that its node was told of.
-            let changed = execution.deleted || self.checks.revived.contains_key(arn);
+            let went_on = self.went_on(arn, (workflow, node));
+            let changed = execution.deleted || self.checks.revived.contains_key(arn) || went_on;
             let broken = match end.phase {
                 Phase::Succeeded => !accepted,
                 // One that is to be left may end after the look that precedes its node's end.
@@ -149,7 +150,8 @@ impl World {
             self.checks.broke(format!("{name} succeeded without an execution"));
         }
         let denied = self.lists_were_denied(workflow);
-        let changed = end.arn.as_ref().is_some_and(|arn| self.checks.revived.contains_key(arn));
+        let went_on = |arn: &String| self.checks.revived.contains_key(arn) || self.went_on(arn, (workflow, node));
+        let changed = end.arn.as_ref().is_some_and(went_on);
         let deleted = self.checks.deleted_keys.contains(&self.workflows[workflow].nodes[node].key);
         let before = self.checks.ends.entry((workflow, node)).or_insert_with(|| end.clone());
         let leaves = [&*before, end].iter().any(|end| end.message.contains("left running"));
@@ -190,7 +192,7 @@ impl World {
         let listed = self.now.minus(60 * SECOND);
         let own = self
             .started_by(workflow)
-            .find(|(s, e)| s.node == (workflow, node) && s.run == run && !e.deleted && e.created < listed);
+            .find(|(s, e)| s.node == (workflow, node) && s.run == run && !e.deleted && self.began(e) < listed);
         let text = own.map(|(_, e)| format!("{end:?} is said of what runs as {}, {:?}", e.arn, e.status));
         self.bites.add("check: who ends before its start has no execution");
         if let Some(text) = text.filter(|_| !self.moved(workflow, node) && !self.lists_were_denied(workflow)) {
@@ -278,7 +280,7 @@ impl World {
             let beside = s.pod != id && !self.workflows[workflow].pods[s.pod.1].ended;
             let here = !beside && e.scope.account == "100000000002" && e.scope.region == "us-west-2";
             let revived = self.checks.revived.contains_key(&e.arn);
-            named && here && e.status.is_live() && e.created < asked && !e.deleted && !revived
+            named && here && e.status.is_live() && self.began(e) < asked && !e.deleted && !revived
         });
         let gaps = ["only pipelines that nodes have named", "could not be listed"];
         let gap = gaps.iter().any(|text| end.message.contains(text));

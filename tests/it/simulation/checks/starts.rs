@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use awf_aws::{
-    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, StartExecution, Status, Time},
+    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Status, Time},
     simulator::execution::Execution,
     workflow::{Group, identity::Marker},
 };
@@ -49,7 +49,8 @@ impl World {
         }
         self.check_once(process, &marker, node, run);
         self.check_time_was_up(process, &marker, node);
-        self.check_two_live(process, &marker, node, &scope.region, &scope.account);
+        self.check_not_instead(process, &marker, node);
+        self.check_two_live(process, &marker, node, &scope.region, &scope.account, None);
         let place = self.checks.started.len();
         self.checks.of_key.entry(marker.key).or_default().push(place);
         self.checks.started.push(Some(Started { marker: marker.clone(), node, run, pod: process.0 }));
@@ -105,25 +106,30 @@ impl World {
             }
             return;
         };
-        // Without Kubernetes' word an end long before the pod's birth is taken for one of an earlier run.
-        let born = self.pod(process.0).born;
         // What was stopped belongs to the run that stopped it, however long that took.
         let ended = self.stop_taken(&before.arn).map_or(before.modified, |taken| taken.min(before.modified));
-        let lost_epoch =
-            !self.knows_its_run(node.0) && !before.status.is_live() && ended < born.minus(EPOCH_MARGIN).plus(MINUTE);
+        let lost_epoch = !before.status.is_live() && self.takes_for_earlier(process, node.0, ended);
         if !self.may_start_twice(node.0) && !lost_epoch && !self.checks.deleted_keys.contains(&marker.key) {
             let text = format!("started twice in run {run}, after {} ({:?}): {marker:?}", before.arn, before.status);
             self.checks.broke(text);
         }
     }
 
-    fn check_two_live(
+    /// Without Kubernetes' word an end long before the pod's birth is taken for one of an earlier run.
+    pub(super) fn takes_for_earlier(&mut self, process: Process, number: usize, ended: Time) -> bool {
+        let born = self.pod(process.0).born;
+        !self.knows_its_run(number) && ended < born.minus(EPOCH_MARGIN).plus(MINUTE)
+    }
+
+    /// `itself`: what is resumed is not beside itself.
+    pub(super) fn check_two_live(
         &mut self,
         process: Process,
         marker: &Marker,
         node: (usize, NodeId),
         region: &str,
         account: &str,
+        itself: Option<&str>,
     ) {
         let now = self.now;
         let moved = matches!(self.plan.workflows[node.0].troubles.moves, Some(Moves::Region | Moves::Account));
@@ -132,7 +138,9 @@ impl World {
             let elsewhere = moved && (e.scope.region != region || e.scope.account != account);
             revived || elsewhere
         };
-        let mut others = self.started_under(&marker.key).filter(|(_, e)| e.status.is_live() && !e.deleted);
+        let mut others = self
+            .started_under(&marker.key)
+            .filter(|(_, e)| e.status.is_live() && !e.deleted && itself != Some(e.arn.as_str()));
         let beside = others.find(|(_, e)| !excused(e)).map(|(_, e)| e.arn.clone());
         drop(others);
         if self.checks.of_key.contains_key(&marker.key) {
@@ -146,7 +154,7 @@ impl World {
 
     /// Whether an attempt of this node had ended while it still waited and was asked for again in another process. Nothing
     /// in AWS says that it ended, as the README tells: that process may start it.
-    fn was_asked_again(&self, marker: &Marker) -> bool {
+    pub(super) fn was_asked_again(&self, marker: &Marker) -> bool {
         let nodes = self.names.get(&marker.key).map(Vec::as_slice).unwrap_or_default();
         nodes.iter().any(|node| self.checks.asked_again.contains(node))
     }
@@ -156,13 +164,14 @@ impl World {
         &mut self,
         process: Process,
         node: (usize, NodeId),
-        start: &StartExecution,
+        (token, pipeline): (&str, &str),
         client: &ClientKey,
     ) {
         let number = node.0;
-        let pipeline = start.pipeline.rsplit('/').next().unwrap_or(&start.pipeline).to_owned();
+        let pipeline = pipeline.split("/execution/").next().unwrap_or(pipeline);
+        let pipeline = pipeline.rsplit('/').next().unwrap_or(pipeline).to_owned();
         let under_way = self.checks.under_way.entry(process).or_default();
-        under_way.insert(start.token.clone(), (pipeline.clone(), client.clone()));
+        under_way.insert(token.to_owned(), (pipeline.clone(), client.clone()));
         let under_way = under_way.clone();
         let first = process == ((number, 0), 1) && self.workflows[number].pods.len() == 1;
         // Each role counts for itself.
@@ -233,8 +242,16 @@ impl World {
         if wanted != *client {
             self.checks.broke(format!("a start leaves through {client:?}, its node asks for {wanted:?}"));
         }
-        if let Call::StartExecution(start) = call {
-            self.check_max_running(process, (number, node), start, client);
+        match call {
+            Call::StartExecution(start) => {
+                self.check_max_running(process, (number, node), (&start.token, &start.pipeline), client);
+            }
+            Call::RetryExecution { arn, token, .. } => {
+                self.check_max_running(process, (number, node), (token, arn), client);
+                // Between its turn and this it has looked: who leaves first says nothing of the places.
+                return;
+            }
+            _ => return,
         }
         let sent = self.checks.sent.entry(process).or_default();
         if !sent.contains(&node) {
@@ -252,7 +269,7 @@ impl World {
         let waits = |other: &&NodeId| {
             let Some(heard) = refused(other).filter(|heard| *heard <= self.now) else { return false };
             // What another pod has started meanwhile no longer waits here, also when it has ended since.
-            let elsewhere = |e: &&Execution| e.status.is_live() || e.created.plus(SECOND) >= heard;
+            let elsewhere = |e: &&Execution| e.status.is_live() || self.began(e).plus(SECOND) >= heard;
             !self.checks.told.contains_key(&(process, **other))
                 && nodes[**other].plan.max_running.is_none()
                 && nodes[**other].plan.timeout.is_none()

@@ -38,7 +38,7 @@ impl World {
         let Some((number, node)) = self.node_of(&started.marker) else { return };
         let (workflow, now) = (&self.workflows[number], self.now);
         let over = self.is_over(number);
-        let created = found.and_then(|place| self.book.executions().get(place)).map_or(now, |e| e.created);
+        let created = found.and_then(|place| self.book.executions().get(place)).map_or(now, |e| self.began(e));
         let stopped_by_task = self.is_stopped_by_task(number, &workflow.nodes[node].plan.name, true);
         // Any attempt of the node that follows the execution may have run into its time-out.
         let mut attempts = workflow.nodes.iter().filter(|n| n.plan.name == workflow.nodes[node].plan.name);
@@ -61,6 +61,12 @@ impl World {
     pub(super) fn stop_taken(&self, arn: &str) -> Option<Time> {
         let others = self.checks.stopped_by_others.get(arn);
         self.checks.stops.0.get(arn).into_iter().chain(others).min().copied()
+    }
+
+    /// What was stopped goes on: that stop is history.
+    pub(super) fn forget_stops(&mut self, arn: &str) {
+        self.checks.stops.0.remove(arn);
+        self.checks.stopped_by_others.remove(arn);
     }
 
     /// A stop that AWS has taken stops: an execution that runs on a minute later was asked in vain.

@@ -91,6 +91,10 @@ impl Saboteur {
                 let token = token.unwrap_or_else(|| start.token.clone());
                 (client, Call::StartExecution(Box::new(StartExecution { token, ..*start })))
             }
+            Call::RetryExecution { arn, parallelism, .. } if scene.sabotage == Sabotage::ResumeTokenForEver => {
+                let token = lies::token(&["resume", &arn]);
+                (client, Call::RetryExecution { arn, token, parallelism })
+            }
             Call::StopExecution { arn, .. } if scene.sabotage == Sabotage::StopTokenForEver => {
                 let token = lies::token(&[&arn]);
                 (client, Call::StopExecution { arn, token })

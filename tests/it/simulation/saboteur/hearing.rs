@@ -119,6 +119,9 @@ impl Saboteur {
                     _ => error,
                 })
             }
+            (Call::RetryExecution { .. }, OutcomeUnknown) if sabotage == Sabotage::UnknownResumeIsRefused => {
+                Err(lies::like(&error, Invalid))
+            }
             (Call::DescribeExecution { arn }, _) if sabotage == Sabotage::TroubleIsTheEnd => {
                 let known = self.seen.get(&(process, arn.clone())).cloned().ok_or(error)?;
                 Ok(CallReply::Execution(Execution { status: Status::Failed, modified: known.created, ..known }))
@@ -178,6 +181,7 @@ impl Saboteur {
             Sabotage::AdoptsOnlyTheLiving => return live,
             Sabotage::ListsLagFar => return execution.created.is_some_and(|at| now.since(at) >= LISTED_LATE),
             Sabotage::ForgetsSiblings => lies::forget(execution, |marker| marker.asked = None),
+            Sabotage::MarkersForgetResumes => lies::forget(execution, |marker| marker.continues = None),
             Sabotage::RunsToldApartByClocks => lies::forget(execution, |marker| marker.run = None),
             Sabotage::FollowsOnlyItsOwnAttempt => {
                 let marker = lies::marker(execution);

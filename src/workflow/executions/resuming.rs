@@ -1,0 +1,34 @@
+//! Executions that go on after they have ended.
+
+use crate::workflow::{
+    effects::{Change, Effects, Whose},
+    identity::Marker,
+    notes::Note,
+    pipeline::Pipelines,
+    slab::ExecutionId,
+};
+
+use super::Executions;
+
+impl Executions {
+    /// An ended execution is looked at before it is resumed: whether it has ended, and what its steps did.
+    pub fn look_afresh(&mut self, id: ExecutionId, fx: &mut Effects, pipelines: &Pipelines) {
+        self.all[id].look_afresh(fx.now());
+        self.describe(id, fx, pipelines);
+    }
+
+    /// AWS took the marker of a resume that is to come.
+    pub fn marked(&mut self, id: ExecutionId, marker: &Marker, fx: &Effects) {
+        self.all[id].was_marked(marker, fx.now());
+    }
+
+    /// AWS says that an execution goes on: it lives again, and is looked at.
+    pub fn resumed(&mut self, id: ExecutionId, fx: &mut Effects) {
+        self.all[id].was_resumed(fx.now());
+        let (arn, pipeline) = (self.all[id].arn().to_owned(), self.all[id].pipeline());
+        self.polls(pipeline).lives(id, false);
+        self.look_at(id, fx.now(), fx);
+        fx.note(Note::ExecutionResumed { arn });
+        fx.changed(Change::Execution { id, ended: false, whose: Whose::Key });
+    }
+}
