@@ -12,7 +12,7 @@ use super::{
 use crate::protocol::{PLUGIN_KEY, Template};
 
 /// The fields that mean something, in the order of the documentation; also what an unknown field is compared with.
-pub const KNOWN: [&str; 24] = [
+pub const KNOWN: [&str; 25] = [
     "action",
     "service",
     "account_id",
@@ -34,6 +34,7 @@ pub const KNOWN: [&str; 24] = [
     "role_arn",
     "external_id",
     "accept_completed_with_failures",
+    "outputs",
     "execution_arn",
     "mock",
     "mock_state",

@@ -8,6 +8,7 @@
 //! | `denials` | errors before a start: only after a lasting denial |
 //! | `progress` | that nodes start when there is room, and are told their ends soon |
 //! | `calls` | how often AWS is asked, and what is noted |
+//! | `results` | that declared results are told, and nobody's are asked for |
 //! | `finals` | what everything has come to |
 
 mod calls;
@@ -15,6 +16,7 @@ mod denials;
 mod finals;
 mod progress;
 mod replies;
+mod results;
 mod starts;
 mod stops;
 
@@ -72,6 +74,7 @@ pub struct Checks {
     denials: denials::Denials,
     progress: progress::Progress,
     calls: calls::Calls,
+    results: results::Results,
     stops: stops::Stops,
     /// What a process told of a node's end.
     told: HashMap<(Process, NodeId), ExecuteTemplateReply>,
@@ -164,6 +167,7 @@ impl World {
         }
         self.note_denials(process, call, result);
         self.note_listed(process, call, result);
+        self.note_untold(process, call, result);
         match (call, result) {
             (Call::StartExecution(_), result) => self.start_was_answered(process, call, result, new),
             (Call::StopExecution { arn, .. }, Ok(_)) => self.check_stop(&arn.clone()),
