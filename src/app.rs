@@ -410,6 +410,7 @@ fn settings(config: &Config, clock: &Clock) -> Settings {
         poll_max: config.poll_max,
         stop_wait: config.stop_wait,
         denied_grace: config.denied_grace,
+        logs: config.logs,
         workflow_check_interval: config.workflow_check_interval,
         max_running_per_workflow: config.max_running_per_workflow,
         shutdown_grace: config.shutdown_grace.saturating_sub(LAST_ANSWERS),

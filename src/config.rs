@@ -94,6 +94,9 @@ pub struct ServeArgs {
     /// [default: only roles of the task's account_id]
     #[arg(long, env = "AWF_AWS_ALLOWED_ROLES", value_name = "PATTERNS")]
     pub allowed_roles: Option<String>,
+    /// Whether the last lines of a failed step's job are read from CloudWatch Logs: on or off
+    #[arg(long, env = "AWF_AWS_LOGS", default_value = "on", value_name = "on|off")]
+    pub logs: String,
     #[command(flatten)]
     pub log: LogArgs,
 }
@@ -149,6 +152,8 @@ pub struct Config {
     pub max_writes_per_second: u16,
     /// Empty: only roles of the task's own account.
     pub allowed_roles: Vec<String>,
+    /// Whether the log of a failed step's job is read.
+    pub logs: bool,
     pub log: LogConfig,
 }
 
@@ -237,6 +242,14 @@ impl Config {
         let max_writes_per_second =
             rate(p, "--max-writes-per-second (AWF_AWS_MAX_WRITES_PER_SECOND)", &args.max_writes_per_second);
         let allowed_roles = roles(p, "--allowed-roles (AWF_AWS_ALLOWED_ROLES)", args.allowed_roles.as_deref());
+        let logs = match args.logs.trim() {
+            "on" => Some(true),
+            "off" => Some(false),
+            other => {
+                p.push(format!("--logs (AWF_AWS_LOGS): {other:?} is not one of on, off"));
+                None
+            }
+        };
         let log = args.log.validate(p);
 
         if let (Some(min), Some(max)) = (poll_min, poll_max)
@@ -273,6 +286,7 @@ impl Config {
                 max_reads_per_second: max_reads_per_second?,
                 max_writes_per_second: max_writes_per_second?,
                 allowed_roles,
+                logs: logs?,
                 log: log?,
             })
         };

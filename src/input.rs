@@ -6,6 +6,7 @@ mod arn;
 mod digest;
 mod fields;
 mod json;
+mod outputs;
 mod parse;
 mod roles;
 mod sentence;
@@ -13,7 +14,10 @@ mod start;
 
 use std::time::Duration;
 
-use crate::pipelines::{ClientKey, Time};
+use crate::{
+    pipelines::{ClientKey, Time},
+    results::Wanted,
+};
 
 pub use arn::partition_of;
 pub use fields::{IGNORED, KNOWN};
@@ -44,7 +48,7 @@ pub struct Task {
     /// The `execution_key` exactly as given (it is hashed as it is).
     pub execution_key: Option<String>,
     /// Stands in for the execution key when there is none, and names `validate` and `stop` nodes: hex SHA-256 of
-    /// (template name, inputs, plugin input less `attempt`, `timeout`, `on_stop`, `display_name` and what is ignored).
+    /// (template name, inputs, plugin input less `attempt`, `timeout`, `on_stop`, `on_retry`, `display_name`, `outputs` and what is ignored).
     /// `None` where nothing is named by it: an `execute` task with an execution key. It would be most of what reading one costs.
     pub fallback_key: Option<String>,
     /// Which attempt of the node asks; 0 without a `retryStrategy`.
@@ -114,6 +118,8 @@ pub struct Execute {
     pub on_retry: OnRetry,
     /// Whether the end CompletedWithFailures counts as a success.
     pub accept_completed_with_failures: bool,
+    /// Which results of the steps the template declares, or `outputs` asks for.
+    pub results: Wanted,
     /// Attach to this execution instead of starting one.
     pub attach: Option<String>,
     /// Hex SHA-256 (12 digits) of everything that StartPipelineExecution gets from the user.

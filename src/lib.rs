@@ -55,6 +55,13 @@
 //! 7. The describe shows it: `Executions::observe` (`workflow/executions/observing.rs`) says `Change::Execution`, its node looks,
 //!    and `Attempt::answer` (`workflow/attempt/view.rs`) answers the parked request: `Running`, with the ARN.
 //!
+//! # The end of a node
+//!
+//! 1. A look shows the end, a describe confirms it, the steps are listed (`workflow/executions/steps.rs`).
+//! 2. Each of its nodes says what else it wants to be told: the log of the step that failed, what jobs came to
+//!    (`workflow/executions/aftermath.rs`); it is asked once, at the pace, and not waited for for long.
+//! 3. `report::Story` (`workflow/report/end.rs`) makes phase, message and outputs of all that.
+//!
 //! The plugin stores nothing. What has to outlive the process is the marker in an execution's description; a start's token
 //! is the same again whoever computes it ([`workflow::identity`]).
 //!
@@ -70,12 +77,12 @@
 //! | `actors` | `backend`, `input`, `metrics`, `observer`, `pace`, `pipelines`, `protocol`, `rounds`, `shared`, `workflow` |
 //! | `kubernetes` | `input`, `observer` (the trait it implements), `pipelines`, `text`, `workflow` |
 //! | `observer` | `input`, `workflow` |
-//! | `workflow` | `input`, `pace`, `pipelines`, `protocol`, `rounds`, `text` |
+//! | `workflow` | `input`, `links`, `logs`, `pace`, `pipelines`, `protocol`, `results`, `rounds`, `text` |
 //! | `backend` | `metrics` (attempts and credentials, which no caller sees), `pipelines`, `secrets`, `text` |
 //! | `metrics` | `input`, `pace` (its lanes), `pipelines`, `protocol`, `workflow` (what it notes) |
 //! | `doctor` | `backend`, `config`, `iam`, `kubernetes`, `pipelines` |
 //! | `iam` | `input` (a region's partition); policies as data, as pure as these |
-//! | `input` | `pipelines`, `protocol`, `text` |
+//! | `input` | `pipelines`, `protocol`, `results`, `text` |
 //! | `text` | `pipelines` (its `Time`), `protocol` (Go's durations) |
 //! | `logs` | `pipelines`, `secrets`, `text` |
 //! | `pace` | `pipelines` |

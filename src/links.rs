@@ -19,6 +19,11 @@ pub fn execution_url(execution_arn: &str, studio_domain: Option<&str>) -> Option
     }
 }
 
+/// The region of an ARN.
+pub fn region_of(arn: &str) -> Option<&str> {
+    Arn::parse(arn).map(|arn| arn.region)
+}
+
 /// The CloudWatch page of a job's log: its group, reduced to the job's streams. `None` where the job's type has no group of
 /// its own.
 pub fn logs_url(job_arn: &str) -> Option<String> {

@@ -68,6 +68,14 @@ const COMPLAINTS: [&str; 13] = [
     "aborted",
 ];
 
+/// How SageMaker blames the container without saying more, or only says where to look.
+const BLAME: [&str; 4] = ["AlgorithmError", "Algorithm Error", "See job logs", "No training job succeeded"];
+
+/// Whether a job's log says more than this reason of SageMaker's.
+pub fn says_little(reason: &str) -> bool {
+    BLAME.iter().any(|words| reason.contains(words))
+}
+
 /// The one line that says why, within so many bytes; nothing when no line looks like a reason.
 ///
 /// The last exception that ended a traceback, else the last that was named, else what the toolkit quotes, else the last

@@ -297,7 +297,8 @@ pub struct Step {
     pub failure_reason: Option<String>,
     pub started: Option<Time>,
     pub ended: Option<Time>,
-    /// Output parameters of Lambda and Callback steps.
+    /// Output parameters of Lambda and Callback steps; what a condition or a check found out: `outcome`, `violation-report`,
+    /// `calculated-statistics`, `calculated-constraints`.
     pub outputs: Vec<(String, String)>,
     /// Taken from an earlier execution, by the cache or by selective execution: the job is that one's, and was paid for.
     pub reused: bool,

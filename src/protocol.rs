@@ -30,6 +30,7 @@ pub struct Template<'a> {
     pub retry_strategy: Option<&'a RawValue>,
     pub timeout: Option<&'a RawValue>,
     pub active_deadline_seconds: Option<&'a RawValue>,
+    pub outputs: Option<&'a RawValue>,
     /// The value of [`PLUGIN_KEY`] in `plugin`. `None`: the template is another plugin's.
     pub input: Option<&'a RawValue>,
 }
@@ -54,6 +55,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Template<'a> {
                         "retryStrategy" => &mut template.retry_strategy,
                         "timeout" => &mut template.timeout,
                         "activeDeadlineSeconds" => &mut template.active_deadline_seconds,
+                        "outputs" => &mut template.outputs,
                         "plugin" => {
                             template.input = own_input(map.next_value()?).map_err(A::Error::custom)?;
                             continue;
@@ -165,10 +167,12 @@ impl Phase {
 }
 
 /// Outputs of a node.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outputs {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<Parameter>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
     /// A string that holds valid JSON: Argo parses it for loops (argo-workflows#14439).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
@@ -216,26 +220,17 @@ pub enum GcStrategy {
     Never,
 }
 
-/// A place in S3.
+/// A whole place in S3: Argo's `S3Artifact` with its `S3Bucket` inlined.
 ///
-/// It is a whole location only with endpoint, bucket *and* key (`S3Artifact.HasLocation`, workflow_types.go:2935). Whatever is
-/// less keeps nothing but its key: `Relocate` (1506-1519) replaces all the rest, the bucket too, by the template's
-/// `archiveLocation` or the artifact repository (server/artifacts/artifact_server.go:700-723 for the UI;
-/// workflow/controller/workflowpod.go:1742-1764 and workflow/executor/executor.go:877-880 for pods). So there are two forms
-/// and no third. A whole location gets nothing from the repository, credentials neither
+/// Whole it is only with endpoint, bucket *and* key (`S3Artifact.HasLocation`, workflow_types.go:2935). Whatever is less keeps
+/// nothing but its key: `Relocate` (1506-1519) replaces all the rest, the bucket too, by the template's `archiveLocation` or
+/// the artifact repository (server/artifacts/artifact_server.go:700-723 for the UI; workflow/controller/workflowpod.go:1742-1764
+/// and workflow/executor/executor.go:877-880 for pods). A whole location gets nothing from the repository, credentials neither
 /// (workflow/artifacts/artifacts.go:48-110): with `useSDKCreds` the reader's own are found as AWS's SDK finds them, else by
 /// MinIO's (workflow/artifacts/s3/s3.go:463-482).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct S3Artifact {
     pub key: String,
-    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
-    pub bucket: Option<S3Bucket>,
-}
-
-/// The members of Argo's `S3Bucket`, inlined, that make a location whole.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct S3Bucket {
     /// A host name, without scheme.
     pub endpoint: String,
     pub bucket: String,
@@ -245,11 +240,6 @@ pub struct S3Bucket {
 }
 
 impl S3Artifact {
-    /// A key in the bucket of the workflow's artifact repository, found with the repository's credentials.
-    pub fn in_repository(key: impl Into<String>) -> Self {
-        Self { key: key.into(), bucket: None }
-    }
-
     /// A key in any bucket of a region, found with the credentials of whoever reads it. `None` in a region whose endpoint of
     /// S3 is not known.
     pub fn at(bucket: impl Into<String>, key: impl Into<String>, region: &str) -> Option<Self> {
@@ -260,9 +250,13 @@ impl S3Artifact {
             _ if region.contains("-iso") => return None,
             _ => "amazonaws.com",
         };
-        let (endpoint, bucket) = (format!("s3.{region}.{domain}"), bucket.into());
-        let bucket = S3Bucket { endpoint, bucket, region: region.to_owned(), use_sdk_creds: true };
-        Some(Self { key: key.into(), bucket: Some(bucket) })
+        Some(Self {
+            key: key.into(),
+            endpoint: format!("s3.{region}.{domain}"),
+            bucket: bucket.into(),
+            region: region.to_owned(),
+            use_sdk_creds: true,
+        })
     }
 }
 

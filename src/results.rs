@@ -6,47 +6,92 @@
 //! | `<step>-job-name` | every step with a job | no |
 //! | `<step>-model-artifacts` | training, tuning and AutoML jobs | yes |
 //! | `<step>-metric-<name>` | the same | yes |
+//! | | conditions: `outcome`; checks: `violation-report`, `calculated-statistics`, `calculated-constraints` | no |
 //! | `<step>-output-<name>` | processing and transform jobs | yes |
 //! | `billable-seconds` | all training, processing and transform jobs together | yes |
 //!
 //! Models, metrics and outputs are those of steps that succeeded: SageMaker names the place of a result that never came, too.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Bound};
 
 use crate::{
     pipelines::{
         Step,
         jobs::{JobKind, JobResults},
     },
-    protocol::{Artifact, S3Artifact},
+    protocol::{Artifact, Outputs, S3Artifact},
 };
 
-/// Which outputs somebody waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// What the template declares, parameters and artifacts alike.
-    Declared(BTreeSet<String>),
-    /// `outputs: all`.
-    All,
+/// Which results somebody waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    all: bool,
+    parameters: BTreeSet<String>,
+    artifacts: BTreeSet<String>,
 }
 
 impl Wanted {
-    fn wants(&self, name: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Declared(names) => names.contains(name),
+    /// What a template declares; of all its outputs those are kept that may be results.
+    pub fn declared(
+        parameters: impl IntoIterator<Item = String>,
+        artifacts: impl IntoIterator<Item = String>,
+    ) -> Self {
+        Self {
+            all: false,
+            parameters: parameters.into_iter().filter(|name| may_be_result(name)).collect(),
+            artifacts: artifacts.into_iter().filter(|name| may_be_result(name)).collect(),
         }
+    }
+
+    /// `outputs: all`: every parameter there is, whether it is declared or not.
+    pub fn and_all(self) -> Self {
+        Self { all: true, ..self }
+    }
+
+    /// Whether nobody wants anything.
+    pub fn is_nothing(&self) -> bool {
+        !self.all && self.parameters.is_empty() && self.artifacts.is_empty()
+    }
+
+    /// Whether the template declares a parameter of this name.
+    pub fn declares(&self, name: &str) -> bool {
+        self.parameters.contains(name)
+    }
+
+    /// What was declared and is not among these outputs.
+    pub fn missing(&self, outputs: &Outputs) -> Vec<&str> {
+        let told = |name: &&String| outputs.parameters.iter().any(|parameter| parameter.name == **name);
+        let given = |name: &&String| outputs.artifacts.iter().any(|artifact| artifact.name == **name);
+        let parameters = self.parameters.iter().filter(|name| !told(name));
+        let artifacts = self.artifacts.iter().filter(|name| !given(name));
+        parameters.chain(artifacts.filter(|name| !self.parameters.contains(*name))).map(String::as_str).collect()
+    }
+
+    fn wants_parameter(&self, name: &str) -> bool {
+        self.all || self.declares(name)
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.wants_parameter(name) || self.artifacts.contains(name)
     }
 
     /// Whether a name is wanted that begins so.
     fn wants_any(&self, beginning: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Declared(names) => {
-                names.range(beginning.to_owned()..).next().is_some_and(|n| n.starts_with(beginning))
-            }
-        }
+        let begins = |names: &BTreeSet<String>| {
+            names.range::<str, _>((Bound::Included(beginning), Bound::Unbounded)).next().is_some_and(|name| name.starts_with(beginning))
+        };
+        self.all || begins(&self.parameters) || begins(&self.artifacts)
     }
+}
+
+/// Step names have up to 256 characters, those of metrics 255.
+const LONGEST_NAME: usize = 600;
+
+/// Whether an output of this name may be a result of a step.
+fn may_be_result(name: &str) -> bool {
+    let ends = [JOB_NAME, MODEL].iter().any(|end| name.strip_suffix(end).is_some_and(|step| step.ends_with('-')));
+    let parts = || [METRIC, OUTPUT].iter().any(|part| name.contains(&format!("-{part}")));
+    name.len() <= LONGEST_NAME && (name == BILLABLE || ends || parts())
 }
 
 /// The job to describe for a step; `None`: nobody wants what it would tell, or it would tell nothing.
@@ -55,11 +100,11 @@ pub fn job_to_describe<'a>(step: &'a Step, wanted: &Wanted) -> Option<(JobKind, 
     let of = |what: &str| output_name(&step.name, what, "");
     let of_result = match kind {
         JobKind::Training | JobKind::Tuning | JobKind::AutoMl => {
-            wanted.wants(&of("model-artifacts")) || wanted.wants_any(&of("metric-"))
+            wanted.wants(&of(MODEL)) || wanted.wants_any(&of(METRIC))
         }
-        JobKind::Processing | JobKind::Transform => wanted.wants_any(&of("output-")),
+        JobKind::Processing | JobKind::Transform => wanted.wants_any(&of(OUTPUT)),
     };
-    let asked = (succeeded(step) && of_result) || (is_billed(step, kind) && wanted.wants(BILLABLE));
+    let asked = (succeeded(step) && of_result) || (is_billed(step, kind) && wanted.wants_parameter(BILLABLE));
     asked.then_some((kind, name))
 }
 
@@ -75,34 +120,39 @@ pub fn parameters(found: &[Found<'_>], wanted: &Wanted) -> Vec<(String, String)>
     let mut all = Vec::new();
     for Found { step, job } in found {
         if let Some((_, name)) = step.job_arn.as_deref().and_then(JobKind::of_arn) {
-            all.push((output_name(&step.name, "job-name", ""), name.to_owned()));
+            all.push((output_name(&step.name, JOB_NAME, ""), name.to_owned()));
+        }
+        if !tells_outputs(step) {
+            let found = |(name, value): &(String, String)| (output_name(&step.name, METRIC, name), value.clone());
+            all.extend(step.outputs.iter().map(found));
         }
         let Some(job) = job.filter(|_| succeeded(step)) else { continue };
         let places = places(step, job).into_iter().map(|(name, uri)| (name, uri.to_owned()));
         all.extend(places);
-        let metric = |(name, value): &(String, f32)| (output_name(&step.name, "metric-", name), value.to_string());
+        let metric = |(name, value): &(String, f32)| (output_name(&step.name, METRIC, name), value.to_string());
         all.extend(job.metrics.iter().map(metric));
     }
     if let Some(seconds) = billable_seconds(found) {
         all.push((BILLABLE.to_owned(), seconds.to_string()));
     }
-    all.retain(|(name, _)| wanted.wants(name));
+    all.retain(|(name, _)| wanted.wants_parameter(name));
     all
 }
 
-/// The models and outputs as artifacts of Argo's, under the names of their parameters. What lies in the bucket of the
-/// workflow's own artifact repository is found with the repository's credentials, all else with those of whoever reads it.
-pub fn artifacts(found: &[Found<'_>], wanted: &Wanted, region: &str, repository_bucket: Option<&str>) -> Vec<Artifact> {
+/// Whether a step tells output parameters of the user's own, which need nobody's wish: `<step>-<name>`.
+pub fn tells_outputs(step: &Step) -> bool {
+    !matches!(step.kind.as_deref(), Some("Condition" | "QualityCheck" | "ClarifyCheck"))
+}
+
+/// The models and outputs that are wanted as artifacts of Argo's, under the names of their parameters. They are found with the
+/// credentials of whoever reads them, in the region of the execution, where SageMaker's buckets have to be.
+pub fn artifacts(found: &[Found<'_>], wanted: &Wanted, region: &str) -> Vec<Artifact> {
     let results = found.iter().filter(|one| succeeded(one.step)).filter_map(|one| Some(places(one.step, one.job?)));
-    let wanted = results.flatten().filter(|(name, _)| wanted.wants(name));
+    let wanted = results.flatten().filter(|(name, _)| wanted.artifacts.contains(name));
     wanted
         .filter_map(|(name, uri)| {
             let (bucket, key) = bucket_and_key(uri)?;
-            let s3 = match repository_bucket == Some(bucket) {
-                true => S3Artifact::in_repository(key),
-                false => S3Artifact::at(bucket, key, region)?,
-            };
-            Some(Artifact::kept(name, s3))
+            Some(Artifact::kept(name, S3Artifact::at(bucket, key, region)?))
         })
         .collect()
 }
@@ -113,12 +163,17 @@ fn billable_seconds(found: &[Found<'_>]) -> Option<u64> {
     own.filter_map(|one| one.job?.billable_seconds).reduce(u64::saturating_add)
 }
 
+/// The parts of names.
 const BILLABLE: &str = "billable-seconds";
+const JOB_NAME: &str = "job-name";
+const MODEL: &str = "model-artifacts";
+const METRIC: &str = "metric-";
+const OUTPUT: &str = "output-";
 
 /// Names and S3 URIs of what a step made.
 fn places<'a>(step: &Step, job: &'a JobResults) -> Vec<(String, &'a str)> {
-    let model = job.model_artifacts.iter().map(|uri| (output_name(&step.name, "model-artifacts", ""), uri.as_str()));
-    let output = |(name, uri): &'a (String, String)| (output_name(&step.name, "output-", name), uri.as_str());
+    let model = job.model_artifacts.iter().map(|uri| (output_name(&step.name, MODEL, ""), uri.as_str()));
+    let output = |(name, uri): &'a (String, String)| (output_name(&step.name, OUTPUT, name), uri.as_str());
     model.chain(job.outputs.iter().map(output)).collect()
 }
 

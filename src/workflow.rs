@@ -72,7 +72,7 @@ pub use gauges::Gauges;
 pub use gauges::Held;
 pub use group::Group;
 pub use machine::Machine;
-pub use notes::{Ended, Note};
+pub use notes::{Ended, JobLines, Note};
 pub use settings::Settings;
 
 /// Names one parked request of the agent.

@@ -20,6 +20,7 @@ use awf_aws::{
     input,
     pipelines::{Execution, Status, Step, Time},
     protocol::ExecuteTemplateArgs,
+    results::Wanted,
     rounds,
     workflow::report,
 };
@@ -121,16 +122,14 @@ fn tell(c: &mut Criterion) {
     group.bench_function("running", |b| {
         b.iter(|| {
             let status = black_box(&Status::Executing);
-            (report::running_message(status, Some(&running)), report::running_outputs(ARN, status))
+            (report::running_message(status, Some(&running)), report::running_outputs(ARN, status, report::OUTPUTS_MAX))
         });
     });
     group.bench_function("failed", |b| {
         b.iter(|| {
             let execution = black_box(&execution);
-            (
-                report::end_of(execution, &ended, false, None),
-                report::end_outputs(execution, &ended, report::OUTPUTS_MAX),
-            )
+            let story = report::Story::of(execution, &ended);
+            (story.end(false, None), story.outputs(&Wanted::default(), report::OUTPUTS_MAX))
         });
     });
     group.finish();

@@ -187,6 +187,7 @@ impl WorkflowRunner {
             | Note::ExecutionFinished { arn, .. }
             | Note::ExecutionGone { arn }
             | Note::ExecutionExplained { arn, .. }
+            | Note::JobLog { arn, .. }
             | Note::StopRequested { arn, .. } => self.machine.node_of(arn),
             Note::StartFailed { key, attempt, .. } | Note::NodeEnded { key, attempt, .. } => Some((*key, *attempt)),
             Note::Warning { .. } => None,

@@ -126,6 +126,13 @@ impl Metadata {
         Self { kind: Some(kind), arn, ..Self::default() }
     }
 
+    /// What a condition or a check found out, where it says so.
+    fn finding(mut self, found: impl IntoIterator<Item = (&'static str, Option<String>)>) -> Self {
+        let told = found.into_iter().filter_map(|(name, value)| Some((name.to_owned(), text(value)?)));
+        self.outputs = told.collect();
+        self
+    }
+
     fn with_outputs(mut self, outputs: Option<Vec<OutputParameter>>) -> Self {
         self.outputs = outputs
             .unwrap_or_default()
@@ -154,6 +161,23 @@ fn metadata(all: PipelineExecutionStepMetadata) -> Metadata {
     if let Some(callback) = all.callback {
         return Metadata::job("Callback", None).with_outputs(callback.output_parameters);
     }
+    if let Some(condition) = all.condition {
+        let outcome = condition.outcome.map(|outcome| outcome.as_str().to_owned());
+        return Metadata::job("Condition", None).finding([("outcome", outcome)]);
+    }
+    if let Some(check) = all.quality_check {
+        return Metadata::job("QualityCheck", check.check_job_arn).finding([
+            ("violation-report", check.violation_report),
+            ("calculated-statistics", check.calculated_baseline_statistics),
+            ("calculated-constraints", check.calculated_baseline_constraints),
+        ]);
+    }
+    if let Some(check) = all.clarify_check {
+        return Metadata::job("ClarifyCheck", check.check_job_arn).finding([
+            ("violation-report", check.violation_report),
+            ("calculated-constraints", check.calculated_baseline_constraints),
+        ]);
+    }
     if let Some(fail) = all.fail {
         return Metadata { failure: fail.error_message, ..Metadata::job("Fail", None) };
     }
@@ -169,15 +193,12 @@ fn metadata(all: PipelineExecutionStepMetadata) -> Metadata {
         endpoint_config: "EndpointConfig" => arn,
         inference_component: "InferenceComponent" => arn,
         job: "Job" => arn,
-        quality_check: "QualityCheck" => check_job_arn,
-        clarify_check: "ClarifyCheck" => check_job_arn,
         bedrock_custom_model: "BedrockCustomModel" => arn,
         bedrock_custom_model_deployment: "BedrockCustomModelDeployment" => arn,
         bedrock_provisioned_model_throughput: "BedrockProvisionedModelThroughput" => arn,
         bedrock_model_import: "BedrockModelImport" => arn,
     }
     first_without_arn! {
-        condition: "Condition",
         emr: "EMR",
         emr_serverless: "EMRServerless",
         lineage: "Lineage",

@@ -185,7 +185,7 @@ impl Controller {
                 break;
             }
         }
-        let outputs = Outputs { parameters: outputs_of_steps(template, &variables), result: None };
+        let outputs = Outputs { parameters: outputs_of_steps(template, &variables), ..Outputs::default() };
         Ok((Ended { succeeded, outputs }, nodes))
     }
 

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{protocol::Template, text::hex};
 
-/// Fields that two requests of one node may differ in: they say how long and under which name, not what to run.
-const NOT_IN_KEY: [&str; 5] = ["attempt", "timeout", "on_stop", "on_retry", "display_name"];
+/// Fields that two requests of one node may differ in: they say how long, under which name and what to tell, not what to run.
+const NOT_IN_KEY: [&str; 6] = ["attempt", "timeout", "on_stop", "on_retry", "display_name", "outputs"];
 
 /// Digits of [`args_digest`] and [`work_digest`]: enough to notice a change, short enough for the marker.
 const DIGITS: usize = 12;

@@ -12,7 +12,7 @@ use super::{
 use crate::protocol::{PLUGIN_KEY, Template};
 
 /// The fields that mean something, in the order of the documentation; also what an unknown field is compared with.
-pub const KNOWN: [&str; 25] = [
+pub const KNOWN: [&str; 26] = [
     "action",
     "service",
     "account_id",
@@ -35,6 +35,7 @@ pub const KNOWN: [&str; 25] = [
     "role_arn",
     "external_id",
     "accept_completed_with_failures",
+    "outputs",
     "execution_arn",
     "mock",
     "mock_state",

@@ -10,11 +10,12 @@ use super::{
     digest,
     fields::{Fields, kind_of, unresolved},
     json::shallow,
-    start,
+    outputs, start,
 };
 use crate::{
     pipelines::{ClientKey, Time},
     protocol::{ExecuteTemplateArgs, PLUGIN_KEY, parse_go_duration},
+    results::Wanted,
     text::parse_rfc3339,
 };
 
@@ -63,7 +64,8 @@ fn read_input(args: &ExecuteTemplateArgs<'_>, input: &RawValue) -> Result<Task, 
     let mock = read_mock(&fields)?;
     let workflow_created = read_workflow_created(&fields)?;
     // Read whatever the action is: a mistake is told by the validate node, not hours later by the execute node.
-    let execute = read_execute(&fields, &template, &place, &pipeline_name)?;
+    let results = outputs::read_results(&fields, &args.template)?;
+    let execute = Execute { results, ..read_execute(&fields, &template, &place, &pipeline_name)? };
     let role_arn = arn::read_role(&fields, &place)?;
     let external_id = read_external_id(&fields, role_arn.is_some())?;
     if matches!(verb, Verb::Validate) && execute.attach.is_some() {
@@ -159,6 +161,7 @@ fn read_execute(
         on_stop: fields.choice("on_stop", &[("stop", OnStop::Stop), ("leave", OnStop::Leave)])?,
         on_retry: fields.choice("on_retry", &ON_RETRY)?.unwrap_or_default(),
         accept_completed_with_failures: fields.flag("accept_completed_with_failures")?,
+        results: Wanted::default(),
         attach: arn::read_execution_arn(fields, "execution_arn", place, pipeline)?,
         args_digest: String::new(),
         work_digest: String::new(),

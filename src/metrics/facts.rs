@@ -102,6 +102,19 @@ impl Metrics {
             }
             // Its end was told already; what there is to count, `execution_explained` counts.
             Note::ExecutionExplained { .. } => {}
+            Note::JobLog { arn, log } => {
+                for line in &log.lines {
+                    tracing::info!(
+                        workflow.name = workflow,
+                        node.key = key,
+                        node.attempt = attempt,
+                        execution.arn = arn,
+                        execution.step = log.step,
+                        job.line = line,
+                        "a failed job wrote"
+                    );
+                }
+            }
             Note::StartFailed { kind, message, .. } => {
                 self.executions.start_failures.inc(StartFailure::of(kind));
                 tracing::warn!(

@@ -238,6 +238,12 @@ fn execution(json: &Value) -> Execution {
 fn step(json: &Value) -> Step {
     let metadata = json.get("Metadata").and_then(Value::as_object).and_then(|m| m.iter().next());
     let outputs = metadata.and_then(|(_, m)| m.get("OutputParameters")).and_then(Value::as_array);
+    let findings = [
+        ("outcome", "Outcome"),
+        ("violation-report", "ViolationReport"),
+        ("calculated-statistics", "CalculatedBaselineStatistics"),
+        ("calculated-constraints", "CalculatedBaselineConstraints"),
+    ];
     Step {
         name: text(json, "StepName").unwrap_or_default(),
         status: text(json, "StepStatus").unwrap_or_default(),
@@ -246,9 +252,10 @@ fn step(json: &Value) -> Step {
         failure_reason: text(json, "FailureReason"),
         started: at(json, "StartTime"),
         ended: at(json, "EndTime"),
-        outputs: outputs
-            .map(|all| all.iter().filter_map(|o| Some((text(o, "Name")?, text(o, "Value")?))).collect())
-            .unwrap_or_default(),
+        outputs: match outputs {
+            Some(all) => all.iter().filter_map(|o| Some((text(o, "Name")?, text(o, "Value")?))).collect(),
+            None => findings.iter().filter_map(|(name, member)| Some(((*name).to_owned(), text(metadata?.1, member)?))).collect(),
+        },
         reused: json.get("CacheHitResult").is_some() || json.get("SelectiveExecutionResult").is_some(),
     }
 }

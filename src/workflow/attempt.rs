@@ -15,9 +15,10 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    input::{Execute, OnRetry, OnStop, Task},
+    input::{Action, Execute, OnRetry, OnStop, Task},
     pipelines::{StartExecution, Time},
     protocol::ExecuteTemplateReply,
+    results::Wanted,
 };
 
 use super::{
@@ -54,6 +55,8 @@ pub struct Attempt {
     /// The pipeline as its own client calls it: another attempt may come with another role.
     pipeline: PipelineId,
     rules: Rules,
+    /// Which results of the steps it is to be told, until it has ended.
+    wanted: Wanted,
     /// The digest of its first request's arguments.
     args: String,
     /// The whole task, until it has started: then only the rules are needed.
@@ -110,6 +113,13 @@ impl Rules {
             denied_grace,
             group: task.execution_key.as_deref().and_then(Group::of),
         }
+    }
+}
+
+fn wanted(task: &Task) -> Wanted {
+    match &task.action {
+        Action::Execute(execute) => execute.results.clone(),
+        _ => Wanted::default(),
     }
 }
 
@@ -180,6 +190,7 @@ impl Attempt {
             conversation: Conversation::new(now),
             pipeline,
             rules,
+            wanted: wanted(task),
             args,
             task: Some(task.clone()),
             stage: Stage::Locating,

@@ -217,6 +217,6 @@ impl PipelineDigest {
             parameters.push(Parameter { name: "last-modified".to_owned(), value: text });
         }
         parameters.push(Parameter { name: "step-count".to_owned(), value: self.step_count.to_string() });
-        Outputs { parameters, result: None }
+        Outputs { parameters, ..Outputs::default() }
     }
 }

@@ -55,6 +55,12 @@ pub enum Purpose {
         execution: ExecutionId,
         listing: u32,
     },
+    /// The question at this place about the steps of this listing.
+    Aftermath {
+        execution: ExecutionId,
+        listing: u32,
+        place: usize,
+    },
     Stop(ExecutionId),
 }
 
@@ -76,7 +82,10 @@ impl Purpose {
                 Subject::Pipeline(*pipeline)
             }
             Self::Start(node) | Self::Mark(node) | Self::Resume(node) => Subject::Start(*node),
-            Self::Describe(id) | Self::Steps { execution: id, .. } | Self::Stop(id) => Subject::Execution(*id),
+            Self::Describe(id)
+            | Self::Steps { execution: id, .. }
+            | Self::Aftermath { execution: id, .. }
+            | Self::Stop(id) => Subject::Execution(*id),
         }
     }
 }

@@ -13,16 +13,19 @@ use super::{
     trouble::Trouble,
 };
 
+mod aftermath;
 mod presence;
 mod resuming;
 mod steps;
 mod stop;
 mod stopping;
 
+pub use aftermath::ToAsk;
 pub use presence::Absence;
 pub use steps::StepsFailed;
 pub use stop::{STOP_LOOK, StopAnswer};
 
+use aftermath::Aftermath;
 use presence::Presence;
 use resuming::History;
 use steps::Steps;
@@ -66,6 +69,7 @@ pub struct TrackedExecution {
     trouble: Option<Trouble>,
     end: EndStage,
     steps: Steps,
+    aftermath: Aftermath,
     stop: Stop,
 }
 
@@ -134,6 +138,7 @@ impl TrackedExecution {
             trouble: None,
             end: if live { EndStage::Live } else { EndStage::Seen },
             steps: Steps::default(),
+            aftermath: Aftermath::default(),
             stop: Stop::new(stop_began),
         }
     }
@@ -412,6 +417,11 @@ impl TrackedExecution {
             self.doubted = true;
         }
         asks.then_some(true)
+    }
+
+    /// How much is held of its steps and of what was asked about their jobs.
+    pub fn holds(&self) -> usize {
+        self.steps().map_or(0, <[_]>::len) + self.aftermath.len()
     }
 
     /// Its steps, as far as they were listed.

@@ -11,6 +11,7 @@ use super::{
     slab::{AttemptId, ExecutionId, Id, PipelineId, Slab},
 };
 
+mod aftermath;
 mod finding;
 mod looking;
 mod observing;

@@ -42,7 +42,7 @@ impl Gauges {
 pub struct Held {
     /// Tasks of nodes that have ended.
     pub tasks: usize,
-    /// Steps of executions that have ended and that no node waits for.
+    /// Steps of executions that have ended and that no node waits for, and what was asked about their jobs.
     pub steps: usize,
 }
 
@@ -56,7 +56,7 @@ impl Held {
         });
         Self {
             tasks: nodes.attempts().filter(|attempt| attempt.holds_task_after_end()).count(),
-            steps: told.map(|(_, tracked)| tracked.steps().map_or(0, <[_]>::len)).sum(),
+            steps: told.map(|(_, tracked)| tracked.holds()).sum(),
         }
     }
 }

@@ -96,6 +96,9 @@ impl Machine {
             Purpose::Steps { execution, listing } => {
                 executions.steps_answered(execution, listing, result, fx, pipelines);
             }
+            Purpose::Aftermath { execution, listing, place } => {
+                executions.aftermath_answered(execution, (listing, place), result, fx);
+            }
             Purpose::Stop(id) => executions.stop_answered(id, result, closing.draining().is_some(), fx),
         }
     }

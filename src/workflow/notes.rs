@@ -21,6 +21,14 @@ pub struct Ended {
     pub steps: Vec<(Option<String>, String)>,
 }
 
+/// The end of the log of a step's job, without secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobLines {
+    pub step: String,
+    /// Oldest first.
+    pub lines: Vec<String>,
+}
+
 /// Facts for logs and metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Note {
@@ -52,6 +60,11 @@ pub enum Note {
     ExecutionExplained {
         arn: String,
         ended: Ended,
+    },
+    /// What the failed step's job has written last.
+    JobLog {
+        arn: String,
+        log: JobLines,
     },
     StartFailed {
         key: Key,

@@ -137,7 +137,9 @@ impl Outbox {
                 while !waiting.is_empty()
                     && let Some(reserved) = turns.pop_front()
                 {
-                    leaving.extend(waiting.pop_front().map(|waiting| Leaving { waiting, paced: !reserved }));
+                    // CloudWatch Logs takes its turn, but has limits of its own: what it throttles says nothing of the pace.
+                    let paced = |waiting: &Waiting| !reserved && !matches!(waiting.operation, Call::LogTail { .. });
+                    leaving.extend(waiting.pop_front().map(|waiting| Leaving { paced: paced(&waiting), waiting }));
                 }
             }
         }

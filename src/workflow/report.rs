@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::{
-    pipelines::{Execution, Status, Step, Time},
-    protocol::{Outputs, Parameter, Phase},
+    links::execution_url,
+    pipelines::{Status, Step},
+    protocol::{Artifact, Outputs, Parameter},
 };
 
 use crate::text::json_len;
 pub use crate::text::{fit, spoken};
 
 use super::key::execution_id;
+
+mod end;
+
+pub use end::{JobLog, Story, failed_step};
 
 /// Longer messages bloat the Workflow object; Argo shows them in one line.
 pub const MESSAGE_MAX: usize = 250;
@@ -49,17 +54,19 @@ pub fn output_room(unread: usize) -> usize {
 pub struct OutputList {
     room: usize,
     parameters: Vec<Parameter>,
+    artifacts: Vec<Artifact>,
     bytes: usize,
     truncated: bool,
 }
 
 impl OutputList {
     /// Room kept for `outputs-truncated` and the JSON around the list.
-    const RESERVE: usize = r#"{"parameters":[{"name":"outputs-truncated","value":"true"},],"result":}"#.len();
+    const RESERVE: usize =
+        r#"{"parameters":[{"name":"outputs-truncated","value":"true"},],"result":}"#.len();
 
     /// A list of at most so many bytes.
     pub fn within(room: usize) -> Self {
-        Self { room, parameters: Vec::new(), bytes: 0, truncated: false }
+        Self { room, parameters: Vec::new(), artifacts: Vec::new(), bytes: 0, truncated: false }
     }
 
     /// Adds a parameter; one for which no room is left is dropped and `outputs-truncated` says so.
@@ -80,6 +87,39 @@ impl OutputList {
         if !fitted.is_empty() {
             self.push(name, &fitted);
         }
+    }
+
+    /// Adds as many of the last lines as there is room for.
+    fn push_lines(&mut self, name: &str, text: &str) {
+        let room = self.room.saturating_sub(self.bytes + Self::RESERVE + 1);
+        let mut rest = text;
+        while cost(name, rest) > room {
+            self.truncated = true;
+            match rest.split_once('\n') {
+                Some((_, later)) => rest = later,
+                None => return self.push_text(name, rest),
+            }
+        }
+        self.push(name, rest);
+    }
+
+    /// Adds a link, where there is one.
+    fn push_link(&mut self, name: &str, url: Option<String>) {
+        if let Some(url) = url {
+            self.push(name, &url);
+        }
+    }
+
+    /// Adds an artifact.
+    fn push_artifact(&mut self, artifact: Artifact) {
+        let first = if self.artifacts.is_empty() { r#""artifacts":[],"#.len() } else { 0 };
+        let cost = json!(artifact).to_string().len() + 1 + first;
+        if self.bytes + cost + Self::RESERVE > self.room {
+            self.truncated = true;
+            return;
+        }
+        self.bytes += cost;
+        self.artifacts.push(artifact);
     }
 
     fn push_within(&mut self, name: &str, value: &str, room: usize) {
@@ -111,7 +151,7 @@ impl OutputList {
         if self.truncated {
             self.parameters.push(Parameter { name: "outputs-truncated".to_owned(), value: "true".to_owned() });
         }
-        Outputs { parameters: self.parameters, result }
+        Outputs { parameters: self.parameters, artifacts: self.artifacts, result }
     }
 }
 
@@ -120,152 +160,14 @@ fn cost(name: &str, value: &str) -> usize {
     r#"{"name":,"value":}"#.len() + json_len(name) + json_len(value)
 }
 
-/// The outputs of an execution that runs or whose steps are not known.
-pub fn running_outputs(arn: &str, status: &Status) -> Outputs {
-    let mut list = OutputList::within(OUTPUTS_MAX);
+/// The outputs of an execution that runs or whose steps are not known, within so many bytes.
+pub fn running_outputs(arn: &str, status: &Status, room: usize) -> Outputs {
+    let mut list = OutputList::within(room);
     list.push("execution-arn", arn);
     list.push("status", status.as_str());
     list.push("execution-id", execution_id(arn));
+    list.push_link("console-url", execution_url(arn, None));
     list.finish(None)
-}
-
-/// The step that explains a failure: the first that failed, else the first that was stopped.
-pub fn failed_step(steps: &[Step]) -> Option<&Step> {
-    let first = |word: &str| {
-        steps.iter().filter(|s| s.status == word).min_by_key(|s| s.ended.or(s.started).unwrap_or(Time(i64::MAX)))
-    };
-    first("Failed").or_else(|| first("Stopped"))
-}
-
-/// The CloudWatch console page of a step's logs, where the job type has a well-known log group.
-pub fn logs_url(step: &Step) -> Option<String> {
-    let arn = step.job_arn.as_deref()?;
-    let mut parts = arn.splitn(6, ':');
-    let partition = parts.nth(1)?;
-    let service = parts.next()?;
-    let region = parts.next()?;
-    let resource = parts.nth(1)?;
-    let (group, stream) = match (service, resource.split_once('/').or_else(|| resource.split_once(':'))?) {
-        ("sagemaker", ("training-job", name)) => ("/aws/sagemaker/TrainingJobs".to_owned(), Some(name)),
-        ("sagemaker", ("processing-job", name)) => ("/aws/sagemaker/ProcessingJobs".to_owned(), Some(name)),
-        ("sagemaker", ("transform-job", name)) => ("/aws/sagemaker/TransformJobs".to_owned(), Some(name)),
-        ("lambda", ("function", name)) => (format!("/aws/lambda/{}", name.split(':').next().unwrap_or(name)), None),
-        _ => return None,
-    };
-    let domain = match partition {
-        "aws" => "console.aws.amazon.com",
-        "aws-cn" => "console.amazonaws.cn",
-        "aws-us-gov" => "console.amazonaws-us-gov.com",
-        _ => return None,
-    };
-    let group = group.replace('/', "$252F");
-    let filter = stream.map(|name| format!("$3FlogStreamNameFilter$3D{name}")).unwrap_or_default();
-    Some(format!(
-        "https://{region}.{domain}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{group}{filter}"
-    ))
-}
-
-/// The outputs of an ended execution within so many bytes: what must be known first, then what explains it, then what it
-/// made.
-pub fn end_outputs(execution: &Execution, steps: &[Step], room: usize) -> Outputs {
-    let mut list = OutputList::within(room);
-    list.push("execution-arn", &execution.arn);
-    list.push("status", execution.status.as_str());
-    let failed = (execution.status != Status::Succeeded).then(|| failed_step(steps)).flatten();
-    if let Some(step) = failed {
-        list.push("failed-step", &step.name);
-    }
-    if execution.status != Status::Succeeded
-        && let Some(reason) = failed.and_then(|s| s.failure_reason.as_deref()).or(execution.failure_reason.as_deref())
-    {
-        list.push_text("failure-reason", reason);
-    }
-    list.push("execution-id", execution_id(&execution.arn));
-    if let Some(url) = failed.and_then(logs_url) {
-        list.push("logs-url", &url);
-    }
-    let mut ordered: Vec<&Step> = steps.iter().collect();
-    ordered.sort_by_key(|s| s.started.unwrap_or(Time(i64::MAX)));
-    if let Some(arn) =
-        ordered.iter().rev().filter(|s| s.kind.as_deref() == Some("RegisterModel")).find_map(|s| s.job_arn.as_deref())
-    {
-        list.push("model-package-arn", arn);
-    }
-    let result = result_digest(execution, &ordered);
-    // The digest is kept to 1 KiB; as a JSON string in JSON it can at most double.
-    let room = room.saturating_sub(2 * TEXT_MAX);
-    for step in &ordered {
-        for (name, value) in &step.outputs {
-            list.push_within(&format!("{}-{name}", step.name), value, room);
-        }
-    }
-    list.finish(Some(result))
-}
-
-/// A JSON digest of the steps within 1 KiB: status, then as many steps as fit.
-fn result_digest(execution: &Execution, steps: &[&Step]) -> String {
-    let mut digest = Map::new();
-    digest.insert("execution_id".to_owned(), json!(execution_id(&execution.arn)));
-    digest.insert("status".to_owned(), json!(execution.status.as_str()));
-    let mut listed: Vec<Value> = Vec::new();
-    let render = |digest: &Map<String, Value>, listed: &[Value], left_out: usize| {
-        let mut all = digest.clone();
-        all.insert("steps".to_owned(), Value::Array(listed.to_vec()));
-        if left_out > 0 {
-            all.insert("steps_left_out".to_owned(), json!(left_out));
-        }
-        Value::Object(all).to_string()
-    };
-    for step in steps {
-        let mut entry = Map::new();
-        entry.insert("name".to_owned(), json!(step.name));
-        entry.insert("status".to_owned(), json!(step.status));
-        if let (Some(start), Some(end)) = (step.started, step.ended) {
-            entry.insert("seconds".to_owned(), json!(end.since(start).as_secs()));
-        }
-        listed.push(Value::Object(entry));
-        if render(&digest, &listed, steps.len()).len() > TEXT_MAX {
-            listed.pop();
-            break;
-        }
-    }
-    render(&digest, &listed, steps.len() - listed.len())
-}
-
-/// Phase and message of an ended execution; `timed_out` is the time-out it was stopped for.
-pub fn end_of(
-    execution: &Execution,
-    steps: &[Step],
-    accept_with_failures: bool,
-    timed_out: Option<Duration>,
-) -> (Phase, String) {
-    let status = &execution.status;
-    let phase = match status {
-        Status::Succeeded => Phase::Succeeded,
-        Status::CompletedWithFailures if accept_with_failures => Phase::Succeeded,
-        _ => Phase::Failed,
-    };
-    if *status == Status::Succeeded {
-        let steps = if steps.is_empty() { String::new() } else { format!(": {} steps", steps.len()) };
-        return (phase, format!("Succeeded{steps}"));
-    }
-    let id = execution_id(&execution.arn);
-    let head = match timed_out {
-        Some(timeout) => format!("ran into its timeout of {} and was stopped", spoken(timeout)),
-        None => status.as_str().to_owned(),
-    };
-    let text = match failed_step(steps) {
-        Some(step) => {
-            let reason =
-                step.failure_reason.as_deref().or(execution.failure_reason.as_deref()).unwrap_or("no reason given");
-            format!("{head} at step {} ({}): {reason}", step.name, step.status)
-        }
-        None => match &execution.failure_reason {
-            Some(reason) if !reason.is_empty() => format!("{head}: {reason}"),
-            _ => format!("{head} (execution {id})"),
-        },
-    };
-    (phase, message(&text))
 }
 
 /// A running execution's message.

@@ -20,6 +20,8 @@ pub struct Settings {
     /// Whether [`super::Command::AskKubernetes`] is answered at all.
     pub kubernetes: bool,
     pub workflow_check_interval: Duration,
+    /// Whether the log of a failed step's job is read.
+    pub logs: bool,
     /// So long after [`super::Event::Drain`] the process ends at the latest.
     pub shutdown_grace: Duration,
 }
@@ -37,6 +39,7 @@ impl Default for Settings {
             pod_born: Time(0),
             kubernetes: false,
             workflow_check_interval: Duration::from_secs(60),
+            logs: true,
             shutdown_grace: Duration::from_secs(25),
         }
     }

@@ -6,6 +6,7 @@ use crate::{
     input::{Action, Task},
     pipelines::Time,
     protocol::{ExecuteTemplateReply, Phase},
+    results::Wanted,
 };
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
     executions::Starter,
     key::{Key, execution_id},
     pipeline::Located,
-    report::{self, spoken},
+    report::{self, Story, spoken},
     slab::{ExecutionId, PipelineId, StopId},
     trouble::Trouble,
     world::World,
@@ -303,7 +304,8 @@ impl StopNode {
         let outputs = match &self.stage {
             Stage::Stopping { targets, .. } if targets.len() == 1 => targets.first().map(|id| {
                 let tracked = &w.executions[*id];
-                report::end_outputs(tracked.execution(), tracked.steps().unwrap_or_default(), w.output_room())
+                let story = Story::of(tracked.execution(), tracked.steps().unwrap_or_default());
+                story.outputs(&Wanted::default(), w.output_room())
             }),
             _ => None,
         };

@@ -406,6 +406,7 @@ async fn both_listeners_answer_on_real_sockets_and_a_taken_ops_port_does_not_mat
         shutdown_grace: Duration::from_secs(1),
         metrics_linger: Duration::ZERO,
         stop_wait: Duration::from_secs(600),
+        logs: true,
         denied_grace: Duration::from_secs(120),
         kubernetes: KubernetesConfig::Off,
         argo_controller_account: None,

@@ -15,6 +15,7 @@ use awf_aws::{
     input::{Action, Execute, InputError, MockState, OnRetry, OnStop, Task, WorkflowId, read_task},
     pipelines::Time,
     protocol::ExecuteTemplateArgs,
+    results::Wanted,
 };
 use serde_json::{Map, Value, json};
 
@@ -141,11 +142,33 @@ fn an_execute_without_options_has_none() {
         on_stop: None,
         on_retry: OnRetry::Restart,
         accept_completed_with_failures: false,
+        results: Wanted::default(),
         attach: None,
         args_digest: execute(json!({})).args_digest,
         work_digest: execute(json!({})).work_digest,
     };
     assert_eq!(execute(json!({})), expected);
+}
+
+#[test]
+fn of_what_the_template_declares_the_results_of_steps_are_kept() {
+    let declares = |outputs: Value| execute_of(read(request_in(&json!({"outputs": outputs}), &json!({}))).unwrap().unwrap());
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let supplied = |name: &str| json!({"name": name, "valueFrom": {"supplied": {}}});
+    let read = declares(json!({
+        "parameters": [supplied("execution-arn"), supplied("Train-model-artifacts"), supplied("Train-metric-auc"), {"value": "x"}],
+        "artifacts": [{"name": "Prep-output-train", "path": "/x"}, {"name": "report"}],
+        "exitCode": "0",
+    }));
+    let expected =
+        Wanted::declared(names(&["Train-model-artifacts", "Train-metric-auc"]), names(&["Prep-output-train"]));
+    assert_eq!(read.results, expected);
+    for nothing in [json!(null), json!({}), json!({"parameters": null, "artifacts": []})] {
+        assert!(declares(nothing.clone()).results.is_nothing(), "{nothing}");
+    }
+    let all = execute(json!({"outputs": "all"}));
+    assert_eq!(all.results, Wanted::default().and_all());
+    assert_eq!(execute(json!({"outputs": "declared"})).results, Wanted::default());
 }
 
 #[test]
@@ -161,7 +184,7 @@ fn every_field_is_read_from_text() {
         "selected_steps": "Train, Evaluate", "source_execution_arn": EXECUTION,
         "max_running": "5", "timeout": "1h30m", "on_stop": "leave", "on_retry": "restart",
         "role_arn": "arn:aws:iam::200000000003:role/team/Run@ml", "external_id": "ab:1",
-        "accept_completed_with_failures": "true", "execution_arn": EXECUTION,
+        "accept_completed_with_failures": "true", "outputs": "all", "execution_arn": EXECUTION,
         "mock": "false", "mock_state": "running",
     }));
     assert_eq!(task.execution_key.as_deref(), Some("train-7xk2p[0].run(0:a b)"));
@@ -182,6 +205,7 @@ fn every_field_is_read_from_text() {
         on_stop: Some(OnStop::Leave),
         on_retry: OnRetry::Restart,
         accept_completed_with_failures: true,
+        results: Wanted::default().and_all(),
         attach: Some(EXECUTION.to_owned()),
         args_digest: String::new(),
         work_digest: String::new(),

@@ -1,5 +1,6 @@
 //! The machine of a workflow against a scripted AWS under a virtual clock.
 
+mod aftermath;
 mod clocks;
 mod denials;
 mod drain;

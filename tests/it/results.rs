@@ -1,12 +1,11 @@
 //! Results of steps as outputs: names, values, what has to be asked for them, and where artifacts lie.
 
-use std::collections::BTreeSet;
-
 use awf_aws::{
     pipelines::{
         Call, Step, Time,
         jobs::{JobKind, JobResults, instance_seconds, model_of_training},
     },
+    protocol::{Outputs, Parameter},
     results::{Found, Wanted, artifacts, job_to_describe, parameters},
 };
 use serde_json::json;
@@ -30,12 +29,27 @@ fn steps() -> Vec<Step> {
         Step { reused: true, ..step("Cached", "TrainingJob", "training-job", "Succeeded") },
         step("Deploy", "Endpoint", "endpoint", "Succeeded"),
         step("Running", "TrainingJob", "training-job", "Executing"),
-        Step { name: "If".into(), status: "Succeeded".into(), kind: Some("Condition".into()), ..Step::default() },
+        Step {
+            name: "If".into(),
+            status: "Succeeded".into(),
+            kind: Some("Condition".into()),
+            outputs: pairs(&[("outcome", "True")]),
+            ..Step::default()
+        },
+        Step { outputs: pairs(&[("violation-report", "s3://b/v.json")]), ..step("Check", "QualityCheck", "processing-job", "Failed") },
+        // A function's own words are told whoever wants them, under their own names.
+        Step {
+            name: "Tell".into(),
+            status: "Succeeded".into(),
+            kind: Some("Lambda".into()),
+            outputs: pairs(&[("score", "1")]),
+            ..Step::default()
+        },
     ]
 }
 
 fn declared(names: &[&str]) -> Wanted {
-    Wanted::Declared(names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>())
+    Wanted::declared(names.iter().map(|name| (*name).to_owned()), [])
 }
 
 fn asked(wanted: &Wanted) -> Vec<String> {
@@ -64,20 +78,27 @@ fn only_jobs_are_described_whose_results_somebody_wants() {
         // But it is paid for; what another execution paid for is not.
         (
             &["billable-seconds"],
-            &["Processing pipelines-x-Prep", "Training pipelines-x-Train", "Transform pipelines-x-Score"],
+            &[
+                "Processing pipelines-x-Prep",
+                "Training pipelines-x-Train",
+                "Transform pipelines-x-Score",
+                "Processing pipelines-x-Check",
+            ],
         ),
+        (&["If-metric-outcome", "Check-metric-violation-report"], &[]),
         (&["Trai-model-artifacts", "Train", "Train-", "train-model-artifacts"], &[]),
     ] {
         assert_eq!(asked(&declared(names)), expected, "{names:?}");
     }
     assert_eq!(
-        asked(&Wanted::All),
+        asked(&Wanted::default().and_all()),
         [
             "Processing pipelines-x-Prep",
             "Training pipelines-x-Train",
             "Transform pipelines-x-Score",
             "Tuning pipelines-x-Tune",
             "Training pipelines-x-Cached",
+            "Processing pipelines-x-Check",
         ]
     );
 }
@@ -109,6 +130,8 @@ fn told() -> Vec<Option<JobResults>> {
         None,
         None,
         None,
+        None,
+        None,
     ]
 }
 
@@ -121,7 +144,7 @@ fn outputs(wanted: &Wanted) -> Vec<(String, String)> {
 #[test]
 fn results_become_parameters_with_names_that_argo_takes() {
     assert_eq!(
-        outputs(&Wanted::All),
+        outputs(&Wanted::default().and_all()),
         pairs(&[
             ("Prep-job-name", "pipelines-x-Prep"),
             ("Prep-output-train", "s3://data/train"),
@@ -134,32 +157,51 @@ fn results_become_parameters_with_names_that_argo_takes() {
             ("Tune-job-name", "pipelines-x-Tune"),
             ("Cached-job-name", "pipelines-x-Cached"),
             ("Running-job-name", "pipelines-x-Running"),
+            ("If-metric-outcome", "True"),
+            ("Check-job-name", "pipelines-x-Check"),
+            ("Check-metric-violation-report", "s3://b/v.json"),
             // Prep, Train and Score, which failed; Cached was paid for by another execution.
             ("billable-seconds", "123"),
         ])
     );
     let some = declared(&["Train-metric-loss", "Score-output-transform", "nothing"]);
     assert_eq!(outputs(&some), pairs(&[("Train-metric-loss", "3")]));
-    assert_eq!(parameters(&[], &Wanted::All), []);
+    assert_eq!(parameters(&[], &Wanted::default().and_all()), []);
 }
 
 #[test]
 fn models_and_outputs_are_artifacts_that_argo_never_deletes() {
     let (steps, told) = (steps(), told());
     let found: Vec<Found<'_>> = steps.iter().zip(&told).map(|(step, job)| Found { step, job: job.as_ref() }).collect();
-    let wanted = declared(&["Train-model-artifacts", "Prep-output-test-x", "Score-output-transform"]);
-    let shown = |bucket| serde_json::to_value(artifacts(&found, &wanted, "us-west-2", bucket)).unwrap();
+    let names = ["Train-model-artifacts", "Prep-output-test-x", "Score-output-transform"].map(str::to_owned);
+    let wanted = Wanted::declared([], names);
     let whole = |name: &str, bucket: &str, key: &str| {
         json!({"name": name, "artifactGC": {"strategy": "Never"}, "s3": {
             "key": key, "endpoint": "s3.us-west-2.amazonaws.com", "bucket": bucket, "region": "us-west-2", "useSDKCreds": true,
         }})
     };
+    let shown = serde_json::to_value(artifacts(&found, &wanted, "us-west-2")).unwrap();
     let model = whole("Train-model-artifacts", "models", "m/model.tar.gz");
-    assert_eq!(shown(None), json!([whole("Prep-output-test-x", "own", "a/test/"), model]));
-    // In the repository's bucket a key says it all.
-    let key = json!({"name": "Prep-output-test-x", "artifactGC": {"strategy": "Never"}, "s3": {"key": "a/test/"}});
-    assert_eq!(shown(Some("own")), json!([key, model]));
-    assert_eq!(artifacts(&found, &wanted, "us-iso-east-1", None), []);
+    assert_eq!(shown, json!([whole("Prep-output-test-x", "own", "a/test/"), model]));
+    // Nobody declared them as parameters; and who wants parameters wants no artifacts.
+    assert_eq!(parameters(&found, &wanted), []);
+    assert_eq!(artifacts(&found, &declared(&["Train-model-artifacts"]).and_all(), "us-west-2"), []);
+    assert_eq!(artifacts(&found, &wanted, "us-iso-east-1"), []);
+}
+
+#[test]
+fn what_was_declared_and_is_not_told_is_missing() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let wanted = Wanted::declared(
+        names(&["status", "a-metric-x", "a-metric-y", "billable-seconds", "a-b-job-name", "-job-name", "job-name"]),
+        names(&["a-model-artifacts", "a-metric-y", &format!("{}-job-name", "a".repeat(1000))]),
+    );
+    let parameters = ["a-metric-x", "billable-seconds", "other"];
+    let parameters = parameters.map(|name| Parameter { name: name.to_owned(), value: String::new() }).to_vec();
+    let told = Outputs { parameters, ..Outputs::default() };
+    assert_eq!(wanted.missing(&told), ["-job-name", "a-b-job-name", "a-metric-y", "a-model-artifacts"]);
+    assert_eq!(Wanted::default().and_all().missing(&told), [""; 0]);
+    assert!(Wanted::default().is_nothing() && !wanted.is_nothing() && !Wanted::default().and_all().is_nothing());
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod clocks;
 mod people;
 mod plan;
 mod pod;
+mod results;
 mod saboteur;
 mod templates;
 mod troubles;

@@ -23,6 +23,7 @@ use awf_aws::{
     pace,
     pipelines::{Call, CallEnded, CallReply, ClientKey, Execution, Status},
     protocol::{ExecuteTemplateReply, NodeResult, Phase},
+    results::Wanted,
     workflow::{LiveExecution, Settings},
 };
 use tokio::{
@@ -146,6 +147,7 @@ fn execution(workflow: &str) -> Arc<Task> {
             timeout: None,
             on_stop: None,
             accept_completed_with_failures: false,
+        results: Wanted::default(),
             attach: None,
             on_retry: input::OnRetry::Restart,
             args_digest: "0".repeat(12),
@@ -362,6 +364,7 @@ async fn a_dead_supervisor_ends_the_app_by_a_fault() {
         shutdown_grace: Duration::from_secs(25),
         metrics_linger: Duration::from_secs(20),
         stop_wait: Duration::from_secs(600),
+        logs: true,
         denied_grace: Duration::from_secs(120),
         kubernetes: KubernetesConfig::Off,
         argo_controller_account: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     pipelines::Time,
     protocol::{ExecuteTemplateReply, Phase},
+    results::Wanted,
     workflow::{
         notes::Note,
         report::{self, spoken},
@@ -27,19 +28,24 @@ impl Attempt {
         let tracked = with.map(|id| &w.executions[id]);
         let outputs = tracked.map(|tracked| {
             if tracked.is_live() {
-                report::running_outputs(tracked.arn(), tracked.status())
+                report::running_outputs(tracked.arn(), tracked.status(), room)
             } else {
-                report::end_outputs(tracked.execution(), tracked.steps().unwrap_or_default(), room)
+                tracked.story().outputs(&self.wanted, room)
             }
         });
+        let lacks = tracked.zip(outputs.as_ref()).filter(|_| phase == Phase::Succeeded);
+        let text = match lacks.and_then(|(tracked, outputs)| tracked.story().lacks(&self.wanted, outputs)) {
+            Some(lacks) => format!("{text}; {lacks}"),
+            None => text.to_owned(),
+        };
         let text = match tracked.and_then(|tracked| tracked.warning()).or_else(|| self.note().map(str::to_owned)) {
             Some(warning) => {
                 let room = report::MESSAGE_MAX.saturating_sub(warning.len() + "; warning: ".len());
-                format!("{}; warning: {warning}", report::fit(text, room))
+                format!("{}; warning: {warning}", report::fit(&text, room))
             }
-            None => text.to_owned(),
+            None => text,
         };
-        self.task = None;
+        (self.task, self.wanted) = (None, Wanted::default());
         let arn = tracked.map(|tracked| tracked.arn().to_owned());
         w.fx.note(Note::NodeEnded { key: self.key, attempt: self.number, phase, message: text.clone(), arn });
         let reply = ExecuteTemplateReply::end(phase, report::message(&text), outputs);

@@ -1,9 +1,9 @@
 //! Following an execution, and reporting its end.
 
 use crate::{
-    pipelines::Status,
+    pipelines::{Status, Time},
     protocol::Phase,
-    workflow::{execution::EndStage, key::execution_id, report, slab::ExecutionId, world::World},
+    workflow::{execution::EndStage, key::execution_id, slab::ExecutionId, world::World},
 };
 
 use super::{Attempt, Kin, Stage};
@@ -62,23 +62,28 @@ impl Attempt {
     pub(super) fn report(&mut self, id: ExecutionId, kin: Kin, w: &mut World) {
         self.follow(id, kin, w);
         match w.executions[id].end() {
-            EndStage::Known => self.conclude(id, w),
+            EndStage::Known => match self.lacking(id, w) {
+                Some(at) => self.wake_at(at, w),
+                None => self.conclude(id, w),
+            },
             EndStage::Seen => w.describe(id),
             EndStage::Told => w.executions.list_end_steps(id, &mut w.fx, &w.pipelines),
             EndStage::Live | EndStage::Listing => {}
         }
     }
 
+    /// Until when its end waits for more than its steps. Nobody reads it once the workflow is over.
+    fn lacking(&self, id: ExecutionId, w: &mut World) -> Option<Time> {
+        let over = w.closing.over().is_some_and(|closed| closed.holds_for(self.rules.exit_handler));
+        if over { None } else { w.executions.ask_aftermath(id, &self.wanted, &mut w.fx, &w.pipelines) }
+    }
+
     fn conclude(&mut self, id: ExecutionId, w: &mut World) {
         let timeout = self.rules.timeout;
         let timed_out = self.timed_out_at.is_some() || self.has_outlived(id, w);
         let tracked = &w.executions[id];
-        let (phase, text) = report::end_of(
-            tracked.execution(),
-            tracked.steps().unwrap_or_default(),
-            self.rules.accept_completed_with_failures,
-            timeout.filter(|_| timed_out),
-        );
+        let accepts = self.rules.accept_completed_with_failures;
+        let (phase, text) = tracked.story().end(accepts, timeout.filter(|_| timed_out));
         let known = w.known(id);
         if phase != Phase::Succeeded
             && !self.rules.attached

@@ -141,7 +141,7 @@ fn followed(id: ExecutionId, w: &World) -> View {
     let status = tracked.status();
     if tracked.seen().is_none() && tracked.trouble().is_none() {
         let mut view = View::passing(Some(Phase::Running), "started");
-        view.outputs = Some(report::running_outputs(tracked.arn(), &Status::Executing));
+        view.outputs = Some(report::running_outputs(tracked.arn(), &Status::Executing, w.output_room()));
         return view;
     }
     let mut text = report::running_message(status, tracked.steps());
@@ -155,7 +155,7 @@ fn followed(id: ExecutionId, w: &World) -> View {
     View {
         phase: Some(Phase::Running),
         message: text,
-        outputs: Some(report::running_outputs(tracked.arn(), status)),
+        outputs: Some(report::running_outputs(tracked.arn(), status, w.output_room())),
         // An end that is known but not yet explained takes a describe and the steps; a stop that was just sent ends the node
         // as soon as it is taken.
         settled: tracked.is_live() && !(w.closing.over().is_some() && tracked.stop_is_fresh()),

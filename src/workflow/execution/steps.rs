@@ -61,6 +61,7 @@ impl TrackedExecution {
         self.steps.tries = 0;
         self.steps.forget();
         self.forget_what_ran();
+        self.aftermath.forget();
     }
 
     /// Steps are asked for, from the first page on; the listing's number, unless one is under way.
@@ -78,6 +79,11 @@ impl TrackedExecution {
     /// one that counts is under way.
     pub fn is_newest_listing(&self, listing: u32) -> bool {
         self.steps.listing == listing
+    }
+
+    /// The newest listing's number: what is asked about its steps is asked about them alone.
+    pub fn listing(&self) -> u32 {
+        self.steps.listing
     }
 
     /// Takes in a page of them; `last`: there are no more.
@@ -124,10 +130,14 @@ impl TrackedExecution {
         match self.end {
             EndStage::Known => {
                 self.steps.listed = None;
+                self.aftermath.forget();
                 self.end = EndStage::Told;
             }
-            // What was listed while it ran.
-            EndStage::Seen => self.steps.forget(),
+            // What was listed while it ran, or asked of an end that has to be looked at again.
+            EndStage::Seen => {
+                self.steps.forget();
+                self.aftermath.forget();
+            }
             EndStage::Live | EndStage::Listing | EndStage::Told => {}
         }
     }

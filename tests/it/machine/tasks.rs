@@ -6,6 +6,7 @@ use awf_aws::{
     input::{Action, Execute, OnRetry, Task, WorkflowId},
     pipelines::ClientKey,
     protocol::{ExecuteTemplateReply, Phase},
+    results::Wanted,
     workflow::identity::Key,
 };
 
@@ -38,6 +39,7 @@ pub fn task(key: &str, attempt: u32) -> Task {
             timeout: None,
             on_stop: None,
             accept_completed_with_failures: false,
+            results: Wanted::default(),
             attach: None,
             on_retry: OnRetry::Restart,
             args_digest: "0123456789ab".into(),

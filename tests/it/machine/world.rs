@@ -12,6 +12,7 @@ use awf_aws::{
     pipelines::{
         Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, Execution, PipelineDescription,
         PipelineSummary, StartExecution, Status, Step, Time,
+        jobs::{JobResults, LogTail},
     },
     protocol::ExecuteTemplateReply,
     rounds::{self, Site},
@@ -50,6 +51,9 @@ pub struct World {
     pub resumes: HashMap<String, usize>,
     /// When the pipeline was last changed.
     pub pipeline_changed: Time,
+    /// What jobs came to, by name, and the end of every job's log.
+    pub jobs: BTreeMap<String, JobResults>,
+    pub log: LogTail,
     /// Failures that the next calls of an operation meet.
     pub failures: HashMap<&'static str, VecDeque<CallErrorKind>>,
     /// Failures that come after the effect.
@@ -74,6 +78,8 @@ pub struct World {
     pub calls: Vec<Call>,
     /// Who made which.
     pub calls_by: Vec<(ClientKey, &'static str)>,
+    /// Of which the pace hears.
+    pub paced: Vec<(&'static str, bool)>,
     pub unanswered: Vec<(CallId, Call)>,
     /// What Kubernetes answers; nothing: the question stays open.
     pub workflow: Option<WorkflowState>,
@@ -111,6 +117,8 @@ impl World {
             steps: vec![],
             resumes: HashMap::new(),
             pipeline_changed: Self::START.minus(Duration::from_secs(86_400)),
+            jobs: BTreeMap::new(),
+            log: LogTail::default(),
             failures: HashMap::new(),
             lost_replies: VecDeque::new(),
             deny_starts: None,
@@ -127,6 +135,7 @@ impl World {
             pipelines: vec![PipelineSummary { name: "MyPipeline".into(), last_started: None }],
             calls: vec![],
             calls_by: vec![],
+            paced: vec![],
             unanswered: vec![],
             workflow: None,
             asked: vec![],
@@ -231,6 +240,7 @@ impl World {
                         assert!(self.replies.insert(request.0, reply).is_none(), "one answer a request");
                     }
                     Command::Call { call, client, operation, paced, .. } => {
+                        self.paced.push((operation.operation(), paced));
                         if let Some(lane) = LaneKey::of(&client, &operation).filter(|_| paced) {
                             self.sent.insert(call, (lane, self.now));
                         }
@@ -361,7 +371,8 @@ impl World {
                 *self.resumes.entry(arn.clone()).or_default() += 1;
                 CallReply::Retried { arn: arn.clone() }
             }
-            other => panic!("the machine does not ask for {other:?}"),
+            Call::DescribeJob { name, .. } => CallReply::Job(self.jobs.get(name).cloned().unwrap_or_default()),
+            Call::LogTail { .. } => CallReply::LogTail(self.log.clone()),
         })
     }
 

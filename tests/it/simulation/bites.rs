@@ -21,7 +21,7 @@ pub struct Table {
 }
 
 /// Everything that has to bite.
-pub const EXPECTED: [&str; 68] = [
+pub const EXPECTED: [&str; 72] = [
     "fault: a call denied",
     "fault: a call without credentials",
     "fault: a start denied once, then taken",
@@ -34,6 +34,7 @@ pub const EXPECTED: [&str; 68] = [
     "fault: silence",
     "fault: out of reach",
     "fault: conflict at a stop",
+    "fault: a job is not described",
     "fault: account full",
     "fault: a resume's outcome unknown",
     "fault: a token came again",
@@ -88,6 +89,9 @@ pub const EXPECTED: [&str; 68] = [
     "check: a stop that was taken stops",
     "check: steps of an end are the end's",
     "check: nothing is held of what ended",
+    "check: declared results are told",
+    "check: only wanted jobs are described",
+    "check: only logs of failures are read",
     "check: a failed node runs again after argo retry",
     "check: a further attempt has its own try",
 ];

@@ -9,6 +9,7 @@
 //! | `denials` | errors before a start: only after a lasting denial |
 //! | `progress` | that nodes start when there is room, and are told their ends soon |
 //! | `calls` | how often AWS is asked, and what is noted |
+//! | `results` | that declared results are told, and nobody's are asked for |
 //! | `finals` | what everything has come to |
 
 mod calls;
@@ -17,6 +18,7 @@ mod finals;
 mod progress;
 mod replies;
 mod resumes;
+mod results;
 mod starts;
 mod stops;
 
@@ -74,6 +76,7 @@ pub struct Checks {
     denials: denials::Denials,
     progress: progress::Progress,
     calls: calls::Calls,
+    results: results::Results,
     stops: stops::Stops,
     resumes: resumes::Resumed,
     /// What a process told of a node's end.
@@ -178,6 +181,7 @@ impl World {
         }
         self.note_denials(process, call, result);
         self.note_listed(process, call, result);
+        self.note_untold(process, call, result);
         match (call, result) {
             (Call::StartExecution(_), result) => self.start_was_answered(process, call, result, new),
             (Call::RetryExecution { .. }, result) => self.resume_was_answered(process, call, result),

@@ -5,7 +5,10 @@ use std::time::Duration;
 use awf_aws::{input::OnRetry, simulator::faults::TokenSemantics};
 use fastrand::Rng;
 
-use super::troubles::{Troubles, WorkflowTroubles};
+use super::{
+    results::Declares,
+    troubles::{Troubles, WorkflowTroubles},
+};
 
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
@@ -57,6 +60,8 @@ pub struct NodePlan {
     pub keyless: bool,
     /// `accept_completed_with_failures`.
     pub accept: bool,
+    /// Which results of its steps its template declares.
+    pub declares: Declares,
     /// When the controller creates it, after the workflow's start.
     pub after: Duration,
 }
@@ -161,6 +166,7 @@ impl Plan {
             workflows.iter_mut().for_each(|workflow| persevere(r, workflow));
         }
         let (troubles, quota) = Troubles::draw(seed, &mut workflows, calm_after, quota);
+        Declares::draw(seed, &mut workflows);
         if troubles.squeeze {
             odds = Odds { death: odds.death / 4.0, lost_answer: odds.lost_answer, ..Odds::default() };
         }
@@ -271,6 +277,7 @@ pub fn node(r: &mut Rng, number: usize) -> NodePlan {
         max_running: (r.f64() < 0.15).then(|| r.usize(1..3)),
         keyless: false,
         accept: false,
+        declares: Declares::Nothing,
         after,
     }
 }

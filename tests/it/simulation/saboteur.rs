@@ -105,11 +105,17 @@ pub enum Sabotage {
     PollsOn,
     /// Steps that were listed while the execution ran are taken for those of its end: the first answer stands.
     StepsOfTheRunning,
+    /// What jobs came to is not taken in: their descriptions show nothing.
+    JobsTellNothing,
+    /// What one job came to is told of the next: each description shows what the one before did.
+    JobsMixedUp,
+    /// Jobs are described whether somebody wants their results or not: every template asks for all.
+    EverythingIsWanted,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 39] = [
         Self::TokenWithoutAttempt,
         Self::TokenWithoutPredecessor,
         Self::TokenOfTheMoment,
@@ -146,6 +152,9 @@ impl Sabotage {
         Self::EndNotRepeated,
         Self::PollsOn,
         Self::StepsOfTheRunning,
+        Self::JobsTellNothing,
+        Self::JobsMixedUp,
+        Self::EverythingIsWanted,
     ];
 
     /// Whether a plan has what this safeguard is there for: such seeds are played first.
@@ -220,6 +229,8 @@ pub struct Saboteur {
     /// What the first listing of a pipeline has shown, and whether it is complete.
     snapshots: HashMap<(Process, String), (HashSet<String>, bool)>,
     steps: HashMap<(Process, String), CallReply>,
+    /// What the last description of a job told a process.
+    job: HashMap<Process, CallReply>,
     /// Pipelines of which a start was denied.
     denied: HashSet<(Process, String)>,
     /// Keys of which a start found the account full.

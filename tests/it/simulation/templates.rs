@@ -10,6 +10,7 @@ use awf_aws::{
 use super::{
     argo::NodeId,
     plan::{NodePlan, Work},
+    results::Declares,
     troubles::Moves,
     world::World,
 };
@@ -28,6 +29,7 @@ impl World {
             Work::Execute => self.execute(&node.plan, node.attempt),
             Work::Attach => with(task(&node.plan.name, node.attempt), |e| {
                 e.attach = Some(self.elsewhere.clone());
+                e.results = node.plan.declares.wanted();
                 e.timeout = node.plan.timeout;
             }),
             Work::Validate(valid) => {
@@ -91,6 +93,7 @@ impl World {
             e.max_running = plan.max_running;
             e.on_retry = plan.on_retry;
             e.accept_completed_with_failures = plan.accept;
+            e.results = plan.declares.wanted();
             if self.plan.rerendered {
                 e.args_digest = format!("{:012x}", self.now.0 / 60_000);
                 e.work_digest = e.args_digest.clone();
@@ -127,6 +130,7 @@ pub fn exit_handler(run: u32, work: Work) -> NodePlan {
         max_running: None,
         keyless: false,
         accept: false,
+        declares: Declares::Nothing,
         after: Duration::ZERO,
     }
 }

@@ -131,7 +131,7 @@ impl World {
     pub fn new(plan: Plan, sabotage: Option<Sabotage>, tell: bool) -> Self {
         let steps = |kind: &str| {
             json!({"Version": "2020-12-01", "Parameters": [{"Name": "Now", "Type": "String", "DefaultValue": "-"}],
-            "Steps": [{"Name": "First", "Type": "Processing"}, work(kind)]})
+            "Steps": [first(), work(kind)]})
         };
         let places = [("us-west-2", None), (OTHER_REGION, None), ("us-west-2", Some(OTHER_ACCOUNT))];
         let pipelines = places.map(|(region, account)| {
@@ -148,9 +148,10 @@ impl World {
             "quota": plan.quota, "list_lag_seconds": plan.list_lag, "token_semantics": plan.token_semantics,
             "list_stale_seconds": plan.troubles.stale, "not_found_seconds": plan.troubles.not_found,
             "steps": {
-                "Quick/First": {"seconds": 5.0}, "Quick/Work": {"seconds": 20.0},
-                "Slow/First": {"seconds": 300.0}, "Slow/Work": {"seconds": 900.0},
-                "FailsOnce/First": {"seconds": 10.0}, "FailsOnce/Work": {"seconds": 30.0, "fail": 1},
+                "Quick/First": {"seconds": 5.0}, "Quick/Work": {"seconds": 20.0, "metrics": {"loss": 0.5}},
+                "Slow/First": {"seconds": 300.0}, "Slow/Work": {"seconds": 900.0, "metrics": {"loss": 0.5}},
+                "FailsOnce/First": {"seconds": 10.0},
+                "FailsOnce/Work": {"seconds": 30.0, "fail": 1, "metrics": {"loss": 0.5}},
                 "FailsAlways/First": {"seconds": 10.0}, "FailsAlways/Work": {"seconds": 10.0, "fail": "always"},
                 "Blocked/First": {"seconds": 10.0}, "Blocked/Work": {"seconds": 3600.0},
                 "Partly/First": {"seconds": 5.0, "fail": "always", "handled": true}, "Partly/Work": {"seconds": 15.0},
@@ -298,6 +299,11 @@ impl World {
         let ms = self.now.0 - Self::START.0;
         format!("{:>6}.{:03}", ms / 1000, ms % 1000)
     }
+}
+
+fn first() -> serde_json::Value {
+    let output = json!({"OutputName": "data", "S3Output": {"S3Uri": "s3://data/first"}});
+    json!({"Name": "First", "Type": "Processing", "Arguments": {"ProcessingOutputConfig": {"Outputs": [output]}}})
 }
 
 fn work(pipeline: &str) -> serde_json::Value {

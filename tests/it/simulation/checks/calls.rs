@@ -77,6 +77,7 @@ impl World {
             Call::ListExecutions { pipeline, .. } | Call::DescribePipeline { pipeline, .. } => pipeline.clone(),
             Call::GetCallerIdentity | Call::ListPipelines { .. } => String::new(),
         };
+        self.check_wanted(process, call);
         let now = self.now;
         if let Call::StopExecution { arn, .. } = call
             && let Some(looks) = self.checks.calls.counts.get_mut(&(process, "DescribePipelineExecution", arn.clone()))
@@ -100,7 +101,8 @@ impl World {
             // Each 15 s once it is taken, else with its back-off.
             Call::StopExecution { .. } => 20 + age / 5,
             Call::StartExecution(_) | Call::RetryExecution { .. } | Call::UpdateExecution { .. } => 20 + age / 2,
-            Call::DescribeJob { .. } | Call::LogTail { .. } => 10 + age / 5,
+            // Once, and once more for another attempt that gets the same end.
+            Call::DescribeJob { .. } | Call::LogTail { .. } => 4,
             Call::ListExecutions { .. } => 60 + age,
             Call::DescribePipeline { .. } | Call::ListPipelines { .. } => 20 + age / 5,
             Call::GetCallerIdentity => 10 + age / 5,
@@ -137,8 +139,13 @@ impl World {
                 self.bites.add("fault: stale status listed");
             }
         }
-        if let Call::DescribeExecution { arn } | Call::ListSteps { arn, .. } | Call::StopExecution { arn, .. } = call {
-            let entry = (process, call.operation(), arn.clone());
+        if let Call::DescribeExecution { arn: subject }
+        | Call::ListSteps { arn: subject, .. }
+        | Call::StopExecution { arn: subject, .. }
+        | Call::DescribeJob { name: subject, .. }
+        | Call::LogTail { stream_prefix: subject, .. } = call
+        {
+            let entry = (process, call.operation(), subject.clone());
             if let (Err(_), Some(count)) = (result, self.checks.calls.counts.get_mut(&entry)) {
                 count.failed += 1;
             }

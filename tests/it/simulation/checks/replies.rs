@@ -67,8 +67,12 @@ impl World {
                 self.check_own_try(id.0, node, &end);
                 self.check_traceless(id.0, node, &end);
                 self.check_steps(&end, reply);
+                self.check_results(process, node, &end, reply);
             }
-            Work::Attach => self.check_attached_end(&end),
+            Work::Attach => {
+                self.check_attached_end(&end);
+                self.check_results(process, node, &end, reply);
+            }
             Work::Validate(valid) => self.check_validation(process, node, valid, &end),
             Work::StopOne(_) | Work::StopArn(_) | Work::StopAll => self.check_stop_end(id, node, &end),
         }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use awf_aws::{
     input::{Action, Task},
-    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Execution, Status, Time},
+    pipelines::{Call, CallError, CallErrorKind, CallReply, ClientKey, Execution, Status, Time, jobs::JobResults},
     workflow::{
         Event, WorkflowState,
         identity::{Key, Marker},
@@ -155,6 +155,12 @@ impl Saboteur {
             }
             (Call::ListSteps { arn, .. }, steps) if sabotage == Sabotage::StepsOfTheRunning => {
                 return self.steps.entry((process, arn.clone())).or_insert_with(|| steps.clone()).clone();
+            }
+            (Call::DescribeJob { .. }, CallReply::Job(job)) if sabotage == Sabotage::JobsTellNothing => {
+                *job = JobResults::default();
+            }
+            (Call::DescribeJob { .. }, CallReply::Job(_)) if sabotage == Sabotage::JobsMixedUp => {
+                return self.job.insert(process, reply.clone()).unwrap_or(reply);
             }
             (Call::DescribeExecution { arn }, CallReply::Execution(execution)) if !execution.status.is_live() => {
                 self.repeated.remove(&(process, arn.clone()));

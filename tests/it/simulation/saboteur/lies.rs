@@ -30,6 +30,7 @@ pub fn told(sabotage: Sabotage, mut task: Task, limit: Option<usize>) -> Task {
             let later = |created: Time| created.plus(Duration::from_secs(14 * 60));
             Task { workflow_created: task.workflow_created.map(later), ..task }
         }
+        Sabotage::EverythingIsWanted => with(task, |execute| execute.results = execute.results.clone().and_all()),
         Sabotage::LeavesNothing => with(task, |execute| execute.on_stop = None),
         Sabotage::LimitOfThePipeline => {
             if let Action::Execute(execute) = &mut task.action {
