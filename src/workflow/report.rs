@@ -61,19 +61,11 @@ pub struct OutputList {
 
 impl OutputList {
     /// Room kept for `outputs-truncated` and the JSON around the list.
-    const RESERVE: usize =
-        r#"{"parameters":[{"name":"outputs-truncated","value":"true"},],"result":}"#.len();
+    const RESERVE: usize = r#"{"parameters":[{"name":"outputs-truncated","value":"true"},],"result":}"#.len();
 
     /// A list of at most so many bytes.
     pub fn within(room: usize) -> Self {
-        Self {
-            room,
-            parameters: Vec::new(),
-            artifacts: Vec::new(),
-            names: HashSet::new(),
-            bytes: 0,
-            truncated: false,
-        }
+        Self { room, parameters: Vec::new(), artifacts: Vec::new(), names: HashSet::new(), bytes: 0, truncated: false }
     }
 
     /// Adds a parameter; one for which no room is left is dropped and `outputs-truncated` says so.
@@ -174,7 +166,7 @@ pub fn running_outputs(arn: &str, status: &Status, room: usize) -> Outputs {
     list.push("execution-arn", arn);
     list.push("status", status.as_str());
     list.push("execution-id", execution_id(arn));
-    list.push_link("console-url", execution_url(arn, None));
+    list.push_link("console-url", execution_url(arn));
     list.finish(None)
 }
 
