@@ -1,22 +1,15 @@
 //! Links into AWS's consoles: the page of an execution, the log of a job.
 //!
 //! Executions have a page only in SageMaker Studio, and its address holds the id of a Studio domain, which no answer about an
-//! execution tells. Without that id the link leads to where Studio is opened, in the right partition and region; there an
-//! execution is found by its ARN (aws/amazon-sagemaker-feedback#145).
+//! execution tells. So the link leads to where Studio is opened, in the right partition and region; there an execution is found
+//! by its ARN (aws/amazon-sagemaker-feedback#145).
 
-/// The page of an execution: in this Studio domain (`d-…`), else where Studio is opened. `None` for what is no execution's
-/// ARN, or in a partition whose console is not known.
-pub fn execution_url(execution_arn: &str, studio_domain: Option<&str>) -> Option<String> {
+/// Where an execution's page is opened. `None` for what is no execution's ARN, or in a partition whose console is not known.
+pub fn execution_url(execution_arn: &str) -> Option<String> {
     let arn = Arn::parse(execution_arn).filter(|arn| arn.service == "sagemaker")?;
-    let (pipeline, id) = arn.resource.strip_prefix("pipeline/")?.split_once("/execution/")?;
+    arn.resource.strip_prefix("pipeline/")?.split_once("/execution/")?;
     let region = arn.region;
-    match studio_domain {
-        // Studio's own host name is known for this partition only.
-        Some(domain) if arn.partition == "aws" => Some(format!(
-            "https://studio-{domain}.studio.{region}.sagemaker.aws/pipelines/view/{pipeline}/executions/{id}/graph"
-        )),
-        _ => Some(format!("https://{region}.{}/sagemaker/home?region={region}#/studio-landing", arn.console()?)),
-    }
+    Some(format!("https://{region}.{}/sagemaker/home?region={region}#/studio-landing", arn.console()?))
 }
 
 /// The region of an ARN.

@@ -32,10 +32,7 @@ pub struct Wanted {
 
 impl Wanted {
     /// What a template declares; of all its outputs those are kept that may be results.
-    pub fn declared(
-        parameters: impl IntoIterator<Item = String>,
-        artifacts: impl IntoIterator<Item = String>,
-    ) -> Self {
+    pub fn declared(parameters: impl IntoIterator<Item = String>, artifacts: impl IntoIterator<Item = String>) -> Self {
         Self {
             all: false,
             parameters: parameters.into_iter().filter(|name| may_be_result(name)).collect(),
@@ -78,7 +75,10 @@ impl Wanted {
     /// Whether a name is wanted that begins so.
     fn wants_any(&self, beginning: &str) -> bool {
         let begins = |names: &BTreeSet<String>| {
-            names.range::<str, _>((Bound::Included(beginning), Bound::Unbounded)).next().is_some_and(|name| name.starts_with(beginning))
+            names
+                .range::<str, _>((Bound::Included(beginning), Bound::Unbounded))
+                .next()
+                .is_some_and(|name| name.starts_with(beginning))
         };
         self.all || begins(&self.parameters) || begins(&self.artifacts)
     }

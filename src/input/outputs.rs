@@ -37,7 +37,8 @@ pub(super) fn read_results(fields: &Fields<'_>, template: &Template<'_>) -> Resu
             let problem = format!("`template.outputs.{what}` has {count} entries; declare at most {MAX_DECLARED}");
             return Err(InputError::new(problem));
         }
-        let name = |item: &RawValue| serde_json::from_str::<Named>(item.get()).map(|named| named.name.unwrap_or_default());
+        let name =
+            |item: &RawValue| serde_json::from_str::<Named>(item.get()).map(|named| named.name.unwrap_or_default());
         all.into_iter().map(name).collect::<Result<_, _>>().map_err(unreadable)
     };
     let wanted = Wanted::declared(names(declared.parameters, "parameters")?, names(declared.artifacts, "artifacts")?);

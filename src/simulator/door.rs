@@ -254,7 +254,10 @@ fn step(json: &Value) -> Step {
         ended: at(json, "EndTime"),
         outputs: match outputs {
             Some(all) => all.iter().filter_map(|o| Some((text(o, "Name")?, text(o, "Value")?))).collect(),
-            None => findings.iter().filter_map(|(name, member)| Some(((*name).to_owned(), text(metadata?.1, member)?))).collect(),
+            None => findings
+                .iter()
+                .filter_map(|(name, member)| Some(((*name).to_owned(), text(metadata?.1, member)?)))
+                .collect(),
         },
         reused: json.get("CacheHitResult").is_some() || json.get("SelectiveExecutionResult").is_some(),
     }

@@ -133,7 +133,11 @@ impl StepRun {
         Some(match &plan.kind {
             StepKind::Job { member, .. } => json!({ *member: {"Arn": self.job_arn} }),
             StepKind::Check { member, check_type } => {
-                json!({ *member: {"CheckType": check_type, "CheckJobArn": self.job_arn} })
+                let mut told = json!({"CheckType": check_type, "CheckJobArn": self.job_arn});
+                for (name, place) in self.found_by_check(member, plan) {
+                    told[name] = place.into();
+                }
+                json!({ *member: told })
             }
             // The package exists only once the step has made it.
             StepKind::RegisterModel { .. } if succeeded => json!({"RegisterModel": {"Arn": self.job_arn}}),
@@ -152,6 +156,24 @@ impl StepRun {
             }
             StepKind::RegisterModel { .. } | StepKind::Condition { .. } | StepKind::Other => return None,
         })
+    }
+}
+
+impl StepRun {
+    /// Where a check that has ended has put what it calculated, and the report of a check that failed.
+    fn found_by_check(&self, member: &str, plan: &StepPlan) -> Vec<(&'static str, String)> {
+        let output = plan.arguments.pointer("/ProcessingOutputConfig/Outputs/0/S3Output/S3Uri").and_then(Value::as_str);
+        let Some(folder) = output.filter(|_| !self.status.is_running()) else { return Vec::new() };
+        let place = |file: &str| format!("{}/{file}.json", folder.trim_end_matches('/'));
+        let mut found = vec![("CalculatedBaselineConstraints", place("constraints"))];
+        // Of Clarify's analyses there are none.
+        if member == "QualityCheck" {
+            found.push(("CalculatedBaselineStatistics", place("statistics")));
+        }
+        if self.status == StepStatus::Failed {
+            found.push(("ViolationReport", place("constraint_violations")));
+        }
+        found
     }
 }
 

@@ -61,8 +61,7 @@ pub struct OutputList {
 
 impl OutputList {
     /// Room kept for `outputs-truncated` and the JSON around the list.
-    const RESERVE: usize =
-        r#"{"parameters":[{"name":"outputs-truncated","value":"true"},],"result":}"#.len();
+    const RESERVE: usize = r#"{"parameters":[{"name":"outputs-truncated","value":"true"},],"result":}"#.len();
 
     /// A list of at most so many bytes.
     pub fn within(room: usize) -> Self {
@@ -166,7 +165,7 @@ pub fn running_outputs(arn: &str, status: &Status, room: usize) -> Outputs {
     list.push("execution-arn", arn);
     list.push("status", status.as_str());
     list.push("execution-id", execution_id(arn));
-    list.push_link("console-url", execution_url(arn, None));
+    list.push_link("console-url", execution_url(arn));
     list.finish(None)
 }
 

@@ -16,6 +16,8 @@ use awf_aws::{
 use clap::{Args as _, Parser};
 use serde_json::{Value, json};
 
+use crate::support::python::judges;
+
 mod argo_rules;
 mod cluster;
 mod doctor;
@@ -367,10 +369,17 @@ fn every_reference_in_a_workflow_leads_somewhere() {
             let steps: Vec<(&str, &Value)> = own["steps"].as_array().into_iter().flatten().flat_map(named).collect();
             for (step, body) in &steps {
                 let called = template(&body["template"]);
-                for (input, declared) in named(&called["inputs"]["parameters"]) {
-                    let given = named(&body["arguments"]["parameters"]).any(|(name, _)| name == input);
-                    assert!(given || declared.get("value").is_some(), "{file}: {step} gives no {input}");
+                for kind in ["parameters", "artifacts"] {
+                    for (input, declared) in named(&called["inputs"][kind]) {
+                        let given = named(&body["arguments"][kind]).any(|(name, _)| name == input);
+                        assert!(given || declared.get("value").is_some(), "{file}: {step} gives no {input}");
+                    }
                 }
+            }
+            // A plugin template is a leaf (IsLeaf, workflow_types.go), and Argo refuses a leaf's artifact without a path
+            // (validateOutputs, workflow/validate/validate.go).
+            for (artifact, place) in named(&own["outputs"]["artifacts"]) {
+                assert!(place["path"].is_string(), "{file}: {artifact} has no path");
             }
             for tag in tags(&own.to_string()) {
                 let known = match tag.split('.').collect::<Vec<_>>()[..] {
@@ -378,9 +387,9 @@ fn every_reference_in_a_workflow_leads_somewhere() {
                     ["workflow", "parameters", name] => declared.contains(&name),
                     ["inputs", "parameters", name] => named(&own["inputs"]["parameters"]).any(|(own, _)| own == name),
                     ["steps", step, "outputs", "result"] => steps.iter().any(|(own, _)| *own == step),
-                    ["steps", step, "outputs", "parameters", name] => {
+                    ["steps", step, "outputs", kind @ ("parameters" | "artifacts"), name] => {
                         let (_, body) = steps.iter().find(|(own, _)| *own == step).unwrap();
-                        named(&template(&body["template"])["outputs"]["parameters"]).any(|(own, _)| own == name)
+                        named(&template(&body["template"])["outputs"][kind]).any(|(own, _)| own == name)
                     }
                     _ => false,
                 };
@@ -435,40 +444,4 @@ fn judges_of_others_accept_every_manifest() {
         Command::new(python).args(["tests/python/check_manifests.py", "assets"]).current_dir(ROOT).output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{printed}");
-}
-
-/// A Python with Kubernetes' schemas and Argo's types, made once under `target/`. `None`, said loudly, where it cannot be
-/// had; with `CI=true` that fails the test instead.
-fn judges() -> Option<PathBuf> {
-    let requirements = Path::new(ROOT).join("tests/python/manifests-requirements.txt");
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("manifests-venv");
-    let python = home.join("bin/python");
-    // Written last: it says that all is there, and for which requirements.
-    let whole = home.join("whole");
-    let wanted = fs::read_to_string(&requirements).unwrap();
-    if fs::read_to_string(&whole).is_ok_and(|made| made == wanted) {
-        return Some(python);
-    }
-    let made = run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home)).and_then(|()| {
-        let mut install = Command::new(&python);
-        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&requirements);
-        run(&mut install)
-    });
-    match made {
-        Ok(()) => {
-            fs::write(whole, wanted).unwrap();
-            Some(python)
-        }
-        Err(why) if std::env::var("CI").is_ok_and(|v| v == "true") => panic!("no judges: {why}"),
-        Err(why) => {
-            eprintln!("\n!!! SKIPPED: no judges for the manifests, so these were not judged: {why}\n");
-            None
-        }
-    }
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
-    let printed = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}: {printed}", output.status)) }
 }

@@ -152,7 +152,8 @@ fn an_execute_without_options_has_none() {
 
 #[test]
 fn of_what_the_template_declares_the_results_of_steps_are_kept() {
-    let declares = |outputs: Value| execute_of(read(request_in(&json!({"outputs": outputs}), &json!({}))).unwrap().unwrap());
+    let declares =
+        |outputs: Value| execute_of(read(request_in(&json!({"outputs": outputs}), &json!({}))).unwrap().unwrap());
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let supplied = |name: &str| json!({"name": name, "valueFrom": {"supplied": {}}});
     let read = declares(json!({

@@ -1,7 +1,7 @@
 //! Logs of failed jobs as containers write them: which line tells why, what of them is shown, and that no secret is.
 
 use awf_aws::{
-    logs::{OWN_LINES, TAIL_BYTES, for_own_log, reason, tail},
+    logs::{OWN_LINES, TAIL_BYTES, for_own_log, reason, says_little, tail},
     pipelines::{Time, jobs::LogLine},
 };
 
@@ -225,5 +225,27 @@ fn no_secret_of_a_job_is_in_what_is_shown() {
     assert_eq!(why, "ConnectionError: cannot reach postgres://[redacted]@db:5432/x with password=[redacted]");
     for shown in [tail(&events, TAIL_BYTES), for_own_log(&events).join("\n")] {
         assert!(!shown.contains("hunter2") && !shown.contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn a_log_is_heard_where_sagemaker_blames_the_container_and_says_no_more() {
+    for poor in [
+        "AlgorithmError: , exit code: 1",
+        "AlgorithmError: See job logs for more information",
+        "ClientError: See job logs for more information",
+        "AlgorithmError: ExecuteUserScriptError:\nExitCode 1\nErrorMessage \"\"",
+        "Algorithm Error: (caused by ValueError)",
+        "No training job succeeded after 5 attempts. For additional details, please take a look at the training job failures",
+    ] {
+        assert!(says_little(poor), "{poor}");
+    }
+    for good in [
+        "ClientError: Data download failed: NoSuchBucket",
+        "CapacityError: Unable to provision requested ML compute capacity.",
+        "InternalServerError: We encountered an internal error. Please try again.",
+        "ClientError: Please use an instance type with more memory, or reduce the size of training data, exit code: 137",
+    ] {
+        assert!(!says_little(good), "{good}");
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::unwrap_in_result)]
 
 mod actix_facts;
+mod after_end;
 mod after_failure;
 mod assets;
 mod bench_table;

@@ -36,7 +36,10 @@ fn steps() -> Vec<Step> {
             outputs: pairs(&[("outcome", "True")]),
             ..Step::default()
         },
-        Step { outputs: pairs(&[("violation-report", "s3://b/v.json")]), ..step("Check", "QualityCheck", "processing-job", "Failed") },
+        Step {
+            outputs: pairs(&[("violation-report", "s3://b/v.json")]),
+            ..step("Check", "QualityCheck", "processing-job", "Failed")
+        },
         // A function's own words are told whoever wants them, under their own names.
         Step {
             name: "Tell".into(),

@@ -147,7 +147,7 @@ fn execution(workflow: &str) -> Arc<Task> {
             timeout: None,
             on_stop: None,
             accept_completed_with_failures: false,
-        results: Wanted::default(),
+            results: Wanted::default(),
             attach: None,
             on_retry: input::OnRetry::Restart,
             args_digest: "0".repeat(12),

@@ -172,9 +172,8 @@ impl TrackedExecution {
 
     fn questions(&self, wanted: &Wanted, logs: bool) -> Vec<Question> {
         let steps = self.steps().unwrap_or_default();
-        let failed = report::failed_step(steps.iter()).filter(|step| {
-            logs && self.execution.status != Status::Succeeded && step.status == "Failed"
-        });
+        let failed = report::failed_step(steps.iter())
+            .filter(|step| logs && self.execution.status != Status::Succeeded && step.status == "Failed");
         let log = failed.and_then(|step| {
             let (group, stream_prefix) = job_log(step.job_arn.as_deref()?)?;
             Some(Question::Log { step: step.name.clone(), group, stream_prefix })

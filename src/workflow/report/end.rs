@@ -10,14 +10,11 @@ use crate::{
     pipelines::{Execution, Status, Step, Time},
     protocol::{Outputs, Phase},
     results::{Found, Wanted, artifacts, parameters, tells_outputs},
-    text::spoken,
+    text::{sentence::shorten, spoken},
     workflow::key::execution_id,
 };
 
 use super::{MESSAGE_MAX, OutputList, TEXT_MAX, fit, message};
-
-/// Of a sentence that is added to a message.
-const ASIDE_MAX: usize = 110;
 
 /// What the log of a failed step's job told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +72,7 @@ impl<'a> Story<'a> {
             list.push_text("failure-reason", reason);
         }
         list.push("execution-id", execution_id(&execution.arn));
-        list.push_link("console-url", execution_url(&execution.arn, None));
+        list.push_link("console-url", execution_url(&execution.arn));
         list.push_link("logs-url", failed.and_then(|step| logs_url(step.job_arn.as_deref()?)));
         match self.log {
             Some(JobLog::Told { tail, .. }) => list.push_lines("logs-tail", tail),
@@ -125,11 +122,16 @@ impl<'a> Story<'a> {
         };
         let text = match self.failed() {
             Some(step) => {
-                let (reason, aside) = self.best_reason();
                 let head = format!("{head} at step {} ({}): ", step.name, step.status);
-                // What to mend stays whole: the reason gives way.
-                let room = MESSAGE_MAX.saturating_sub(head.len() + aside.len());
-                format!("{head}{}{aside}", fit(reason, room))
+                let room = MESSAGE_MAX.saturating_sub(head.len());
+                match self.best_reason() {
+                    (reason, None) => format!("{head}{}", fit(reason, room)),
+                    // What to mend is not what gives way.
+                    (reason, Some(why)) => {
+                        let reason = fit(reason, room / 3);
+                        format!("{head}{reason}; {}", shorten(why, room.saturating_sub(reason.len() + "; ".len())))
+                    }
+                }
             }
             None => match self.reason() {
                 Some(reason) => format!("{head}: {reason}"),
@@ -140,12 +142,12 @@ impl<'a> Story<'a> {
     }
 
     /// The reason that tells more, and why there may be a better one that is not known.
-    fn best_reason(&self) -> (&'a str, String) {
+    fn best_reason(&self) -> (&'a str, Option<&'a str>) {
         let own = self.reason();
         match self.log.filter(|_| own.is_none_or(says_little)) {
-            Some(JobLog::Told { reason: Some(reason), .. }) => (reason, String::new()),
-            Some(JobLog::Untold(why)) => (own.unwrap_or(NO_REASON), format!("; {}", fit(why, ASIDE_MAX))),
-            Some(JobLog::Told { reason: None, .. }) | None => (own.unwrap_or(NO_REASON), String::new()),
+            Some(JobLog::Told { reason: Some(reason), .. }) => (reason, None),
+            Some(JobLog::Untold(why)) => (own.unwrap_or(NO_REASON), Some(why)),
+            Some(JobLog::Told { reason: None, .. }) | None => (own.unwrap_or(NO_REASON), None),
         }
     }
 

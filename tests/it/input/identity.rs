@@ -100,6 +100,7 @@ fn the_fallback_key_does_not_see_what_is_no_part_of_the_work() {
         json!({"on_stop": "leave"}),
         json!({"on_retry": "resume"}),
         json!({"display_name": "other"}),
+        json!({"outputs": "all"}),
         json!({"kind": "x"}),
         json!({"resource_arn": "y"}),
         json!({"mock_state": ""}),
@@ -155,7 +156,7 @@ fn the_digest_of_the_arguments_changes_with_what_sagemaker_gets_and_with_nothing
     for change in [
         json!({"attempt": 1, "execution_key": "k", "timeout": "1h", "on_stop": "leave", "max_running": 1}),
         json!({"on_retry": "resume-only"}),
-        json!({"accept_completed_with_failures": true, "workflow_created": "2026-11-23T11:57:02Z"}),
+        json!({"accept_completed_with_failures": true, "outputs": "all", "workflow_created": "2026-11-23T11:57:02Z"}),
         json!({"pipeline_name": "arn:aws:sagemaker:us-west-2:100000000002:pipeline/MyPipeline"}),
     ] {
         assert_eq!(execute(change.clone()).args_digest, plain, "{change}");

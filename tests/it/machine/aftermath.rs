@@ -188,7 +188,9 @@ fn what_the_template_declares_is_told_and_each_job_is_described_once() {
         ["Train-model-artifacts", "Train-metric-auc", "Prep-output-train", "Train-job-name", "billable-seconds"];
     let end = ended(&mut w, &declaring(&parameters, &["Train-model-artifacts"]), Status::Succeeded);
     assert_eq!(message(&end), "Succeeded: 2 steps");
-    for (name, value) in parameters.into_iter().zip(["s3://models/m.tar.gz", "0.91", "s3://data/train", "pipelines-x-Train", "120"]) {
+    for (name, value) in
+        parameters.into_iter().zip(["s3://models/m.tar.gz", "0.91", "s3://data/train", "pipelines-x-Train", "120"])
+    {
         assert_eq!(output(&end, name).as_deref(), Some(value), "{name}");
     }
     let [artifact] = outputs(&end).artifacts.try_into().unwrap();
@@ -212,7 +214,12 @@ fn only_the_jobs_of_what_is_declared_are_described_and_all_of_them_for_all() {
     assert_eq!((w.count(TRAINING), w.count(PROCESSING)), (1, 1));
     let results = &names(&end)[4..];
     let expected = [
-        "Prep-job-name", "Prep-output-train", "Train-job-name", "Train-model-artifacts", "Train-metric-auc", "billable-seconds",
+        "Prep-job-name",
+        "Prep-output-train",
+        "Train-job-name",
+        "Train-model-artifacts",
+        "Train-metric-auc",
+        "billable-seconds",
     ];
     assert_eq!(results, expected);
     assert!(outputs(&end).artifacts.is_empty(), "nobody declared one");
@@ -261,7 +268,10 @@ fn trouble_is_waited_out_for_a_while_and_then_the_end_is_told_without() {
     assert_eq!(phase(&w.ask(&node)), Some(Phase::Running), "it may yet pass");
     w.pass(20 * SECOND);
     let end = w.ask(&node);
-    assert_eq!(message(&end), "Succeeded: 2 steps; without Train-metric-auc: DescribeTrainingJob failed: AWS said throttled");
+    assert_eq!(
+        message(&end),
+        "Succeeded: 2 steps; without Train-metric-auc: DescribeTrainingJob failed: AWS said throttled"
+    );
     assert_eq!(w.count(TRAINING), 4);
 }
 

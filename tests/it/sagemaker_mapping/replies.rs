@@ -203,6 +203,11 @@ async fn steps_tell_their_kind_job_and_outputs() {
                 "Arn": "a:lambda", "OutputParameters": [{ "Name": "n", "Value": "v" }] } } }),
             json!({ "StepName": "c", "Metadata": { "Callback": {
                 "CallbackToken": "tok", "OutputParameters": [{ "Name": "x", "Value": "y" }] } } }),
+            json!({ "StepName": "i", "Metadata": { "Condition": { "Outcome": "False" } } }),
+            json!({ "StepName": "q", "Metadata": { "QualityCheck": { "CheckJobArn": "a:check", "ViolationReport": "s3://v",
+                "CalculatedBaselineStatistics": "s3://s", "CalculatedBaselineConstraints": "s3://c" } } }),
+            json!({ "StepName": "k", "Metadata": { "ClarifyCheck": { "CalculatedBaselineConstraints": "s3://c",
+                "ViolationReport": "" } } }),
             json!({ "StepName": "f", "StepStatus": "Failed", "Metadata": { "Fail": { "ErrorMessage": "too bad a model" } } }),
             json!({ "StepName": "g", "StepStatus": "Failed", "FailureReason": "ClientError" }),
             json!({}),
@@ -220,7 +225,18 @@ async fn steps_tell_their_kind_job_and_outputs() {
     for ((metadata, kind, arn), step) in rows.iter().zip(&page) {
         assert_eq!((step.kind.as_deref(), step.job_arn.as_deref()), (*kind, *arn), "{metadata}");
     }
-    let [lambda, callback, fail, failed, bare] = &page[rows.len()..] else { panic!("five more steps") };
+    let [lambda, callback, condition, check, clarify, fail, failed, bare] = &page[rows.len()..] else {
+        panic!("eight more steps")
+    };
+    let told = |step: &awf_aws::pipelines::Step| {
+        step.outputs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+    };
+    assert_eq!(told(condition), ["outcome=False"]);
+    assert_eq!(
+        told(check),
+        ["violation-report=s3://v", "calculated-statistics=s3://s", "calculated-constraints=s3://c"]
+    );
+    assert_eq!(told(clarify), ["calculated-constraints=s3://c"], "an empty text is none");
     assert_eq!(lambda.outputs, [("n".to_owned(), "v".to_owned())]);
     assert_eq!((lambda.kind.as_deref(), lambda.job_arn.as_deref()), (Some("Lambda"), Some("a:lambda")));
     assert_eq!((lambda.started, lambda.ended), (Some(Time(1000)), Some(Time(2250))));

@@ -1,4 +1,4 @@
-//! A Python with pinned packages (`tests/python/requirements.txt`), made once under `target/`.
+//! Pythons with pinned packages, made once under `target/`.
 
 use std::{
     env,
@@ -10,12 +10,21 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-/// The interpreter of the tests' virtual environment.
-///
-/// `None`, said loudly, where it cannot be had; with `CI=true` that fails the test instead.
+/// One with the packages of `tests/python/requirements.txt`.
 pub fn python() -> Option<&'static Path> {
     static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match PYTHON.get_or_init(make_environment) {
+    found(PYTHON.get_or_init(|| make_environment("requirements.txt")))
+}
+
+/// One with Kubernetes' schemas and Argo's types.
+pub fn judges() -> Option<&'static Path> {
+    static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    found(PYTHON.get_or_init(|| make_environment("manifests-requirements.txt")))
+}
+
+/// `None`, said loudly, where it cannot be had; with `CI=true` that fails the test instead.
+fn found(made: &'static Result<PathBuf, String>) -> Option<&'static Path> {
+    match made {
         Ok(path) => Some(path),
         Err(why) if env::var("CI").is_ok_and(|v| v == "true") => panic!("no Python for the tests: {why}"),
         Err(why) => {
@@ -58,8 +67,8 @@ fn scripts() -> PathBuf {
 
 /// Makes the environment unless it is there: other requirements get another directory, and a file that is written
 /// last says that it is whole. A lock file makes other test processes wait meanwhile.
-fn make_environment() -> Result<PathBuf, String> {
-    let requirements = scripts().join("requirements.txt");
+fn make_environment(requirements: &str) -> Result<PathBuf, String> {
+    let requirements = scripts().join(requirements);
     let text = fs::read(&requirements).map_err(|e| format!("{}: {e}", requirements.display()))?;
     let hash: String = Sha256::digest(&text).iter().take(6).map(|b| format!("{b:02x}")).collect();
     let home = target().join(format!("test-venv-{hash}"));

@@ -61,7 +61,11 @@ impl World {
         } else {
             self.may_be_told(process, found, execution).iter().any(|node| node.plan.declares.asks_for(step))
         };
-        self.bites.add(if log { "check: only logs of failures are read" } else { "check: only wanted jobs are described" });
+        self.bites.add(if log {
+            "check: only logs of failures are read"
+        } else {
+            "check: only wanted jobs are described"
+        });
         if (execution.status.is_live() || !wanted) && !revived {
             self.checks.broke(format!("{} of {job}, which nobody wants", call.operation()));
         }
@@ -102,7 +106,8 @@ impl World {
         let missing = declares.told().iter().find(|name| parameter(name).is_none());
         let missing = missing.or(declares.artifacts().iter().find(|name| !artifact(name)));
         let own = |name: &str| matches!(name, "Work-model-artifacts" | "Work-job-name");
-        let strange = outputs.parameters.iter().find(|p| own(&p.name) && !p.value.contains(&format!("pipelines-{id}-")));
+        let strange =
+            outputs.parameters.iter().find(|p| own(&p.name) && !p.value.contains(&format!("pipelines-{id}-")));
         let name = &this.plan.name;
         let text = match (missing, strange) {
             (Some(missing), _) => Some(format!("{name} was not told {missing} of {arn}: {reply:?}")),
