@@ -85,7 +85,8 @@ fn long_wait(state: Option<WorkflowState>) -> World {
     while !w.failures["StartPipelineExecution"].is_empty() {
         w.pass(SECOND);
     }
-    w.fail("StartPipelineExecution", &[CallErrorKind::QuotaExceeded; 3]);
+    // More than there are probes in that time, however they are spread.
+    w.fail("StartPipelineExecution", &[CallErrorKind::QuotaExceeded; 7]);
     w.pass(31 * SECOND);
     w.failures.clear();
     w.workflow = state;
