@@ -153,7 +153,10 @@ impl Attempt {
     fn objection_by_name(&self, id: ExecutionId, w: &World) -> Option<String> {
         let tracked = &w.executions[id];
         if !matches!(tracked.status(), Status::Failed | Status::Stopped) {
-            return Some(format!("SageMaker resumes what Failed or was Stopped, and it is {}", tracked.status().as_str()));
+            return Some(format!(
+                "SageMaker resumes what Failed or was Stopped, and it is {}",
+                tracked.status().as_str()
+            ));
         }
         let execute = self.execute()?;
         let same = match tracked.work() {

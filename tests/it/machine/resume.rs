@@ -342,12 +342,7 @@ const OBSTACLES: [Obstacle; 7] = [
         |task| with(task, |e| e.work_digest = "ffffffffffff".into()),
         "parameters, version or steps have changed since it was started",
     ),
-    (
-        "another definition",
-        |w| w.pipeline_changed = w.now,
-        |task| task,
-        "the pipeline was changed at 2026-",
-    ),
+    ("another definition", |w| w.pipeline_changed = w.now, |task| task, "the pipeline was changed at 2026-"),
     (
         "steps that nobody may list",
         |w| w.fail("ListPipelineExecutionSteps", &[CallErrorKind::Denied; 50]),
