@@ -33,7 +33,8 @@ pub async fn tell(stage: &Stage, ended: &[NodeEnd]) -> Result<Result<Vec<String>
     };
     let of = json!({"PipelineExecutionArn": arn, "MaxResults": 100, "SortOrder": "Ascending"});
     let answer = stage.sagemaker("ListPipelineExecutionSteps", &of).await?;
-    let steps: Vec<Step> = answer["PipelineExecutionSteps"].as_array().into_iter().flatten().filter_map(Step::read).collect();
+    let steps: Vec<Step> =
+        answer["PipelineExecutionSteps"].as_array().into_iter().flatten().filter_map(Step::read).collect();
     Ok(lines(&steps))
 }
 

@@ -148,7 +148,6 @@ impl TrackedExecution {
         self.key
     }
 
-
     /// Through which pipeline it is asked after and stopped.
     pub fn pipeline(&self) -> PipelineId {
         self.pipeline

@@ -77,10 +77,7 @@ pub enum Decision {
     /// The node ended with this execution.
     Report(Arc<str>),
     /// Look once more (a console retry revives executions); still ended: start.
-    RecheckThenStart {
-        arn: Arc<str>,
-        predecessor: Option<Arc<str>>,
-    },
+    RecheckThenStart { arn: Arc<str>, predecessor: Option<Arc<str>> },
     Start {
         predecessor: Option<Arc<str>>,
         /// The newest end, of an earlier run of the workflow.

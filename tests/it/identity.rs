@@ -40,8 +40,7 @@ fn every_row_of_the_table_gives_its_answer() {
     let follow = |arn: &str| Decision::Follow(arn.into());
     let report = |arn: &str| Decision::Report(arn.into());
     let start = |pred: Option<&str>| Decision::Start { predecessor: pred.map(Into::into), after: None };
-    let again =
-        |pred: Option<&str>| Decision::Start { predecessor: pred.map(Into::into), after: Some("a".into()) };
+    let again = |pred: Option<&str>| Decision::Start { predecessor: pred.map(Into::into), after: Some("a".into()) };
     let rows: Vec<(&str, Vec<Known>, u32, u32, Decision)> = vec![
         ("nothing known", vec![], 0, 0, start(None)),
         ("live of this attempt", vec![known("a", 0, Executing, 5, 6)], 0, 0, follow("a")),

@@ -23,6 +23,7 @@ use crate::{
         effects::Purpose,
         execution::EndStage,
         identity::{self, Continues, Marker, execution_id},
+        report::fit,
         slab::ExecutionId,
         trouble::Trouble,
         world::World,
@@ -37,6 +38,8 @@ mod outcome;
 const LANDS_WITHIN: Duration = Duration::from_secs(30);
 /// What has to be looked at again is, after this long.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How much of a node's message tells why it started anew; the rest is how it is and ends.
+const NOTE_MAX: usize = 170;
 /// A look is not repeated within this time: who probes for capacity asks every few seconds.
 const LOOK_LASTS: Duration = Duration::from_secs(60);
 /// A step that does not end although its execution has is waited for so long.
@@ -150,7 +153,10 @@ impl Attempt {
     fn objection_by_name(&self, id: ExecutionId, w: &World) -> Option<String> {
         let tracked = &w.executions[id];
         if !matches!(tracked.status(), Status::Failed | Status::Stopped) {
-            return Some(format!("SageMaker resumes what Failed or was Stopped, and it is {}", tracked.status().as_str()));
+            return Some(format!(
+                "SageMaker resumes what Failed or was Stopped, and it is {}",
+                tracked.status().as_str()
+            ));
         }
         let execute = self.execute()?;
         let same = match tracked.work() {
@@ -174,7 +180,9 @@ impl Attempt {
         let id = execution_id(w.executions[id].arn());
         let text = match self.rules.on_retry {
             OnRetry::ResumeOnly => format!("execution {id} cannot be resumed, and on_retry is resume-only: {why}"),
-            OnRetry::Resume | OnRetry::Restart => format!("started anew, execution {id} cannot be resumed: {why}"),
+            OnRetry::Resume | OnRetry::Restart => {
+                fit(&format!("started anew, execution {id} cannot be resumed: {why}"), NOTE_MAX)
+            }
         };
         self.resumes().given_up = Some(text);
     }
@@ -289,8 +297,7 @@ impl Attempt {
             return Objection::Because(why);
         }
         let Some(ran) = w.executions[id].ran() else {
-            let why = "its steps cannot be listed, and nothing else tells later whether it has run on: \
-                       allow sagemaker:ListPipelineExecutionSteps";
+            let why = "allow sagemaker:ListPipelineExecutionSteps: only its steps tell later whether it has run on";
             return Objection::Because(why.to_owned());
         };
         if ran.open {

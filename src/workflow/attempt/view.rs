@@ -6,9 +6,7 @@ use crate::{
     input::{Action, Task},
     pipelines::{Status, Time},
     protocol::Phase,
-    workflow::{
-        conversation::View, effects::Subject, key::execution_id, report, slab::ExecutionId, world::World,
-    },
+    workflow::{conversation::View, effects::Subject, key::execution_id, report, slab::ExecutionId, world::World},
 };
 
 use super::{Attempt, InFlightResume, Stage};

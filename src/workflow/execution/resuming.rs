@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use crate::{
     pipelines::{Status, Step, Time},
-    workflow::{key::Key, marker::{Continues, Marker}},
+    workflow::{
+        key::Key,
+        marker::{Continues, Marker},
+    },
 };
 
 use super::{EndStage, TrackedExecution, presence::Presence};

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{EXECUTION, read, read_task};
 
-const FIELDS: [&str; 26] = [
+const FIELDS: [&str; 27] = [
     "action",
     "service",
     "account_id",

@@ -24,7 +24,9 @@ pub fn judge(plan: &Plan, argo: &Argo<'_>, book: &Value) -> Result<Figures, Stri
     let executions: Vec<&Value> = book["executions"].as_array().ok_or("the book lists no executions")?.iter().collect();
     let ended = argo.ended.borrow();
     let starts = |node: &Node| matches!(node.kind, Kind::Execute { .. } | Kind::Endless);
-    let resumes = |number: usize, attempt: u32| attempt > 0 && matches!(plan.nodes[number].kind, Kind::Execute { resumes: true, .. });
+    let resumes = |number: usize, attempt: u32| {
+        attempt > 0 && matches!(plan.nodes[number].kind, Kind::Execute { resumes: true, .. })
+    };
     let attempts = ended.keys().filter(|(number, attempt)| starts(&plan.nodes[*number]) && !resumes(*number, *attempt));
     let attempts = attempts.count();
     // No trouble of a round lasts as long as the grace.
@@ -59,7 +61,8 @@ pub fn judge(plan: &Plan, argo: &Argo<'_>, book: &Value) -> Result<Figures, Stri
                 seen.insert(arn);
                 let retried = ended.contains_key(&(*number, 1));
                 // What the first attempt failed with has gone on since.
-                let is_its_own_end = if retried && *attempt == 0 { status.phase == Phase::Failed } else { is_true(status, execution) };
+                let is_its_own_end =
+                    if retried && *attempt == 0 { status.phase == Phase::Failed } else { is_true(status, execution) };
                 if !is_its_own_end || !ran_once_more_only_what_failed(execution, retried) {
                     return Err(format!("{}, the book says {execution:?}", told()));
                 }

@@ -189,7 +189,8 @@ impl World {
             _ => {}
         }
         let harmless = |kind| {
-            let starts = matches!(call, Call::StartExecution(_) | Call::UpdateExecution { .. } | Call::RetryExecution { .. });
+            let starts =
+                matches!(call, Call::StartExecution(_) | Call::UpdateExecution { .. } | Call::RetryExecution { .. });
             let denied_start = starts && kind == CallErrorKind::Denied;
             kind == CallErrorKind::QuotaExceeded || denied_start
         };

@@ -46,10 +46,12 @@ impl World {
 
     pub(super) fn note_denials(&mut self, process: Process, call: &Call, result: &Result<CallReply, CallError>) {
         let who = match call {
-            Call::StartExecution(_) | Call::UpdateExecution { .. } | Call::RetryExecution { .. } => match self.node_of_start(call) {
-                Some((_, node)) => Some(node),
-                None => return,
-            },
+            Call::StartExecution(_) | Call::UpdateExecution { .. } | Call::RetryExecution { .. } => {
+                match self.node_of_start(call) {
+                    Some((_, node)) => Some(node),
+                    None => return,
+                }
+            }
             Call::GetCallerIdentity
             | Call::DescribePipeline { .. }
             | Call::ListExecutions { .. }

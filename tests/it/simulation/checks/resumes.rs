@@ -10,11 +10,7 @@ use awf_aws::{
 };
 
 use super::{Process, Started};
-use crate::simulation::{
-    argo::NodeId,
-    plan::SECOND,
-    world::World,
-};
+use crate::simulation::{argo::NodeId, plan::SECOND, world::World};
 
 /// Resumes that took effect.
 #[derive(Default)]
@@ -78,7 +74,8 @@ impl World {
         if !self.checks.resumes.once.insert((arn.clone(), marker.attempt, run)) && !lost_epoch {
             self.checks.broke(format!("resumed twice in run {run}: {marker:?}"));
         }
-        let scope = (self.book.executions()[place].scope.region.clone(), self.book.executions()[place].scope.account.clone());
+        let scope =
+            (self.book.executions()[place].scope.region.clone(), self.book.executions()[place].scope.account.clone());
         self.check_two_live(process, &marker, node, &scope.0, &scope.1, Some(arn));
         let (times, at) = self.checks.resumes.times.entry(arn.clone()).or_default();
         (*times, *at) = (*times + 1, self.now);
