@@ -48,7 +48,8 @@ fn a_failed_step_is_shown_with_its_reason_and_the_retry() {
     let shown = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{shown}");
     for text in [
-        "attempt 0 ended Failed: Failed at step PrepareData (Failed): AlgorithmError",
+        "attempt 0 ended Failed: Failed at step PrepareData (Failed): ValueError: ",
+        "logs-tail ",
         "retry 1 at once",
         "failed-step          PrepareData",
         "logs-url ",
