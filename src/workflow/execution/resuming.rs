@@ -28,8 +28,9 @@ pub struct History {
     taken: Option<Time>,
     /// LastModifiedTime of the describe that its end's steps were listed after.
     listed_at: Option<Time>,
-    /// Another describe has to show the same before they are believed.
+    /// Another describe has to show the same before they are believed; when it last did.
     confirms: bool,
+    confirmed_at: Option<Time>,
     /// When this process heard so.
     resumed_at: Option<Time>,
     /// What is done next depends on its steps.
@@ -41,6 +42,7 @@ pub struct History {
 impl History {
     /// Only a describe that leaves from now on tells how the execution is.
     pub fn look_from(&mut self, now: Time) {
+        self.confirmed_at = None;
         self.looks_from = now;
     }
 
@@ -164,16 +166,23 @@ impl TrackedExecution {
     }
 
     /// A describe shows its end: whether that is the one whose steps are known, so that they need not be listed again.
-    pub fn confirms_end(&mut self) -> bool {
+    pub fn confirms_end(&mut self, now: Time) -> bool {
         let confirmed = std::mem::take(&mut self.history.confirms) && self.history.listed_at == self.execution.modified;
         if confirmed {
+            self.history.confirmed_at = Some(now);
             self.end = if self.steps.listed().is_some() { EndStage::Known } else { EndStage::Told };
         }
         confirmed
     }
 
+    /// When a look, its steps and another look last showed the same end.
+    pub fn confirmed_at(&self) -> Option<Time> {
+        self.history.confirmed_at.filter(|_| !self.is_live())
+    }
+
     /// A describe shows it live: for its marker's attempt.
     pub(super) fn is_seen_live(&mut self) {
+        self.history.confirmed_at = None;
         self.history.taken = self.history.continues.map(|continues| continues.end).or(self.history.taken);
     }
 
