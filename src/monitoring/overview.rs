@@ -9,7 +9,7 @@ use super::{
 };
 use crate::metrics::catalogue::{
     ACTIVE, ACTORS, ADOPTED, CALL_DURATION, CALLS, DETECTION_LAG, EXECUTION_DURATION, FINISHED, OLDEST_POLL,
-    OPEN_NODES, PACE_WAIT, QUEUE, QUEUE_HEAD, REQUEST_DURATION, REQUESTS, START_FAILURES, STARTED, STEPS,
+    OPEN_NODES, PACE_WAIT, QUEUE, QUEUE_HEAD, REQUEST_DURATION, REQUESTS, RESUMED, START_FAILURES, STARTED, STEPS,
 };
 
 /// Ends that were not wanted by anybody.
@@ -72,8 +72,9 @@ pub fn dashboard() -> Value {
                 .query(total_by(&ACTIVE, "status"), "{{status}}"),
             Panel::new(PanelType::Bars, "Ended", "short", "Executions that ended, by final status, in each interval. Unknown: it was deleted.")
                 .query(count(&FINISHED, "", "status", "$__interval"), "{{status}}"),
-            Panel::new(PanelType::Bars, "Began", "short", "Executions that were started, and those that a restarted plugin found again, in each interval.")
+            Panel::new(PanelType::Bars, "Began", "short", "Executions that were started, those that were resumed, and those that a restarted plugin found again, in each interval.")
                 .query(count(&STARTED, "", "", "$__interval"), "started")
+                .query(count(&RESUMED, "", "", "$__interval"), "resumed")
                 .query(count(&ADOPTED, "", "", "$__interval"), "found again"),
             Panel::new(PanelType::Lines, "Run time", "s", "How long executions ran that ended within the last hour, by SageMaker's clock. Read from buckets, so approximate.")
                 .query(hourly_quantile(0.5, &EXECUTION_DURATION), "half of them")

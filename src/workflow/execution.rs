@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use crate::pipelines::{Execution, Status, Step, Time};
 
 use super::{
-    key::{Key, arn_key},
-    known::Known,
+    key::Key,
     marker::{Marker, WhenOver},
     report,
     slab::{AttemptId, PipelineId},
@@ -14,6 +13,7 @@ use super::{
 };
 
 mod aftermath;
+mod history;
 mod presence;
 mod resuming;
 mod steps;
@@ -26,8 +26,8 @@ pub use steps::StepsFailed;
 pub use stop::{STOP_LOOK, StopAnswer};
 
 use aftermath::Aftermath;
+use history::History;
 use presence::Presence;
-use resuming::History;
 use steps::Steps;
 use stop::Stop;
 
@@ -35,16 +35,14 @@ use stop::Stop;
 #[derive(Debug)]
 pub struct TrackedExecution {
     key: Key,
-    attempt: u32,
     /// Through which pipeline, and so by which client, it is asked after and stopped.
     pipeline: PipelineId,
     /// What becomes of it at the workflow's end when no node follows it.
     when_over: WhenOver,
-    /// Which run of the workflow started it, as its marker says.
-    run: Option<Time>,
     /// The digests of the arguments it was started with, and of what of them it keeps for good, as its marker says.
     args: Option<Box<str>>,
     work: Option<Box<str>>,
+    /// Whose it is, of the attempts of its key, and was.
     history: History,
     /// This process has seen it execute: whatever it ends as, it ends in this run.
     witnessed: bool,
@@ -117,13 +115,11 @@ impl TrackedExecution {
         let stop_began = execution.modified.filter(|_| execution.status == Status::Stopping);
         Self {
             key,
-            attempt,
             pipeline,
             when_over: WhenOver::Leave,
-            run: None,
             args: None,
             work: None,
-            history: History::default(),
+            history: History::begun_for(attempt),
             witnessed: false,
             stranger: None,
             foreign: false,
@@ -255,23 +251,6 @@ impl TrackedExecution {
         Some(format!("its marker is this node's, but {} started it in Studio", report::fit(who, 63)))
     }
 
-    /// As the table of decisions looks at it. `server_now`: now, by AWS's clock.
-    pub fn known(&self, server_now: Time) -> Known {
-        let created = self.began().unwrap_or(server_now);
-        let modified = self.stop.began().or(self.execution.modified).unwrap_or(created);
-        Known {
-            arn: arn_key(&self.execution.arn),
-            attempt: self.attempt(),
-            origin: self.origin(),
-            status: self.execution.status.clone(),
-            created,
-            modified: self.end_awaiting_resume().unwrap_or(modified),
-            run: self.run(),
-            witnessed: self.witnessed,
-            resumed: self.is_resumed(),
-        }
-    }
-
     /// A node is attached to it; `stops`: and stops it.
     pub fn attach(&mut self, node: AttemptId, stops: bool) {
         self.attached.insert(node, stops);
@@ -282,7 +261,7 @@ impl TrackedExecution {
         self.key = marker.key;
         self.when_over = marker.when_over;
         self.foreign = false;
-        self.learn_attempt(marker);
+        self.history.read_marker(marker);
     }
 
     /// Its marker says what it was started with.
@@ -356,7 +335,7 @@ impl TrackedExecution {
         self.rests_until = self.rests_until.filter(|_| !described);
         self.trouble = None;
         // A list may show for a while the end that was resumed.
-        let end_before = !shown.status.is_live() && self.is_just_resumed(now);
+        let end_before = !shown.status.is_live() && was_live && self.history.went_on_just_now(now);
         if !described && (goes_back || end_before) {
             return Observed::Outdated;
         }
@@ -371,10 +350,15 @@ impl TrackedExecution {
         self.witnessed |= described && self.is_running();
         let marker = shown.description.as_deref().and_then(Marker::parse);
         if let Some(marker) = marker.filter(|marker| marker.key == self.key) {
-            self.learn_again(&marker, described.then_some(left));
+            if self.history.read_again(&marker, described.then_some(left)) {
+                self.learn_args(&marker);
+            } else if self.work.is_none() && matches!(self.execution.status, Status::Failed | Status::Stopped) {
+                // Only what may be resumed is asked for it: ten thousand live ones count.
+                self.work = marker.work.as_deref().map(Into::into);
+            }
         }
         if described && live {
-            self.is_seen_live();
+            self.history.shows_life();
         }
         self.execution.created = shown.created.or(self.execution.created);
         let stranger = shown.started_by.filter(|_| !self.foreign && self.stranger.is_none());
@@ -408,7 +392,7 @@ impl TrackedExecution {
         let just_ended = self.execution.modified.is_some_and(|end| server_now.since(end) < lists_lag);
         if self.is_live() {
             // Stopped and retried between two looks, perhaps.
-            return Some(now.since(self.progressed_at) >= lists_lag || self.is_just_resumed(now));
+            return Some(now.since(self.progressed_at) >= lists_lag || self.history.went_on_just_now(now));
         }
         let asks = !just_ended && self.end != EndStage::Seen;
         if asks {

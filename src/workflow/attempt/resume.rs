@@ -81,8 +81,6 @@ pub struct Resumes {
     again_at: Option<Time>,
     /// Since when answers say that it was done, and looks that it was not.
     contradicted: Option<Time>,
-    /// When the end was last looked at that it continues.
-    looked: Option<(ExecutionId, Time)>,
     /// Since when a step of the ended execution is open, and when to look at it again.
     open_step: Option<Time>,
     look_at: Option<Time>,
@@ -235,14 +233,12 @@ impl Attempt {
         self.trouble = None;
         w.executions.hand_over(id, self.pipeline, &mut w.fx);
         let now = w.fx.now();
-        let lasts = |(looked, at): &(ExecutionId, Time)| *looked == id && now < at.plus(LOOK_LASTS);
-        let fresh = self.resumes().looked.is_some_and(|look| lasts(&look)) && w.executions[id].ran().is_some();
+        let fresh = w.executions[id].confirmed_at().is_some_and(|at| now < at.plus(LOOK_LASTS));
         if fresh && !self.resume_is_in_doubt(w) {
             self.wake_at(now, w);
             return;
         }
         w.executions.look_afresh(id, &mut w.fx, &w.pipelines);
-        self.resumes().looked = Some((id, now));
         self.wake_after(LOOK_AGAIN, w);
     }
 

@@ -60,7 +60,7 @@ impl TrackedExecution {
         self.end = EndStage::Listing;
         self.steps.tries = 0;
         self.steps.forget();
-        self.forget_what_ran();
+        self.history.steps_are_asked(self.execution.modified);
         self.aftermath.forget();
     }
 
@@ -94,7 +94,10 @@ impl TrackedExecution {
             self.steps.listed = self.steps.pages.take();
             if self.end == EndStage::Listing {
                 self.end = EndStage::Known;
-                self.learn_what_ran(now);
+                let steps = self.steps.listed.as_deref().unwrap_or_default();
+                if self.history.steps_are_listed(steps, self.execution.created) {
+                    self.doubt_end(now);
+                }
             }
         }
     }
@@ -107,7 +110,7 @@ impl TrackedExecution {
             return StepsFailed::NoMatter;
         }
         let hopeless = disposition(error.kind, CallSite::Steps) == Disposition::Without;
-        if hopeless || (self.steps.tries >= STEPS_TRIES && !self.decides_by_steps()) {
+        if hopeless || (self.steps.tries >= STEPS_TRIES && !self.history.needs_steps()) {
             self.end = EndStage::Known;
             return StepsFailed::WithoutThem;
         }

@@ -109,7 +109,7 @@ impl Executions {
                 self.polls(pipeline).leaves(id);
             }
             if described && self.all[id].end() == EndStage::Seen {
-                if self.all[id].confirms_end() {
+                if self.all[id].confirms_end(fx.now()) {
                     self.explain(id, fx);
                 } else {
                     self.list_end_steps(id, fx, pipelines);

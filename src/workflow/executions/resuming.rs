@@ -1,5 +1,7 @@
 //! Executions that go on after they have ended.
 
+use std::time::Duration;
+
 use crate::workflow::{
     effects::{Change, Effects, Whose},
     identity::Marker,
@@ -15,6 +17,12 @@ impl Executions {
     pub fn look_afresh(&mut self, id: ExecutionId, fx: &mut Effects, pipelines: &Pipelines) {
         self.all[id].look_afresh(fx.now());
         self.describe(id, fx, pipelines);
+    }
+
+    /// The same after a moment: what is on its way shows by then.
+    pub fn look_afresh_after(&mut self, id: ExecutionId, wait: Duration, fx: &mut Effects) {
+        self.all[id].look_afresh(fx.now());
+        self.rest(id, wait, fx);
     }
 
     /// AWS took the marker of a resume that is to come.

@@ -22,6 +22,8 @@ use super::Step;
 
 /// An answer that every look contradicts (Conflict, and nothing has run) is believed after this long.
 const CONTRADICTED_FOR: Duration = Duration::from_secs(300);
+/// What may be on its way shows after this long, as a rule.
+const LANDS: Duration = Duration::from_secs(2);
 /// What a role lacks that may not resume.
 const ALLOW: &str = "allow sagemaker:RetryPipelineExecution and sagemaker:UpdatePipelineExecution";
 
@@ -128,7 +130,7 @@ impl Attempt {
     fn look_before_more(&mut self, id: ExecutionId, w: &mut World) {
         self.land_resume(w);
         self.rechecked = Some(id);
-        w.executions.look_afresh(id, &mut w.fx, &w.pipelines);
+        w.executions.look_afresh_after(id, LANDS, &mut w.fx);
     }
 
     fn fail_resume(&mut self, w: &World) {
