@@ -233,8 +233,9 @@ impl Attempt {
         self.trouble = None;
         w.executions.hand_over(id, self.pipeline, &mut w.fx);
         let now = w.fx.now();
-        let fresh = w.executions[id].confirmed_at().is_some_and(|at| now < at.plus(LOOK_LASTS));
-        if fresh && !self.resume_is_in_doubt(w) {
+        let in_doubt = self.resumes().in_doubt;
+        let fresh = |at: Time| now < at.plus(LOOK_LASTS) && in_doubt.is_none_or(|sent| at > sent);
+        if w.executions[id].confirmed_at().is_some_and(fresh) {
             self.wake_at(now, w);
             return;
         }
