@@ -186,19 +186,19 @@ impl World {
         let resumes = arn_of_resume.is_some();
         let by = if resumes { self.now.minus(3 * SECOND) } else { self.now };
         let live = |(_, e): &(&Started, &Execution)| e.status.is_live() && !e.deleted && self.began(e) <= by;
+        let here = |(_, e): &(&Started, &Execution)| e.pipeline == pipeline && e.scope.region == client.region;
+        let running_here = self.started_by(number).filter(live).filter(here).count();
+        let running = self.started_by(number).filter(live).count();
         if let Some(max) = own {
-            let here = |(_, e): &(&Started, &Execution)| e.pipeline == pipeline && e.scope.region == client.region;
             let sent = under_way.values().filter(|(p, c)| *p == pipeline && c.region == client.region).count();
-            let sent = if resumes { 1 } else { sent };
-            let running = sent + self.started_by(number).filter(live).filter(here).count();
+            let running = running_here + if resumes { 1 } else { sent };
             self.bites.add("check: at most max_running");
             if running > max {
                 self.checks.broke(format!("{running} executions of {pipeline} run or start, max_running is {max}"));
             }
         }
         if let Some(max) = all {
-            let sent = if resumes { 1 } else { under_way.len() };
-            let running = sent + self.started_by(number).filter(live).count();
+            let running = running + if resumes { 1 } else { under_way.len() };
             self.bites.add("check: at most max_running_per_workflow");
             if running > max {
                 self.checks.broke(format!("{running} executions of the workflow run, its max_running is {max}"));
