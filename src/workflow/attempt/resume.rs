@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-use super::{Attempt, Kin, Stage, advance::Verdict};
+use super::{Attempt, Kin, Stage, advance::Verdict, view::max_running};
 
 mod outcome;
 
@@ -233,8 +233,9 @@ impl Attempt {
         self.trouble = None;
         w.executions.hand_over(id, self.pipeline, &mut w.fx);
         let now = w.fx.now();
-        let fresh = w.executions[id].confirmed_at().is_some_and(|at| now < at.plus(LOOK_LASTS));
-        if fresh && !self.resume_is_in_doubt(w) {
+        let in_doubt = self.resumes().in_doubt;
+        let fresh = |at: Time| now < at.plus(LOOK_LASTS) && in_doubt.is_none_or(|sent| at > sent);
+        if w.executions[id].confirmed_at().is_some_and(fresh) {
             self.wake_at(now, w);
             return;
         }
@@ -360,6 +361,14 @@ impl Attempt {
     }
 
     fn retry(&mut self, id: ExecutionId, predecessor: Option<ExecutionId>, end: Time, w: &mut World) {
+        // It counts itself. What has no limit may have started since its turn came.
+        let max = self.task.as_deref().and_then(max_running);
+        if max.is_some_and(|max| w.running_of(self.pipeline) > max) {
+            self.set_stage(Stage::Queued { predecessor, resumes: Some(id) }, w);
+            let waiter = self.waiter(w);
+            w.queue.join(waiter);
+            return;
+        }
         let arn = w.executions[id].arn().to_owned();
         let token = identity::resume_token(&arn, self.number, end);
         let parallelism = self.execute().and_then(|execute| execute.max_parallel_steps);

@@ -247,6 +247,7 @@ fn two_pods_resume_once() {
     until(&mut w, &again(1), Phase::Failed, MINUTE);
     w.silent = vec!["UpdatePipelineExecution"];
     w.send(&again(2));
+    w.pass(SECOND);
     let slow = w.machine_of_another_pod();
     w.silent.clear();
     let late = std::mem::take(&mut w.unanswered);
