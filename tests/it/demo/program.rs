@@ -70,7 +70,7 @@ fn a_resume_shows_what_was_not_run_again_and_what_that_spared() {
     let shown = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{shown}");
     for text in [
-        "attempt 0 ended Failed: Failed at step TrainModel (Failed): AlgorithmError",
+        "attempt 0 ended Failed: Failed at step TrainModel (Failed): ValueError: ",
         "resumed after attempt 0",
         "resumed at TrainModel (attempt 2 of the step), under the same ARN",
         "not run again: PrepareData; 1.5 s saved",

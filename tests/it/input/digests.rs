@@ -15,8 +15,7 @@ use super::{execute, read, request, request_in, task};
 /// The fallback key by its definition, on a tree of values. Slow and hungry, and therefore only here.
 fn by_definition(template: &Value, parameters: &[(String, String)], selected_steps: &[String]) -> String {
     let mut plain = template["plugin"]["awf-aws-plugin"].as_object().cloned().unwrap_or_default();
-    for name in
-        ["attempt", "timeout", "on_stop", "on_retry", "display_name", "outputs", "parameters", "selected_steps"]
+    for name in ["attempt", "timeout", "on_stop", "on_retry", "display_name", "outputs", "parameters", "selected_steps"]
     {
         plain.remove(name);
     }

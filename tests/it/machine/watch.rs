@@ -85,12 +85,20 @@ fn long_wait(state: Option<WorkflowState>) -> World {
     while !w.failures["StartPipelineExecution"].is_empty() {
         w.pass(SECOND);
     }
-    // More than there are probes in that time, however they are spread.
-    w.fail("StartPipelineExecution", &[CallErrorKind::QuotaExceeded; 7]);
+    w.fail("StartPipelineExecution", &[CallErrorKind::QuotaExceeded; 100]);
     w.pass(31 * SECOND);
+    // However the probes are spread: the next one finds no fresh answer.
+    w.asked.clear();
+    let mut answered = w.now;
+    while w.now < answered.plus(11 * SECOND) {
+        w.pass(SECOND);
+        if !w.asked.is_empty() {
+            w.asked.clear();
+            answered = w.now;
+        }
+    }
     w.failures.clear();
     w.workflow = state;
-    w.asked.clear();
     w
 }
 

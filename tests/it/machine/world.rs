@@ -36,7 +36,6 @@ pub struct Aside {
     alarm: Option<Time>,
 }
 
-/// Whether a start is denied.
 type Denies = Box<dyn Fn(&StartExecution) -> bool>;
 
 pub struct World {

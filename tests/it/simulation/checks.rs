@@ -17,8 +17,8 @@ mod denials;
 mod finals;
 mod progress;
 mod replies;
-mod resumes;
 mod results;
+mod resumes;
 mod starts;
 mod stops;
 
