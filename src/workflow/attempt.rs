@@ -15,7 +15,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    input::{Execute, OnRetry, OnStop, Task},
+    input::{Action, Execute, OnRetry, OnStop, Task},
     pipelines::{StartExecution, Time},
     protocol::ExecuteTemplateReply,
 };
@@ -27,6 +27,7 @@ use super::{
     group::Group,
     key::Key,
     marker::is_exit_handler,
+    queue::{Row, Waiter},
     slab::{AttemptId, ExecutionId, PipelineId},
     trouble::Trouble,
     world::World,
@@ -340,6 +341,24 @@ impl Attempt {
             w.fx.changed(Change::Released(id));
         }
         before
+    }
+
+    /// What is to be executed, until it has started.
+    fn execute(&self) -> Option<&Execute> {
+        match &self.task.as_deref()?.action {
+            Action::Execute(execute) => Some(execute),
+            _ => None,
+        }
+    }
+
+    /// Its place in the queue's words.
+    fn waiter(&self, w: &World) -> Waiter {
+        Waiter {
+            node: self.id,
+            key: self.key,
+            client: w.pipelines[self.pipeline].client().clone(),
+            row: Row { pipeline: self.pipeline, max_running: self.execute().and_then(|execute| execute.max_running) },
+        }
     }
 
     /// Looks again at this time.
