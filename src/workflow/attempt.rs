@@ -28,6 +28,7 @@ use super::{
     group::Group,
     key::Key,
     marker::is_exit_handler,
+    queue::{Row, Waiter},
     slab::{AttemptId, ExecutionId, PipelineId},
     trouble::Trouble,
     world::World,
@@ -351,6 +352,24 @@ impl Attempt {
             w.fx.changed(Change::Released(id));
         }
         before
+    }
+
+    /// What is to be executed, until it has started.
+    fn execute(&self) -> Option<&Execute> {
+        match &self.task.as_deref()?.action {
+            Action::Execute(execute) => Some(execute),
+            _ => None,
+        }
+    }
+
+    /// Its place in the queue's words.
+    fn waiter(&self, w: &World) -> Waiter {
+        Waiter {
+            node: self.id,
+            key: self.key,
+            client: w.pipelines[self.pipeline].client().clone(),
+            row: Row { pipeline: self.pipeline, max_running: self.execute().and_then(|execute| execute.max_running) },
+        }
     }
 
     /// Looks again at this time.

@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use crate::{
-    input::{Action, Execute, OnRetry},
+    input::{Action, OnRetry},
     pace::Urgency,
     pipelines::{Call, Status, Time},
     protocol::Phase,
@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-use super::{Attempt, Kin, Stage, advance::Verdict, view::max_running};
+use super::{Attempt, Kin, Stage, advance::Verdict};
 
 mod outcome;
 
@@ -164,13 +164,6 @@ impl Attempt {
         };
         let changed = "parameters, version or steps have changed since it was started, and a resume keeps the old ones";
         (!same).then(|| changed.to_owned())
-    }
-
-    fn execute(&self) -> Option<&Execute> {
-        match self.task.as_deref().map(|task| &task.action) {
-            Some(Action::Execute(execute)) => Some(execute),
-            _ => None,
-        }
     }
 
     /// From now on it starts anew, or ends where it may only resume.
@@ -362,7 +355,7 @@ impl Attempt {
 
     fn retry(&mut self, id: ExecutionId, predecessor: Option<ExecutionId>, end: Time, w: &mut World) {
         // It counts itself. What has no limit may have started since its turn came.
-        let max = self.task.as_deref().and_then(max_running);
+        let max = self.execute().and_then(|execute| execute.max_running);
         if max.is_some_and(|max| w.running_of(self.pipeline) > max) {
             self.set_stage(Stage::Queued { predecessor, resumes: Some(id) }, w);
             let waiter = self.waiter(w);

@@ -9,13 +9,13 @@ use crate::{
     workflow::{
         effects::Purpose,
         identity::{self, Marker},
-        queue::{Row, Waiter},
+        queue::Waiter,
         slab::{ExecutionId, PipelineId},
         world::World,
     },
 };
 
-use super::{Attempt, InFlightStart, Kin, Stage, view::max_running};
+use super::{Attempt, InFlightStart, Kin, Stage};
 
 /// After this long a repeated start is no longer trusted to be recognised by its token (its life is documented nowhere).
 const REPEAT_FOR: Duration = Duration::from_secs(300);
@@ -70,16 +70,6 @@ impl Attempt {
         match self.resume_rests(w) {
             Some(until) => w.queue.set_aside(waiter, until),
             None => w.queue.join(waiter),
-        }
-    }
-
-    /// Its place in the queue's words.
-    pub(super) fn waiter(&self, w: &World) -> Waiter {
-        Waiter {
-            node: self.id,
-            key: self.key,
-            client: w.pipelines[self.pipeline].client().clone(),
-            row: Row { pipeline: self.pipeline, max_running: self.task.as_deref().and_then(max_running) },
         }
     }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::{
-    input::{Action, Task},
     pipelines::{Status, Time},
     protocol::Phase,
     workflow::{conversation::View, effects::Subject, key::execution_id, report, slab::ExecutionId, world::World},
@@ -124,7 +123,7 @@ impl Attempt {
             let text = format!("waiting for SageMaker capacity ({ahead} ahead in this workflow): {text}");
             return View::settled(Phase::Pending, text, None);
         }
-        match w.limit_reached(self.pipeline, self.task.as_deref().and_then(max_running)) {
+        match w.limit_reached(self.pipeline, self.execute().and_then(|execute| execute.max_running)) {
             Some(limit) => {
                 let text = format!("waiting: {limit} ({ahead} ahead in this workflow)");
                 View::settled(Phase::Pending, text, None)
@@ -157,13 +156,5 @@ fn followed(id: ExecutionId, w: &World) -> View {
         // An end that is known but not yet explained takes a describe and the steps; a stop that was just sent ends the node
         // as soon as it is taken.
         settled: tracked.is_live() && !(w.closing.over().is_some() && tracked.stop_is_fresh()),
-    }
-}
-
-/// `max_running` of a task.
-pub(super) fn max_running(task: &Task) -> Option<usize> {
-    match &task.action {
-        Action::Execute(execute) => execute.max_running,
-        _ => None,
     }
 }
