@@ -123,7 +123,11 @@ impl Attempt {
 
     /// Which execution it continues rather than start one; nothing at all while a resume may be on its way that would
     /// contradict what it does instead, or when it has ended.
-    pub(super) fn to_resume(&mut self, after: Option<ExecutionId>, w: &mut World) -> Option<Option<ExecutionId>> {
+    pub(super) fn chosen_to_resume(
+        &mut self,
+        after: Option<ExecutionId>,
+        w: &mut World,
+    ) -> Option<Option<ExecutionId>> {
         let Some(id) = after else { return Some(None) };
         let chosen = self.may_resume().then_some(id);
         if chosen.is_some()

@@ -46,7 +46,7 @@ impl Attempt {
             self.set_stage(Stage::Locating, w);
             return;
         }
-        let Some(resumes) = self.to_resume(after, w) else { return };
+        let Some(resumes) = self.chosen_to_resume(after, w) else { return };
         if let Some(since) = self.dropped {
             self.end_unstarted("a stop task stopped it before it could start", since, w);
             return;

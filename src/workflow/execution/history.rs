@@ -75,13 +75,13 @@ impl History {
     }
 
     /// The end that its marker's attempt is to continue, and has not.
-    pub fn to_continue(&self, runs: bool) -> Option<Continues> {
+    pub fn left_to_continue(&self, runs: bool) -> Option<Continues> {
         self.continues.filter(|_| !self.went_on(runs))
     }
 
     /// The attempt that it runs for or that ended with it, and its run of the workflow.
     pub fn owner(&self, runs: bool) -> (u32, Option<Time>) {
-        self.to_continue(runs).map_or((self.attempt, self.run), |continues| (continues.attempt, continues.run))
+        self.left_to_continue(runs).map_or((self.attempt, self.run), |continues| (continues.attempt, continues.run))
     }
 
     /// The attempt that it was started for.
@@ -97,7 +97,7 @@ impl History {
     /// When it ended, where its marker is of a resume that has not happened: writing that moved LastModifiedTime. A marker
     /// of another run than the end's says that it is an earlier run's, as whoever wrote it has found.
     pub fn end_before_marker(&self, runs: bool) -> Option<Time> {
-        let continues = self.to_continue(runs)?;
+        let continues = self.left_to_continue(runs)?;
         let earlier = continues.run.zip(self.run).is_some_and(|(its, ours)| its != ours);
         Some(if earlier { Time(i64::MIN) } else { continues.end })
     }

@@ -58,7 +58,7 @@ impl TrackedExecution {
 
     /// The end that its marker's attempt is to continue, and has not.
     pub fn awaits_resume(&self) -> Option<Continues> {
-        self.history.to_continue(self.is_live())
+        self.history.left_to_continue(self.is_live())
     }
 
     fn end_is_known(&self) -> bool {

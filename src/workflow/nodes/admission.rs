@@ -28,13 +28,16 @@ const FIRST_POD: Duration = Duration::from_secs(120);
 /// How long a denial lasts at least before it is a node's end, when something may already run.
 const MOVED_GRACE: Duration = Duration::from_secs(600);
 
+/// The answer to a request that is not taken in.
+type Refusal = Box<ExecuteTemplateReply>;
+
 impl Nodes {
     /// A request comes in: it waits for what its node has to say once all that follows has settled.
     pub fn requested(&mut self, request: RequestId, task: &Arc<Task>, w: &mut World) {
         w.run.serves(&task.workflow.uid);
         let node = match NodeName::of(task) {
             Ok(name) => self.admit(name, task, w),
-            Err(state) => Err(mock(state)),
+            Err(state) => Err(Box::new(mock(state))),
         };
         match node {
             Ok(node) => {
@@ -48,7 +51,7 @@ impl Nodes {
                 }
                 self.advance(node, w);
             }
-            Err(reply) => w.fx.answer(request, reply, false),
+            Err(reply) => w.fx.answer(request, *reply, false),
         }
     }
 
@@ -64,12 +67,12 @@ impl Nodes {
     }
 
     /// The node of a request, made known when it is new; or the answer to one that is not taken in.
-    fn admit(&mut self, name: NodeName, task: &Arc<Task>, w: &mut World) -> Result<NodeRef, ExecuteTemplateReply> {
+    fn admit(&mut self, name: NodeName, task: &Arc<Task>, w: &mut World) -> Result<NodeRef, Refusal> {
         if let Some(node) = self.by_name.get(&name).copied() {
             return self.admit_known(node, task, w).map(|()| node);
         }
         if w.closing.draining().is_some() || self.has_too_many(w) {
-            return Err(ExecuteTemplateReply::free_poll(REST));
+            return Err(Box::new(ExecuteTemplateReply::free_poll(REST)));
         }
         let pipeline = w.pipelines.of_task(task, &w.fx);
         let (now, grace) = (w.fx.now(), denied_grace(task, w));
@@ -133,7 +136,7 @@ impl Nodes {
     }
 
     /// A known node asks again: it may have ended, or the request may contradict it.
-    fn admit_known(&mut self, node: NodeRef, task: &Arc<Task>, w: &mut World) -> Result<(), ExecuteTemplateReply> {
+    fn admit_known(&mut self, node: NodeRef, task: &Arc<Task>, w: &mut World) -> Result<(), Refusal> {
         let ended = match node {
             NodeRef::Execute(id) => {
                 if let Action::Execute(execute) = &task.action {
@@ -149,19 +152,13 @@ impl Nodes {
             NodeRef::Stop(id) => self.stops[id].is_ended(),
         };
         if w.closing.draining().is_some() && !ended {
-            return Err(ExecuteTemplateReply::free_poll(REST));
+            return Err(Box::new(ExecuteTemplateReply::free_poll(REST)));
         }
         Ok(())
     }
 
     /// Another pipeline, account, region or template under a key is somebody's mistake: whatever runs is not touched.
-    fn refuse_stranger(
-        &self,
-        key: &Key,
-        pipeline: PipelineId,
-        task: &Task,
-        w: &World,
-    ) -> Result<(), ExecuteTemplateReply> {
+    fn refuse_stranger(&self, key: &Key, pipeline: PipelineId, task: &Task, w: &World) -> Result<(), Refusal> {
         let record = self.keys.get(key);
         let of_key = w.executions.of_key(key).first().map(|id| w.executions[*id].pipeline());
         if let Some(known) = record.map(|record| record.pipeline).or(of_key).filter(|known| *known != pipeline) {
@@ -217,12 +214,12 @@ fn denied_grace(task: &Task, w: &World) -> Duration {
     if moved { settings.denied_grace.max(MOVED_GRACE) } else { settings.denied_grace }
 }
 
-fn stranger(task: &Task, what: &str, known: &str, given: &str) -> ExecuteTemplateReply {
+fn stranger(task: &Task, what: &str, known: &str, given: &str) -> Refusal {
     let name = report::fit(task.execution_key.as_deref().unwrap_or("(none)"), 60);
     let text = format!(
         "malformed plugin input: execution_key `{name}` is already used by this workflow for {what} `{known}`, not `{given}`: give every node its own, \"{{{{node.name}}}}\""
     );
-    ExecuteTemplateReply::end(Phase::Error, report::message(&text), None)
+    Box::new(ExecuteTemplateReply::end(Phase::Error, report::message(&text), None))
 }
 
 /// The answers of `mock`, as the original plugin gives them.
