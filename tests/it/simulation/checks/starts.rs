@@ -75,18 +75,25 @@ impl World {
             return;
         }
         let lags = Duration::from_secs_f64(self.plan.list_lag);
-        let told = |(s, e): &(&Started, &Execution)| {
+        // What is listed by now may tell; what was there long enough before this process began does.
+        let may_tell = |(s, e): &(&Started, &Execution)| {
             s.marker.asked.is_some_and(|(its, _)| its == group)
                 && s.marker.attempt == 0
                 && s.run == this.run
                 && e.pipeline == this.plan.pipeline
                 && !e.deleted
-                && e.created.plus(lags) < began
         };
-        let when: Vec<Time> =
-            self.started_by(number).filter(told).filter_map(|(s, _)| Some(s.marker.asked?.1)).collect();
-        let (Some(first), Some(last)) = (when.iter().min(), when.iter().max()) else { return };
-        if last.since(*first) > MINUTE || last.since(asked) > MINUTE || asked.since(*first) > MINUTE {
+        let telling: Vec<(Time, bool)> = self
+            .started_by(number)
+            .filter(may_tell)
+            .filter_map(|(s, e)| Some((s.marker.asked?.1, e.created.plus(lags) < began)))
+            .collect();
+        let when = telling.iter().map(|(at, _)| *at);
+        let (Some(first), Some(last)) = (when.clone().min(), when.max()) else { return };
+        if !telling.iter().any(|(_, surely)| *surely) {
+            return;
+        }
+        if last.since(first) > MINUTE || last.since(asked) > MINUTE || asked.since(first) > MINUTE {
             return;
         }
         self.bites.add("check: no start after its time where a sibling tells");
