@@ -17,6 +17,7 @@ mod aws;
 mod bites;
 mod checks;
 mod clocks;
+mod congestion;
 mod people;
 mod plan;
 mod pod;

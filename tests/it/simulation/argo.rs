@@ -287,6 +287,7 @@ impl World {
         }
         self.after(RECONCILE_EVERY, Happening::Reconcile(number));
         self.check_progress(number);
+        self.check_recovery(number);
         if self.workflows[number].retry_at.is_some_and(|at| at <= now) {
             self.argo_retry(number);
         }

@@ -112,8 +112,10 @@ impl World {
     fn book_answers(&mut self, client: &ClientKey, operation: &Call) -> (CallEnded, Duration) {
         let odds = self.plan.odds;
         let name = operation.operation();
-        let strikes =
+        let congested = self.is_congested();
+        let mut strikes =
             [odds.throttle, odds.server_error, odds.lost_reply, odds.hang, odds.conflict].map(|o| self.strikes(o));
+        strikes[0] |= congested;
         let Faults { throttle, server_error, lose_reply, hang, conflict, .. } = &mut self.book.faults;
         for (fault, strikes) in [throttle, server_error, lose_reply, hang, conflict].into_iter().zip(strikes) {
             fault.clear();

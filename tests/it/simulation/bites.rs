@@ -21,7 +21,7 @@ pub struct Table {
 }
 
 /// Everything that has to bite.
-pub const EXPECTED: [&str; 72] = [
+pub const EXPECTED: [&str; 73] = [
     "fault: a call denied",
     "fault: a call without credentials",
     "fault: a start denied once, then taken",
@@ -86,6 +86,7 @@ pub const EXPECTED: [&str; 72] = [
     "check: error only after a lasting denial",
     "check: starts soon when there is room",
     "check: ends are told soon",
+    "check: ends are known soon after a congestion",
     "check: a stop that was taken stops",
     "check: steps of an end are the end's",
     "check: nothing is held of what ended",

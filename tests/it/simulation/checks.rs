@@ -157,7 +157,7 @@ impl World {
     }
 
     /// What a workflow has started.
-    fn started_by(&self, number: usize) -> impl Iterator<Item = (&Started, &Execution)> {
+    pub fn started_by(&self, number: usize) -> impl Iterator<Item = (&Started, &Execution)> {
         let all = self.checks.started.iter().zip(self.book.executions());
         all.filter_map(move |(started, e)| Some((started.as_ref().filter(|s| s.node.0 == number)?, e)))
     }
@@ -262,6 +262,7 @@ impl World {
         let troubles = &self.plan.troubles;
         odds.throttle + odds.server_error + odds.lost_reply + odds.hang + odds.unreachable == 0.0
             && self.plan.credentials_gap.is_none()
+            && self.plan.troubles.congestion.is_none()
             && !self.plan.list_denied
             && self.plan.stall_every.is_none()
             && plan.troubles.frozen.is_none()

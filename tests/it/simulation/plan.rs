@@ -164,6 +164,8 @@ impl Plan {
         let quota = if r.f64() < 0.35 { r.usize(1..4) } else { 20 };
         if r.f64() < 0.4 {
             workflows.iter_mut().for_each(|workflow| persevere(r, workflow));
+            // Whether a resume came to anything is then looked up.
+            odds.lost_reply = (2.0 * odds.lost_reply).min(0.25);
         }
         let (troubles, quota) = Troubles::draw(seed, &mut workflows, calm_after, quota);
         Declares::draw(seed, &mut workflows);
@@ -177,13 +179,15 @@ impl Plan {
             calm_after,
             token_semantics,
             list_lag: if r.bool() { 0.0 } else { r.f64() * 40.0 },
-            list_denied: r.f64() < 0.08,
+            list_denied: r.f64() < 0.08 && troubles.congestion.is_none(),
             quota,
             rerendered: r.f64() < 0.2,
             kill_every: some(r, 0.5, 20, 600),
             agent_restart_every: some(r, 0.4, 30, 900),
             stall_every: some(r, 0.2, 60, 900),
-            credentials_gap: gap_at.map(|at| (at, at + Duration::from_secs(r.u64(10..90)))),
+            credentials_gap: gap_at
+                .filter(|_| troubles.congestion.is_none())
+                .map(|at| (at, at + Duration::from_secs(r.u64(10..90)))),
             troubles,
         }
     }

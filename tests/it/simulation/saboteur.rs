@@ -103,6 +103,8 @@ pub enum Sabotage {
     EndNotRepeated,
     /// An execution is looked at every 10 seconds after its end.
     PollsOn,
+    /// The pace does not come back: once AWS has throttled a process, all its answers count as throttled.
+    SlowForEver,
     /// Steps that were listed while the execution ran are taken for those of its end: the first answer stands.
     StepsOfTheRunning,
     /// What jobs came to is not taken in: their descriptions show nothing.
@@ -115,7 +117,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::TokenWithoutAttempt,
         Self::TokenWithoutPredecessor,
         Self::TokenOfTheMoment,
@@ -151,6 +153,7 @@ impl Sabotage {
         Self::StopsWithoutPause,
         Self::EndNotRepeated,
         Self::PollsOn,
+        Self::SlowForEver,
         Self::StepsOfTheRunning,
         Self::JobsTellNothing,
         Self::JobsMixedUp,
@@ -167,6 +170,7 @@ impl Sabotage {
             Self::RevivalsStayHidden => troubles.deeds.iter().any(|(_, deed)| *deed == Deed::RetryInConsole),
             Self::FollowsOnlyItsOwnAttempt => any(|w| w.nodes.iter().any(|n| n.pipeline == "Blocked" && n.retries > 0)),
             Self::AttemptsAlike => any(|w| w.nodes.iter().any(|n| n.pipeline == "FailsOnce" && n.retries > 0)),
+            Self::SlowForEver => troubles.congestion.is_some() && any(|w| w.nodes.len() > 7),
             Self::BelievesStaleLists => troubles.stale > 0.0,
             Self::RunsToldApartByClocks => plan.quiet() && troubles.clocks.jump.is_none() && any(is_soon_retried),
             Self::CreatedToTheSecond => {
@@ -241,6 +245,8 @@ pub struct Saboteur {
     /// What Kubernetes last said while the workflow was alive.
     alive: HashMap<Process, WorkflowState>,
     told: HashSet<(Process, NodeId)>,
+    /// Processes that AWS has throttled.
+    throttled: HashSet<Process>,
     /// Stops that wait.
     held: Vec<(Process, Time, Command)>,
     /// Stops that are sent again.

@@ -6,7 +6,10 @@ use std::time::Duration;
 use awf_aws::pipelines::CallErrorKind;
 use fastrand::Rng;
 
-use super::plan::{Kubernetes, MINUTE, NodePlan, SECOND, Work, WorkflowPlan, node};
+use super::{
+    congestion::Congestion,
+    plan::{Kubernetes, MINUTE, NodePlan, SECOND, Work, WorkflowPlan, node},
+};
 
 /// Calls that AWS refuses for want of a permission or of credentials.
 #[derive(Clone, Debug)]
@@ -102,6 +105,8 @@ pub struct Troubles {
     pub nosy: bool,
     /// A step group that waits for a small quota, and nothing else disturbs it but ends of processes.
     pub squeeze: bool,
+    /// AWS throttles for a while, and nothing else of it goes wrong.
+    pub congestion: Option<Congestion>,
 }
 
 impl Troubles {
@@ -162,6 +167,10 @@ impl Troubles {
             while r.f64() < odds {
                 troubles.deeds.push((seconds(r, 10, calm.as_secs()), deed));
             }
+        }
+        if r.f64() < 0.1 {
+            troubles.congestion = Some(Congestion::draw(r, calm));
+            troubles = Self { refusals: Vec::new(), stale: 0.0, slow: 0.0, deeds: Vec::new(), nosy: false, ..troubles };
         }
         (troubles, quota)
     }

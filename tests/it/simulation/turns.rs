@@ -68,9 +68,11 @@ impl World {
     /// It is heard what became of a call. Whether it was a list of a poll round, which the machine does not know.
     pub fn shared_hears(&mut self, id: PodId, call: CallId, ended: &CallEnded) -> bool {
         let now = self.pod_now(id);
+        let throttled = ended.result.as_ref().is_err_and(|error| error.kind == CallErrorKind::Throttled);
+        let process = (id, self.pod(id).plugins);
+        let throttled = self.hears_throttle(process, throttled);
         let Some(turns) = self.turns(id) else { return false };
         let list = turns.lists.remove(&call);
-        let throttled = ended.result.as_ref().is_err_and(|error| error.kind == CallErrorKind::Throttled);
         let deeds = match &list {
             Some((site, sent)) => Some(turns.shared.list_answered(site, ended.clone(), *sent, now)),
             None => {

@@ -25,6 +25,7 @@ use super::{
     argo::{NodeId, Workflow},
     bites::Bites,
     checks::Checks,
+    congestion::Congestion,
     plan::{Kubernetes, PIPELINES, Plan, SECOND},
     pod::PodId,
     saboteur::{Sabotage, Saboteur},
@@ -280,7 +281,8 @@ impl World {
     }
 
     pub fn is_calm(&self) -> bool {
-        self.now >= Self::START.plus(self.plan.calm_after)
+        let calm_after = self.plan.troubles.congestion.map(Congestion::calm_after).unwrap_or(self.plan.calm_after);
+        self.now >= Self::START.plus(calm_after)
     }
 
     /// An exponentially distributed wait.

@@ -204,6 +204,11 @@ impl World {
         }
     }
 
+    /// Whether a process has noted one of these of an execution.
+    pub fn was_noted(&self, process: Process, kinds: &[&'static str], arn: &str) -> bool {
+        kinds.iter().any(|kind| self.checks.calls.noted.contains_key(&(process, *kind, arn.to_owned())))
+    }
+
     /// Of what has ended only the answer is held.
     pub fn check_held(&mut self, process: Process, held: Held) {
         self.bites.add("check: nothing is held of what ended");
@@ -221,11 +226,7 @@ impl World {
     /// What was started by a process that went on was noted by it.
     pub(super) fn unnoted_start(&self) -> Option<String> {
         let died = self.plan.odds.death > 0.0;
-        let noted = |process: &Process, arn: &String| {
-            ["start", "adoption"]
-                .iter()
-                .any(|kind| self.checks.calls.noted.contains_key(&(*process, *kind, arn.clone())))
-        };
+        let noted = |process: &Process, arn: &str| self.was_noted(*process, &["start", "adoption"], arn);
         let mut named = self.checks.calls.named.iter().filter(|_| !died);
         // One that had ended before is no news.
         let missing = named.find(|(process, arn)| !noted(process, arn) && *arn != self.elsewhere)?;

@@ -29,7 +29,7 @@ impl World {
     }
 
     /// How often one of our processes has resumed an execution.
-    pub(super) fn times_resumed(&self, arn: &str) -> usize {
+    pub fn times_resumed(&self, arn: &str) -> usize {
         self.checks.resumes.times.get(arn).map_or(0, |(times, _)| *times)
     }
 

@@ -40,6 +40,17 @@ impl World {
         })
     }
 
+    /// Whether the pace of a process hears that AWS throttled it.
+    pub fn hears_throttle(&mut self, process: Process, throttled: bool) -> bool {
+        if self.saboteur.sabotage != Some(Sabotage::SlowForEver) {
+            return throttled;
+        }
+        if throttled {
+            self.saboteur.throttled.insert(process);
+        }
+        self.saboteur.throttled.contains(&process)
+    }
+
     fn falsified(
         &mut self,
         scene: Scene,
