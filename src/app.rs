@@ -306,6 +306,7 @@ impl Service {
             supervisor: supervisor.clone(),
             token,
             allowed_roles: config.allowed_roles.as_slice().into(),
+            reread: Arc::default(),
             metrics: metrics.clone(),
         });
         let api_address = local_address(&api_listener, config.listen)?;

@@ -22,8 +22,10 @@ use crate::{
 pub mod auth;
 pub mod execute;
 pub mod ops;
+pub mod reread;
 
 use auth::Token;
+use reread::Reread;
 
 /// The path that Argo's agent posts to.
 pub const EXECUTE_PATH: &str = "/api/v1/template.execute";
@@ -35,6 +37,8 @@ pub struct AppState {
     pub token: Arc<Token>,
     /// Patterns of the roles that tasks may name.
     pub allowed_roles: Arc<[String]>,
+    /// Tasks that were read before.
+    pub reread: Arc<Reread>,
     pub metrics: Arc<Metrics>,
 }
 

@@ -63,12 +63,18 @@ async fn answer(
 ) -> Result<(Outcome, ExecuteTemplateReply), Refused> {
     state.token.check(request.headers()).map_err(|refusal| Refused::new(StatusCode::FORBIDDEN, refusal.to_string()))?;
     check_content_type(request)?;
-    let task = match read_task(read(request, body).await?, &state.allowed_roles)? {
-        Ok(Some(task)) => task,
-        Ok(None) => return Ok((Outcome::Ignored, ExecuteTemplateReply::not_mine())),
-        Err(error) => return Ok((Outcome::Invalid, ExecuteTemplateReply::end(Phase::Error, error.to_string(), None))),
+    let body = read(request, body).await?;
+    let task = match state.reread.task(&body) {
+        Some(task) => task,
+        None => match read_task(body, state)? {
+            Ok(Some(task)) => task,
+            Ok(None) => return Ok((Outcome::Ignored, ExecuteTemplateReply::not_mine())),
+            Err(error) => {
+                return Ok((Outcome::Invalid, ExecuteTemplateReply::end(Phase::Error, error.to_string(), None)));
+            }
+        },
     };
-    let (task, began) = (Arc::new(task), Instant::now());
+    let began = Instant::now();
     match state.supervisor.execute(task.clone()).await {
         Ok(answered) => {
             let outcome = Outcome::of(&answered.reply, answered.started);
@@ -128,16 +134,20 @@ fn too_large() -> Refused {
     Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 2 MiB")
 }
 
-/// The request's task. Its text is gone before the task is worked on: an answer may take a second.
-fn read_task(body: web::BytesMut, allowed_roles: &[String]) -> Result<Result<Option<Task>, InputError>, Refused> {
+/// The request's task, which is kept for when the same is asked again.
+fn read_task(body: web::BytesMut, state: &AppState) -> Result<Result<Option<Arc<Task>>, InputError>, Refused> {
     let args: ExecuteTemplateArgs<'_> = serde_json::from_slice(&body).map_err(|error| refusal(&body, &error))?;
-    let allowed = AllowedRoles::new(allowed_roles.to_vec());
+    let allowed = AllowedRoles::new(state.allowed_roles.to_vec());
     let task = input::read_task(&args).and_then(|task| {
         task.iter().try_for_each(|task| allowed.check(task))?;
-        Ok(task)
+        Ok(task.map(Arc::new))
     });
-    if let Err(error) = &task {
-        tracing::warn!(workflow.name = args.workflow.metadata.name, error.message = %error, "refused a task");
+    match &task {
+        Ok(Some(task)) => state.reread.keep(body.freeze(), task),
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(workflow.name = args.workflow.metadata.name, error.message = %error, "refused a task");
+        }
     }
     Ok(task)
 }

@@ -39,7 +39,8 @@ fn token_file(test: &str, text: &str) -> PathBuf {
 
 fn state(token: Option<PathBuf>) -> web::Data<AppState> {
     let (supervisor, metrics, _death) = supervised(Scripted::new(Script::Hangs));
-    web::Data::new(AppState { supervisor, token: Arc::new(Token::new(token)), allowed_roles: Arc::new([]), metrics })
+    let (token, allowed_roles) = (Arc::new(Token::new(token)), Arc::new([]));
+    web::Data::new(AppState { supervisor, token, allowed_roles, reread: Arc::default(), metrics })
 }
 
 /// What the API answers to one request.
@@ -103,6 +104,23 @@ async fn the_right_token_gets_an_answer() {
     assert_eq!(answer.json()["node"]["phase"], "Succeeded");
     assert_eq!(answer.json()["node"]["message"], "success");
     assert!(answer.json().get("requeue").is_none());
+}
+
+#[actix::test]
+async fn a_request_that_was_read_before_is_answered_as_at_first() {
+    let state = state(None);
+    let invalid = body(json!({"awf-aws-plugin": {"action": "execute"}}));
+    let others = body(json!({"another-plugin": {}}));
+    let asked = [mock("success"), mock("running"), invalid, others, mock("success")];
+    let mut first = Vec::new();
+    for request in &asked {
+        first.push(send(&state, post(request.to_string())).await.text);
+    }
+    assert_eq!(first[0], first[4]);
+    assert!(first[0] != first[1] && first[2].contains("`region_name`") && first[3] == "{}", "{first:?}");
+    for (request, expected) in asked.iter().zip(&first) {
+        assert_eq!(send(&state, post(request.to_string())).await.text, *expected);
+    }
 }
 
 #[actix::test]

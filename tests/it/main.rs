@@ -40,6 +40,7 @@ mod pace;
 mod protocol;
 mod queue;
 mod readme;
+mod reread;
 mod results;
 mod resume;
 mod rounds;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use awf_aws::workflow::Settings;
 use fastrand::Rng;
 
-use super::{plan::SECOND, world::World};
+use super::world::World;
 
 /// How soon after the last throttle all ends are known (section "Performance" of the design).
 const RECOVERY: Duration = Duration::from_secs(10);
