@@ -83,7 +83,8 @@ pub enum Act<Id> {
     WantTurn(LaneKey),
     /// It is not needed.
     GiveBackTurn(LaneKey),
-    Call(Site, Call),
+    /// Make this call, which has waited so long for its turn.
+    Call(Site, Call, Duration),
     Tell(Id, Seen),
 }
 
@@ -99,8 +100,8 @@ pub struct Settings {
 pub struct Rounds<Id> {
     settings: Settings,
     sites: BTreeMap<Site, SiteRound<Id>>,
-    /// Who waits for a turn of a lane, the first to come first.
-    lines: BTreeMap<LaneKey, VecDeque<Site>>,
+    /// Who waits for a turn of a lane and since when, the first to come first.
+    lines: BTreeMap<LaneKey, VecDeque<(Site, Time)>>,
     /// Workflows by their uid, which the markers of their executions carry.
     uids: HashMap<String, Id>,
     /// Reads the uid in an execution's description.
@@ -131,7 +132,7 @@ impl<Id: Clone + Ord> Rounds<Id> {
         let site = self.sites.entry(at.clone()).or_insert_with(|| SiteRound::new(at.clone(), settings));
         let mut acts = Vec::new();
         site.look(who, due, now, server_now, &mut acts);
-        self.wants_turn(at, &mut acts);
+        self.wants_turn(at, now, &mut acts);
         acts
     }
 
@@ -139,8 +140,8 @@ impl<Id: Clone + Ord> Rounds<Id> {
     pub fn turn(&mut self, lane: &LaneKey, now: Time) -> Vec<Act<Id>> {
         let mut acts = Vec::new();
         let next = self.lines.get_mut(lane).and_then(VecDeque::pop_front);
-        match next.as_ref().and_then(|at| self.sites.get_mut(at)) {
-            Some(site) => site.turn(now, &mut acts),
+        match next.as_ref().and_then(|(at, since)| Some((self.sites.get_mut(at)?, *since))) {
+            Some((site, since)) => site.turn(now, now.since(since), &mut acts),
             None => acts.push(Act::GiveBackTurn(lane.clone())),
         }
         acts
@@ -159,7 +160,7 @@ impl<Id: Clone + Ord> Rounds<Id> {
         let (uids, uid_of) = (&self.uids, self.uid_of);
         let marked = |execution: &Execution| uids.get(uid_of(execution.description.as_deref()?)?).cloned();
         site.answered(result, server_time, now, marked, &mut acts);
-        self.wants_turn(at, &mut acts);
+        self.wants_turn(at, now, &mut acts);
         acts
     }
 
@@ -172,10 +173,10 @@ impl<Id: Clone + Ord> Rounds<Id> {
         });
     }
 
-    fn wants_turn(&mut self, at: &Site, acts: &mut Vec<Act<Id>>) {
+    fn wants_turn(&mut self, at: &Site, now: Time, acts: &mut Vec<Act<Id>>) {
         if self.sites.get_mut(at).is_some_and(SiteRound::takes_turn_wish) {
             let lane = LaneKey::in_direction(&at.client, Direction::Read);
-            self.lines.entry(lane.clone()).or_default().push_back(at.clone());
+            self.lines.entry(lane.clone()).or_default().push_back((at.clone(), now));
             acts.push(Act::WantTurn(lane));
         }
     }

@@ -1,7 +1,7 @@
 //! What the workflows of a process share: the pace of calls to AWS ([`crate::pace`]) and the poll rounds
 //! ([`crate::rounds`]), which take turns like everybody else. Pure: time is passed in.
 
-use std::{collections::VecDeque, hash::Hash};
+use std::{collections::VecDeque, hash::Hash, time::Duration};
 
 use crate::{
     pace::{self, Answer, Governor, Lane, LaneKey, Request, Told, Urgency},
@@ -23,8 +23,8 @@ pub enum Deed<Id> {
     Pace(Id, LaneKey, Answer),
     /// Tell a workflow what a list shows.
     Seen(Id, Seen),
-    /// Make this call and tell [`Shared::list_answered`].
-    Call(Site, Call),
+    /// Make this call, which has waited so long for its turn, and tell [`Shared::list_answered`].
+    Call(Site, Call, Duration),
 }
 
 /// Pace and rounds of a process. `Id` names a workflow.
@@ -116,7 +116,7 @@ impl<Id: Copy + Ord + Hash> Shared<Id> {
                 }
             } else if let Some(act) = acts.pop_front() {
                 match act {
-                    Act::Call(site, call) => deeds.push(Deed::Call(site, call)),
+                    Act::Call(site, call, waited) => deeds.push(Deed::Call(site, call, waited)),
                     Act::Tell(who, seen) => deeds.push(Deed::Seen(who, seen)),
                     Act::WantTurn(lane) => {
                         let want = Request::Want(Urgency::Poll, 1);

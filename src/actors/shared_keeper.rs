@@ -90,7 +90,8 @@ impl SharedKeeper {
                 Deed::Seen(who, seen) => {
                     self.runners.get(&who).map(|runner| runner.clone().try_send(SeenByList(seen)).is_ok())
                 }
-                Deed::Call(site, call) => {
+                Deed::Call(site, call, waited) => {
+                    self.dependencies.metrics.call_left(waited);
                     self.list(site, call, ctx);
                     continue;
                 }

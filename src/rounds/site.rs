@@ -92,8 +92,8 @@ impl<Id: Clone + Ord> SiteRound<Id> {
         self.consider(now, acts);
     }
 
-    /// A turn has come.
-    pub fn turn(&mut self, now: Time, acts: &mut Vec<Act<Id>>) {
+    /// A turn has come, for which it waited so long.
+    pub fn turn(&mut self, now: Time, waited: Duration, acts: &mut Vec<Act<Id>>) {
         self.turn = Wish::None;
         if self.round.is_none() {
             // Things may have changed since it was asked for.
@@ -104,7 +104,7 @@ impl<Id: Clone + Ord> SiteRound<Id> {
                 round.asked = now;
                 let (created_after, next_token) = (Some(round.created_after), round.next_token.take());
                 let call = Call::ListExecutions { pipeline: self.at.pipeline.clone(), created_after, next_token };
-                acts.push(Act::Call(self.at.clone(), call));
+                acts.push(Act::Call(self.at.clone(), call, waited));
             }
             None => acts.push(Act::GiveBackTurn(LaneKey::in_direction(&self.at.client, Direction::Read))),
         }

@@ -206,7 +206,7 @@ impl Crowd {
             match deed {
                 Deed::Pace(workflow, lane, answer) => self.step(workflow, Event::Paced { lane, answer }),
                 Deed::Seen(workflow, seen) => self.step(workflow, Event::Seen(seen)),
-                Deed::Call(site, call) => {
+                Deed::Call(site, call, _) => {
                     let ended = self.aws(&site.client, &call);
                     let sent = self.now;
                     self.after(LATENCY, Happening::ListCameBack { site, ended, sent });

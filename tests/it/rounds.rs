@@ -107,7 +107,7 @@ impl World {
             match act {
                 Act::WantTurn(lane) => acts.extend(self.rounds.turn(&lane, self.now)),
                 Act::GiveBackTurn(_) => {}
-                Act::Call(site, Call::ListExecutions { created_after, next_token, .. }) => {
+                Act::Call(site, Call::ListExecutions { created_after, next_token, .. }, _) => {
                     self.lists += 1;
                     let answer = match self.fails {
                         Some(kind) => Err(CallError { kind, code: None, message: "no".to_owned(), request_id: None }),
@@ -115,7 +115,7 @@ impl World {
                     };
                     acts.extend(self.rounds.answered(&site, answer, Some(self.now), self.now));
                 }
-                Act::Call(_, other) => panic!("a round never calls {other:?}"),
+                Act::Call(_, other, _) => panic!("a round never calls {other:?}"),
                 Act::Tell(who, seen) => {
                     for shown in seen.shown {
                         let number = self.number(&shown.arn);
@@ -305,4 +305,18 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_list_says_how_long_it_has_waited_for_its_turn() {
+    let mut rounds: Rounds<u32> = Rounds::new(Settings { poll_min: POLL_MIN, poll_max: POLL_MAX }, uid_of);
+    let start = Time(HOUR);
+    let wanted = |number| {
+        let Execution { arn, created, .. } = execution(number, 0, Some(1));
+        Wanted { arn: arn.into(), created: created.unwrap() }
+    };
+    let acts = rounds.look(&1, "1", &site(), (0..50).map(wanted).collect(), start, start);
+    let [Act::WantTurn(lane)] = &acts[..] else { panic!("{acts:?}") };
+    let acts = rounds.turn(lane, start.plus(Duration::from_secs(7)));
+    assert!(matches!(&acts[..], [Act::Call(_, _, waited)] if *waited == Duration::from_secs(7)), "{acts:?}");
 }

@@ -177,7 +177,7 @@ impl World {
             match deed {
                 Deed::Pace((), lane, answer) => events.push(Event::Paced { lane, answer }),
                 Deed::Seen((), seen) => events.push(Event::Seen(seen)),
-                Deed::Call(site, operation) => {
+                Deed::Call(site, operation, _) => {
                     self.listed += 1;
                     let call = CallId(u64::MAX - self.listed);
                     self.lists.insert(call, (site.clone(), self.now));

@@ -107,7 +107,7 @@ impl World {
             match deed {
                 Deed::Pace((), lane, answer) => self.says(id, Event::Paced { lane, answer }),
                 Deed::Seen((), seen) => self.says(id, Event::Seen(seen)),
-                Deed::Call(site, operation) => {
+                Deed::Call(site, operation, _) => {
                     let client = site.client.clone();
                     let turns = self.turns(id).expect("who lists lives");
                     turns.listed += 1;
