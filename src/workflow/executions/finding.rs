@@ -62,6 +62,7 @@ impl Executions {
         let tracked = &mut self.all[id];
         let (old, pipeline) = (tracked.key(), tracked.pipeline());
         tracked.learn(marker);
+        tracked.learn_args(marker);
         if tracked.is_live() {
             fx.note(Note::ExecutionAdopted { arn: tracked.arn().to_owned() });
         }
