@@ -143,8 +143,9 @@ impl Attempt {
         }
         if chosen.is_none()
             && self.rules.on_retry == OnRetry::ResumeOnly
-            && let Some(why) = self.not_resumed().map(str::to_owned)
+            && let Some(why) = self.resumes().given_up.take()
         {
+            // Taken, since the end says it: what stays is said once more, as a warning.
             self.end(Phase::Failed, &why, None, w);
             return None;
         }

@@ -131,6 +131,7 @@ fn resume_only_fails_where_it_cannot_resume_and_starts_nothing() {
         let text = until(&mut w, &change(only(1)), Phase::Failed, 4 * MINUTE);
         assert_eq!((w.executions.len(), resumes(&w)), (1, 0), "{what}");
         assert!(text.contains("on_retry is resume-only") && text.contains(why), "{what}: {text}");
+        assert_eq!(text.matches("cannot be resumed").count(), 1, "{what}: said once: {text}");
     }
 }
 
