@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     input::{Action, OnRetry},
+    pipelines::Status,
     protocol::Phase,
     workflow::{
         executions::Starter,
@@ -133,7 +134,7 @@ impl Attempt {
             return None;
         }
         let ids: Vec<ExecutionId> = of_key().filter(|id| w.executions[*id].gone().is_none()).collect();
-        let known: Vec<Known> = ids.iter().map(|id| w.known(*id)).collect();
+        let known: Vec<Known> = ids.iter().map(|id| self.known(*id, w)).collect();
         // By place and not by name: an ARN is AWS's word.
         let id_of = |arn: &str| ids.iter().zip(&known).find(|(_, k)| *k.arn == *arn).map(|(id, _)| *id);
         let about = |arn: &str| id_of(arn).expect("the table decides about what it was shown");
@@ -155,6 +156,16 @@ impl Attempt {
             }
             Decision::Superseded(by) => Verdict::Superseded(by),
         })
+    }
+
+    /// An execution as the table looks at it for this node.
+    fn known(&self, id: ExecutionId, w: &World) -> Known {
+        let mut known = w.known(id);
+        if self.rules.accept_completed_with_failures && known.status == Status::CompletedWithFailures {
+            // A success to it: not to be run again, nor to be resumed.
+            known.status = Status::Succeeded;
+        }
+        known
     }
 
     /// An earlier attempt's execution may have been revived in the console: look once more before starting another.
