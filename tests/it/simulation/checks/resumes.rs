@@ -81,6 +81,10 @@ impl World {
         (*times, *at) = (*times + 1, self.now);
         // What was stopped before is history.
         self.forget_stops(arn);
+        if lost_epoch {
+            // To this process the end is an earlier run's, and its node is tried again: what was told of that end is history.
+            self.checks.ends.remove(&node);
+        }
         self.checks.started[place] = Some(Started { marker, node, run, pod: process.0 });
     }
 
