@@ -351,6 +351,8 @@ impl Attempt {
             since: w.fx.server_now(),
             origin: tracked.origin(),
         });
+        // Of this run alone, where that is known: in the next one its siblings are asked for anew.
+        marker.asked = tracked.asked().filter(|_| run.is_some() && tracked.run() == run);
         let arn = tracked.arn().to_owned();
         let call = Call::UpdateExecution { arn, description: marker.describe(execute.description.as_deref()) };
         let resume = InFlightResume { execution: id, predecessor, step: Step::Marking(Box::new(marker)) };

@@ -77,8 +77,9 @@ impl World {
         let lags = Duration::from_secs_f64(self.plan.list_lag);
         // What is listed by now may tell; what was there long enough before this process began does.
         let may_tell = |(s, e): &(&Started, &Execution)| {
+            let origin = s.marker.continues.map_or(s.marker.attempt, |continues| continues.origin);
             s.marker.asked.is_some_and(|(its, _)| its == group)
-                && s.marker.attempt == 0
+                && origin == 0
                 && s.run == this.run
                 && e.pipeline == this.plan.pipeline
                 && !e.deleted
