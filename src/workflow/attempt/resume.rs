@@ -161,6 +161,9 @@ impl Attempt {
                 tracked.status().as_str()
             ));
         }
+        if !w.pipelines.are_same(tracked.home(), self.pipeline) {
+            return Some("it is of another pipeline, account or region".to_owned());
+        }
         let execute = self.execute()?;
         let same = match tracked.work() {
             Some(work) => work == execute.work_digest,

@@ -29,6 +29,7 @@ impl TrackedExecution {
             run,
             witnessed: self.witnessed,
             resumed: self.history.went_on(runs),
+            same_pipeline: true,
         }
     }
 
