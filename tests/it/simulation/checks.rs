@@ -185,7 +185,10 @@ impl World {
         match (call, result) {
             (Call::StartExecution(_), result) => self.start_was_answered(process, call, result, new),
             (Call::RetryExecution { .. }, result) => self.resume_was_answered(process, call, result),
-            (Call::StopExecution { arn, .. }, Ok(_)) => self.check_stop(&arn.clone()),
+            (Call::StopExecution { arn, token }, Ok(_)) => self.check_stop(arn, token),
+            (Call::StopExecution { token, .. }, Err(error)) if error.kind == CallErrorKind::OutcomeUnknown => {
+                self.stop_is_unsure(token);
+            }
             _ => {}
         }
         let harmless = |kind| {
