@@ -71,6 +71,8 @@ pub struct Checks {
     pub stopped_by_others: HashMap<String, Time>,
     pub deleted_pipelines: HashSet<String>,
     deleted_keys: HashSet<Key>,
+    /// Keys of which a process took an end of this run for an earlier one's.
+    lost_runs: HashSet<Key>,
     /// Processes that were denied a listing.
     lists_denied: HashSet<Process>,
     denials: denials::Denials,

@@ -70,6 +70,13 @@ impl World {
         if knew_over && !self.node(node).is_exit_handler() {
             self.checks.broke(format!("resumed although the workflow was known to be over: {marker:?}"));
         }
+        if lost_epoch {
+            self.checks.lost_runs.insert(marker.key);
+            // To this process all that the node has told and resumed is an earlier run's: its attempts are made once more.
+            self.checks.resumes.once.retain(|(resumed, _, in_run)| (resumed, *in_run) != (arn, run));
+            let nodes = &self.workflows[node.0].nodes;
+            self.checks.ends.retain(|(number, id), _| *number != node.0 || nodes[*id].key != marker.key);
+        }
         self.bites.add("check: one resume per attempt and run");
         if !self.checks.resumes.once.insert((arn.clone(), marker.attempt, run)) && !lost_epoch {
             self.checks.broke(format!("resumed twice in run {run}: {marker:?}"));
@@ -81,10 +88,6 @@ impl World {
         (*times, *at) = (*times + 1, self.now);
         // What was stopped before is history.
         self.forget_stops(arn);
-        if lost_epoch {
-            // To this process the end is an earlier run's, and its node is tried again: what was told of that end is history.
-            self.checks.ends.remove(&node);
-        }
         self.checks.started[place] = Some(Started { marker, node, run, pod: process.0 });
     }
 
