@@ -37,6 +37,8 @@ pub struct TrackedExecution {
     key: Key,
     /// Through which pipeline, and so by which client, it is asked after and stopped.
     pipeline: PipelineId,
+    /// Of which it is: as it was started or found, whoever's role asks after it now.
+    home: PipelineId,
     /// What becomes of it at the workflow's end when no node follows it.
     when_over: WhenOver,
     /// The digests of the arguments it was started with, and of what of them it keeps for good, as its marker says.
@@ -116,6 +118,7 @@ impl TrackedExecution {
         Self {
             key,
             pipeline,
+            home: pipeline,
             when_over: WhenOver::Leave,
             args: None,
             work: None,
@@ -147,6 +150,11 @@ impl TrackedExecution {
     /// Through which pipeline it is asked after and stopped.
     pub fn pipeline(&self) -> PipelineId {
         self.pipeline
+    }
+
+    /// The pipeline that it is an execution of.
+    pub fn home(&self) -> PipelineId {
+        self.home
     }
 
     /// As AWS showed it last.
@@ -268,6 +276,11 @@ impl TrackedExecution {
     pub fn learn_args(&mut self, marker: &Marker) {
         self.args = Some(marker.args.as_str().into());
         self.work = marker.work.as_deref().map(Into::into);
+    }
+
+    /// It was started of this pipeline, or found in its list.
+    pub fn is_of(&mut self, pipeline: PipelineId) {
+        self.home = pipeline;
     }
 
     /// Nothing but a task's word is known of it.

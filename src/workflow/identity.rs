@@ -95,7 +95,7 @@ pub fn decide(known: &[Known], attempt: u32, newest_asked: u32, run: &Run) -> De
     // Whatever this attempt has started before is replaced, else the token would be that one's again. It need not have
     // ended before the epoch: what lived on into this run counts too.
     let predecessor = || {
-        let own = known.iter().filter(|k| k.origin == attempt && !k.status.is_live());
+        let own = known.iter().filter(|k| k.origin == attempt && k.same_pipeline && !k.status.is_live());
         own.max_by_key(|k| k.created).map(|k| k.arn.clone())
     };
     let own_end = || {

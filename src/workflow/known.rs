@@ -22,4 +22,7 @@ pub struct Known {
     pub witnessed: bool,
     /// It is the continuation of an earlier attempt's end, which was somebody else's before.
     pub resumed: bool,
+    /// It is of the pipeline that the node names. What was started of another (in another account, say) had another token,
+    /// and a process that has not looked there does not know of it.
+    pub same_pipeline: bool,
 }

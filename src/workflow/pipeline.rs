@@ -172,6 +172,11 @@ impl Pipelines {
         self.all.iter().filter(|(_, p)| p.arn.eq_ignore_ascii_case(arn)).map(|(id, _)| id)
     }
 
+    /// Whether these are the same pipeline, whichever roles call it.
+    pub fn are_same(&self, one: PipelineId, other: PipelineId) -> bool {
+        self.all[one].arn.eq_ignore_ascii_case(&self.all[other].arn)
+    }
+
     /// The one that a client's calls name so.
     pub fn of_site(&self, site: &Site) -> Option<PipelineId> {
         // Pipelines of two accounts may have one name.

@@ -49,7 +49,9 @@ impl Siblings {
 
     /// Takes in the marker of an execution that another process has started.
     pub fn meet(&mut self, marker: &Marker, known: &Known, run: Option<Run>) {
-        let Some((group, at)) = marker.asked.filter(|_| marker.attempt == 0) else { return };
+        // What was resumed still tells of the first attempt, which it was started for.
+        let origin = marker.continues.map_or(marker.attempt, |continues| continues.origin);
+        let Some((group, at)) = marker.asked.filter(|_| origin == 0) else { return };
         // Anybody can write a description: what cannot be is not believed.
         if at > known.created.plus(TOGETHER) || known.created.since(at) > LONGEST_EXECUTION {
             return;

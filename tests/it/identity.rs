@@ -31,6 +31,7 @@ fn known(id: &str, attempt: u32, status: Status, created: i64, modified: i64) ->
         run: None,
         witnessed: false,
         resumed: false,
+        same_pipeline: true,
     }
 }
 
@@ -98,6 +99,16 @@ fn every_row_of_the_table_gives_its_answer() {
     ];
     for (name, executions, attempt, newest_asked, expected) in rows {
         assert_eq!(decide(&executions, attempt, newest_asked, &RUN), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_was_started_of_another_pipeline_is_not_what_an_attempt_replaces() {
+    let elsewhere = Known { same_pipeline: false, ..known("a", 0, Status::Failed, -900, -800) };
+    let here = known("b", 0, Status::Failed, -1900, -1800);
+    for (all, replaced) in [(vec![elsewhere.clone()], None), (vec![elsewhere, here], Some("b".into()))] {
+        let expected = Decision::Start { predecessor: replaced, after: Some("a".into()) };
+        assert_eq!(decide(&all, 0, 0, &RUN), expected);
     }
 }
 

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     input::{Action, OnRetry},
+    pipelines::Status,
     protocol::Phase,
     workflow::{
         executions::Starter,
@@ -133,28 +134,41 @@ impl Attempt {
             return None;
         }
         let ids: Vec<ExecutionId> = of_key().filter(|id| w.executions[*id].gone().is_none()).collect();
-        let known: Vec<Known> = ids.iter().map(|id| w.known(*id)).collect();
+        let known: Vec<Known> = ids.iter().map(|id| self.known(*id, w)).collect();
         // By place and not by name: an ARN is AWS's word.
         let id_of = |arn: &str| ids.iter().zip(&known).find(|(_, k)| *k.arn == *arn).map(|(id, _)| *id);
         let about = |arn: &str| id_of(arn).expect("the table decides about what it was shown");
         let each = |arn: Option<Arc<str>>| arn.as_deref().map(about);
         // A node that resumes has one chain of executions for all its attempts.
-        let chained = self.rules.on_retry != OnRetry::Restart;
+        let chain = || {
+            let ended = ids.iter().zip(&known).filter(|(_, k)| k.same_pipeline && !k.status.is_live());
+            ended.max_by_key(|(_, k)| (k.created, &k.arn)).map(|(id, _)| *id)
+        };
+        let resumes = self.rules.on_retry != OnRetry::Restart;
+        let replaced = |own: Option<Arc<str>>| if resumes { chain() } else { each(own) };
         Some(match identity::decide(&known, self.number, kin.newest_asked, &run) {
             Decision::Follow(arn) => Verdict::Follow(about(&arn)),
             Decision::AwaitEnd(arn) => Verdict::AwaitEnd(about(&arn)),
             Decision::Report(arn) => Verdict::Report(about(&arn)),
             Decision::RecheckThenStart { arn, predecessor } => {
-                let predecessor = if chained { Some(about(&arn)) } else { each(predecessor) };
-                Verdict::Start { after: Some(about(&arn)), predecessor, recheck: true }
+                Verdict::Start { after: Some(about(&arn)), predecessor: replaced(predecessor), recheck: true }
             }
             Decision::Start { predecessor, after } => {
-                let after = each(after);
-                let predecessor = if chained { after } else { each(predecessor) };
-                Verdict::Start { after, predecessor, recheck: false }
+                Verdict::Start { after: each(after), predecessor: replaced(predecessor), recheck: false }
             }
             Decision::Superseded(by) => Verdict::Superseded(by),
         })
+    }
+
+    /// An execution as the table looks at it for this node.
+    fn known(&self, id: ExecutionId, w: &World) -> Known {
+        let same_pipeline = w.pipelines.are_same(w.executions[id].home(), self.pipeline);
+        let mut known = Known { same_pipeline, ..w.known(id) };
+        if self.rules.accept_completed_with_failures && known.status == Status::CompletedWithFailures {
+            // A success to it: not to be run again, nor to be resumed.
+            known.status = Status::Succeeded;
+        }
+        known
     }
 
     /// An earlier attempt's execution may have been revived in the console: look once more before starting another.

@@ -143,8 +143,9 @@ impl Attempt {
         }
         if chosen.is_none()
             && self.rules.on_retry == OnRetry::ResumeOnly
-            && let Some(why) = self.not_resumed().map(str::to_owned)
+            && let Some(why) = self.resumes().given_up.take()
         {
+            // Taken, since the end says it: what stays is said once more, as a warning.
             self.end(Phase::Failed, &why, None, w);
             return None;
         }
@@ -159,6 +160,9 @@ impl Attempt {
                 "SageMaker resumes what Failed or was Stopped, and it is {}",
                 tracked.status().as_str()
             ));
+        }
+        if !w.pipelines.are_same(tracked.home(), self.pipeline) {
+            return Some("it is of another pipeline, account or region".to_owned());
         }
         let execute = self.execute()?;
         let same = match tracked.work() {
@@ -350,6 +354,8 @@ impl Attempt {
             since: w.fx.server_now(),
             origin: tracked.origin(),
         });
+        // Of this run alone, where that is known: in the next one its siblings are asked for anew.
+        marker.asked = tracked.asked().filter(|_| run.is_some() && tracked.run() == run);
         let arn = tracked.arn().to_owned();
         let call = Call::UpdateExecution { arn, description: marker.describe(execute.description.as_deref()) };
         let resume = InFlightResume { execution: id, predecessor, step: Step::Marking(Box::new(marker)) };

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use crate::{
     pipelines::{Step, Time},
-    workflow::marker::{Continues, Marker},
+    workflow::{
+        group::Group,
+        marker::{Continues, Marker},
+    },
 };
 
 /// Lists may show the end before a resume for so long.
@@ -18,6 +21,8 @@ pub struct History {
     run: Option<Time>,
     /// Which end that attempt continues.
     continues: Option<Continues>,
+    /// When the node that it was started for was first asked for, and the node's group.
+    asked: Option<(Group, Time)>,
     /// When the describe left that told the marker, or we wrote it.
     told_at: Option<Time>,
     /// What its steps did up to its newest known end; absent where they could not be listed.
@@ -63,6 +68,11 @@ impl History {
     /// Which end its marker's attempt continues.
     pub fn continued(&self) -> Option<Continues> {
         self.continues
+    }
+
+    /// When the node that it was started for was first asked for, as its markers have told.
+    pub fn asked(&self) -> Option<(Group, Time)> {
+        self.asked
     }
 
     /// Whether its marker's attempt goes on from an earlier one's end: it runs (`runs`), or something has run since that
@@ -127,6 +137,7 @@ impl History {
         self.attempt = marker.attempt;
         self.run = marker.run;
         self.continues = marker.continues;
+        self.asked = marker.asked;
     }
 
     /// Its marker is seen again; `left`: by a describe that left then. Lists lag, and the end that a marker continues is

@@ -3,6 +3,7 @@
 use crate::{
     pipelines::{Status, Time},
     workflow::{
+        group::Group,
         key::{Key, arn_key},
         known::Known,
         marker::{Continues, Marker},
@@ -28,6 +29,7 @@ impl TrackedExecution {
             run,
             witnessed: self.witnessed,
             resumed: self.history.went_on(runs),
+            same_pipeline: true,
         }
     }
 
@@ -44,6 +46,11 @@ impl TrackedExecution {
     /// The attempt that it was started for.
     pub fn origin(&self) -> u32 {
         self.history.begun_by()
+    }
+
+    /// When the node that it was started for was first asked for, and the node's group.
+    pub fn asked(&self) -> Option<(Group, Time)> {
+        self.history.asked()
     }
 
     /// When the attempt began that it runs for: at its creation, or when it was resumed.

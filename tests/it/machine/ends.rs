@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use awf_aws::{
-    input::Action,
+    input::{Action, OnRetry},
     pipelines::{CallErrorKind, Status, Step},
     protocol::Phase,
     workflow::{
@@ -344,6 +344,29 @@ fn when_the_workflow_is_over_executions_are_stopped_and_nodes_fail_without_reque
     assert_eq!(phase(&w.ask(&task("x.onExit", 0))), Some(Phase::Running));
     w.pass(MINUTE);
     assert_eq!(phase(&w.ask(&task("b", 0))), Some(Phase::Failed));
+}
+
+#[test]
+fn an_end_that_a_node_accepts_is_its_result_in_the_next_run_too() {
+    for on_retry in [OnRetry::Restart, OnRetry::Resume, OnRetry::ResumeOnly] {
+        let node =
+            |accepts| with(task("a", 0), |e| (e.on_retry, e.accept_completed_with_failures) = (on_retry, accepts));
+        let mut w = World::new();
+        w.ask(&node(true));
+        w.end(0, Status::CompletedWithFailures);
+        // Its node had ended with the workflow meanwhile, and so argo retry asks for it again.
+        w.pass(30 * MINUTE);
+        w.restart();
+        w.ask(&node(true));
+        w.pass(10 * SECOND);
+        let reply = w.ask(&node(true));
+        assert_eq!((phase(&reply), w.executions.len()), (Some(Phase::Succeeded), 1), "{on_retry:?}: {reply:?}");
+        // Who does not accept it tries again, as far as that may be.
+        w.restart();
+        w.ask(&node(false));
+        w.pass(10 * SECOND);
+        assert_eq!(w.executions.len(), if on_retry == OnRetry::ResumeOnly { 1 } else { 2 }, "{on_retry:?}");
+    }
 }
 
 #[test]

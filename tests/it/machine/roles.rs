@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use awf_aws::{
-    input::Task,
+    input::{OnRetry, Task},
     pipelines::{CallErrorKind, Status},
     protocol::Phase,
     workflow::Settings,
@@ -58,6 +58,37 @@ fn an_execution_that_a_retry_with_another_role_takes_over_is_followed_by_that_ro
     w.pass(60 * SECOND);
     assert_eq!(phase(&w.ask(&with_role("a", 1))), Some(Phase::Succeeded));
     assert_eq!(w.executions.len(), 1);
+}
+
+#[test]
+fn what_the_same_node_has_started_of_another_pipeline_does_not_change_its_token() {
+    for on_retry in [OnRetry::Restart, OnRetry::Resume] {
+        let node = |attempt, pipeline: &str| {
+            let task = with(task("a", attempt), |e| e.on_retry = on_retry);
+            Task { pipeline_name: pipeline.into(), ..task }
+        };
+        let mut w = World::new();
+        w.ask(&node(0, "MyPipeline"));
+        w.end(0, Status::Failed);
+        w.pass(60 * SECOND);
+        w.restart();
+        // Its template names another by now, and this process learns of the first one only when it has taken the attempt in.
+        w.silent = vec!["ListPipelineExecutions"];
+        w.send(&node(1, "Other"));
+        w.send(&task("b", 0));
+        w.silent.clear();
+        w.answer_open(1);
+        w.answer_open(0);
+        w.pass(10 * SECOND);
+        let running = |w: &World| w.executions.iter().filter(|e| e.arn.contains("/Other/")).count();
+        assert_eq!((running(&w), w.resumes.len()), (1, 0), "{on_retry:?}");
+        // The next process cannot list: the token is all it has.
+        w.restart();
+        w.fail("ListPipelineExecutions", &[CallErrorKind::Denied; 100]);
+        let reply = w.ask(&node(1, "Other"));
+        w.pass(10 * SECOND);
+        assert_eq!((phase(&reply), running(&w)), (Some(Phase::Running), 1), "{on_retry:?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use awf_aws::{
-    input::Task,
+    input::{OnRetry, Task},
     pipelines::{CallErrorKind, Status},
     protocol::Phase,
     workflow::{Event, Settings, WorkflowState},
@@ -153,6 +153,29 @@ fn timed_out_while_waiting(names: [&str; 3]) -> World {
 fn a_node_that_timed_out_while_it_waited_is_not_started_by_the_next_pod_when_a_sibling_tells() {
     let w = timed_out_while_waiting(["wf[0].go(0:a)", "wf[0].go(1:b)", "wf[0].go(2:c)"]);
     assert_eq!(w.executions.len(), 1, "Argo keeps ended tasks on its list, and their agent asks again");
+}
+
+#[test]
+fn a_sibling_that_was_resumed_still_tells_when_both_were_asked_for() {
+    let one = |task| with(task, |e| (e.on_retry, e.max_running) = (OnRetry::Resume, Some(1)));
+    let first = |attempt| one(task("wf[0].go(0:a)", attempt));
+    let second = with(one(task("wf[0].go(1:b)", 0)), |e| e.timeout = Some(40 * SECOND));
+    let mut w = World::with(Settings { kubernetes: true, pod_born: World::START, ..Settings::default() });
+    w.workflow = Some(WorkflowState::Alive { started_at: Some(World::START), deadline: None, server_time: None });
+    w.send(&first(0));
+    w.send(&second);
+    w.pass(45 * SECOND);
+    w.end(0, Status::Failed);
+    w.pass(15 * SECOND);
+    assert_eq!((phase(&w.ask(&first(0))), phase(&w.ask(&second))), (Some(Phase::Failed), Some(Phase::Failed)));
+    w.ask(&first(1));
+    w.pass(30 * SECOND);
+    w.end(0, Status::Succeeded);
+    w.restart();
+    w.send(&first(1));
+    w.send(&second);
+    w.pass(60 * SECOND);
+    assert_eq!((w.resumes.len(), w.executions.len()), (1, 1), "the marker of the resume says it, too");
 }
 
 #[test]

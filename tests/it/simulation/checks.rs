@@ -71,6 +71,8 @@ pub struct Checks {
     pub stopped_by_others: HashMap<String, Time>,
     pub deleted_pipelines: HashSet<String>,
     deleted_keys: HashSet<Key>,
+    /// Keys of which a process took an end of this run for an earlier one's.
+    lost_runs: HashSet<Key>,
     /// Processes that were denied a listing.
     lists_denied: HashSet<Process>,
     denials: denials::Denials,
@@ -185,7 +187,10 @@ impl World {
         match (call, result) {
             (Call::StartExecution(_), result) => self.start_was_answered(process, call, result, new),
             (Call::RetryExecution { .. }, result) => self.resume_was_answered(process, call, result),
-            (Call::StopExecution { arn, .. }, Ok(_)) => self.check_stop(&arn.clone()),
+            (Call::StopExecution { arn, token }, Ok(_)) => self.check_stop(arn, token),
+            (Call::StopExecution { token, .. }, Err(error)) if error.kind == CallErrorKind::OutcomeUnknown => {
+                self.stop_is_unsure(token);
+            }
             _ => {}
         }
         let harmless = |kind| {

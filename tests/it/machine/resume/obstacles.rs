@@ -7,7 +7,10 @@ use awf_aws::{
 };
 
 use super::{
-    super::world::{World, message, with},
+    super::{
+        stops::stop,
+        world::{World, message, with},
+    },
     MINUTE, SECOND, again, failed_once, fails, only, resumes, steps, until,
 };
 
@@ -50,6 +53,16 @@ fn where_lists_are_denied_a_later_process_finds_what_was_resumed_by_its_token() 
     w.restart();
     until(&mut w, &again(1), Phase::Running, MINUTE);
     assert_eq!((w.executions.len(), resumes(&w)), (1, 1));
+}
+
+#[test]
+fn what_a_stop_task_named_by_its_arn_before_it_was_found_is_resumed() {
+    let mut w = failed_once(&again(0));
+    w.restart();
+    let arn = w.executions[0].arn.clone();
+    until(&mut w, &stop(None, Some(arn)), Phase::Succeeded, MINUTE);
+    until(&mut w, &again(1), Phase::Running, MINUTE);
+    assert_eq!((w.executions.len(), resumes(&w)), (1, 1), "its marker says what it was started with");
 }
 
 /// What keeps an execution from being resumed, and what the node is told of it.
@@ -118,6 +131,7 @@ fn resume_only_fails_where_it_cannot_resume_and_starts_nothing() {
         let text = until(&mut w, &change(only(1)), Phase::Failed, 4 * MINUTE);
         assert_eq!((w.executions.len(), resumes(&w)), (1, 0), "{what}");
         assert!(text.contains("on_retry is resume-only") && text.contains(why), "{what}: {text}");
+        assert_eq!(text.matches("cannot be resumed").count(), 1, "{what}: said once: {text}");
     }
 }
 

@@ -12,7 +12,11 @@ use awf_aws::{
 };
 
 use super::{Process, World};
-use crate::simulation::plan::SECOND;
+
+/// Nothing is asked for again and again without a pause. A few decisions in a row have their own looks each: several attempts
+/// that a new process is asked for together, a resume before and after.
+const BURST: usize = 10;
+const BURST_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often one process has made calls of one kind about one thing.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +26,8 @@ struct Count {
     /// Of those, after a stop was sent.
     stopping_since: Option<Time>,
     failed: u64,
-    /// When the last four were made, the newest first.
-    last: [Time; 4],
+    /// When the last ones were made, the newest first.
+    last: [Time; BURST - 1],
 }
 
 #[derive(Default)]
@@ -84,11 +88,11 @@ impl World {
         {
             looks.stopping_since.get_or_insert(now);
         }
-        let new = Count { first: now, times: 0, stopping_since: None, failed: 0, last: [Time(0); 4] };
+        let new = Count { first: now, times: 0, stopping_since: None, failed: 0, last: [Time(0); BURST - 1] };
         let entry = (process, call.operation(), subject);
         let count = self.checks.calls.counts.entry(entry.clone()).or_insert(new);
         count.times += 1;
-        let fifth = count.last[3];
+        let burst_began = count.last[BURST - 2];
         count.last.rotate_right(1);
         count.last[0] = now;
         let age = now.since(count.first).as_secs();
@@ -108,11 +112,10 @@ impl World {
             Call::GetCallerIdentity => 10 + age / 5,
         };
         let (times, failed) = (count.times, count.failed);
-        // Nothing is asked for again and again without a pause.
         let one_by_one =
             matches!(call, Call::DescribeExecution { .. } | Call::ListSteps { .. } | Call::StopExecution { .. });
-        if one_by_one && now.since(fifth) < 2 * SECOND {
-            self.checks.broke(format!("{entry:?} is called five times within two seconds"));
+        if one_by_one && now.since(burst_began) < BURST_WITHIN {
+            self.checks.broke(format!("{entry:?} is called {BURST} times within {BURST_WITHIN:?}"));
         }
         if times > most + 2 * failed {
             self.checks.broke(format!("{times} calls of {entry:?} within {age} s, {failed} of them failed"));

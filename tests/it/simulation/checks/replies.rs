@@ -14,6 +14,11 @@ use crate::simulation::{
     pod::PodId,
 };
 
+/// Whether a node ended before its execution, which runs on.
+fn is_outlived(end: &Ended) -> bool {
+    ["left running", "its execution goes on"].iter().any(|text| end.message.contains(text))
+}
+
 impl World {
     /// Every reply keeps Argo's rules, ends repeat, and say what the book says.
     pub fn check_reply(&mut self, id: PodId, node: NodeId, reply: &ExecuteTemplateReply) {
@@ -138,10 +143,7 @@ impl World {
             let broken = match end.phase {
                 Phase::Succeeded => !accepted,
                 // One that is to be left may end after the look that precedes its node's end.
-                Phase::Failed => {
-                    let unsure = ["left running", "its execution goes on"];
-                    accepted && !unsure.iter().any(|text| end.message.contains(text))
-                }
+                Phase::Failed => accepted && !is_outlived(end),
                 _ => !end.message.contains("deleted"),
             };
             if status == Status::CompletedWithFailures {
@@ -158,8 +160,8 @@ impl World {
         let changed = end.arn.as_ref().is_some_and(went_on);
         let deleted = self.checks.deleted_keys.contains(&self.workflows[workflow].nodes[node].key);
         let before = self.checks.ends.entry((workflow, node)).or_insert_with(|| end.clone());
-        let leaves = [&*before, end].iter().any(|end| end.message.contains("left running"));
-        let lost = denied || leaves || changed || deleted;
+        // What was told of one that still ran stands nowhere in AWS.
+        let lost = denied || is_outlived(before) || is_outlived(end) || changed || deleted;
         if before.phase != end.phase && before.arn == end.arn && end.arn.is_some() && !lost {
             let text = format!("{name} ended as {before:?} and as {end:?}");
             self.checks.broken.get_or_insert(text);

@@ -12,7 +12,7 @@ use awf_aws::{
 use super::{Process, World};
 use crate::simulation::{
     argo::{Ended, Node, NodeId},
-    plan::Work,
+    plan::{MINUTE, Work},
 };
 
 #[derive(Default)]
@@ -54,7 +54,10 @@ impl World {
         let Some((id, step)) = parts(job) else { return };
         let found = self.book.executions().iter().position(|e| execution_id(&e.arn) == id);
         let Some(execution) = found.and_then(|place| self.book.executions().get(place)) else { return };
-        let revived = self.checks.revived.contains_key(&execution.arn);
+        // What another pod has resumed just now this process does not know of.
+        let elsewhere = found.and_then(|place| self.checks.started[place].as_ref()).is_some_and(|s| s.pod != process.0);
+        let went_on = self.times_resumed(&execution.arn) > 0 && self.began(execution).plus(MINUTE) > self.now;
+        let revived = self.checks.revived.contains_key(&execution.arn) || (elsewhere && went_on);
         let failed = |e: &Execution| e.steps.iter().any(|run| run.status == StepStatus::Failed);
         let wanted = if log {
             execution.status != Status::Succeeded && failed(execution)

@@ -70,6 +70,13 @@ impl World {
         if knew_over && !self.node(node).is_exit_handler() {
             self.checks.broke(format!("resumed although the workflow was known to be over: {marker:?}"));
         }
+        if lost_epoch {
+            self.checks.lost_runs.insert(marker.key);
+            // To this process all that the node has told and resumed is an earlier run's: its attempts are made once more.
+            self.checks.resumes.once.retain(|(resumed, _, in_run)| (resumed, *in_run) != (arn, run));
+            let nodes = &self.workflows[node.0].nodes;
+            self.checks.ends.retain(|(number, id), _| *number != node.0 || nodes[*id].key != marker.key);
+        }
         self.bites.add("check: one resume per attempt and run");
         if !self.checks.resumes.once.insert((arn.clone(), marker.attempt, run)) && !lost_epoch {
             self.checks.broke(format!("resumed twice in run {run}: {marker:?}"));

@@ -77,8 +77,9 @@ impl World {
         let lags = Duration::from_secs_f64(self.plan.list_lag);
         // What is listed by now may tell; what was there long enough before this process began does.
         let may_tell = |(s, e): &(&Started, &Execution)| {
+            let origin = s.marker.continues.map_or(s.marker.attempt, |continues| continues.origin);
             s.marker.asked.is_some_and(|(its, _)| its == group)
-                && s.marker.attempt == 0
+                && origin == 0
                 && s.run == this.run
                 && e.pipeline == this.plan.pipeline
                 && !e.deleted
@@ -116,15 +117,21 @@ impl World {
         // What was stopped belongs to the run that stopped it, however long that took.
         let ended = self.stop_taken(&before.arn).map_or(before.modified, |taken| taken.min(before.modified));
         let lost_epoch = !before.status.is_live() && self.takes_for_earlier(process, node.0, ended);
+        if lost_epoch {
+            self.checks.lost_runs.insert(marker.key);
+        }
         if !self.may_start_twice(node.0) && !lost_epoch && !self.checks.deleted_keys.contains(&marker.key) {
             let text = format!("started twice in run {run}, after {} ({:?}): {marker:?}", before.arn, before.status);
             self.checks.broke(text);
         }
     }
 
-    /// Without Kubernetes' word an end long before the pod's birth is taken for one of an earlier run.
+    /// Without Kubernetes' word an end long before the pod's birth is taken for one of an earlier run. Where that comes late,
+    /// by a clock that has jumped, the run seems to have begun with the process at the latest.
     pub(super) fn takes_for_earlier(&mut self, process: Process, number: usize, ended: Time) -> bool {
-        let born = self.pod(process.0).born;
+        let jumps = self.plan.troubles.clocks.jump.is_some();
+        let pod = self.pod(process.0);
+        let born = if jumps { pod.process_born } else { pod.born };
         !self.knows_its_run(number) && ended < born.minus(EPOCH_MARGIN).plus(MINUTE)
     }
 
@@ -140,15 +147,20 @@ impl World {
     ) {
         let now = self.now;
         let moved = matches!(self.plan.workflows[node.0].troubles.moves, Some(Moves::Region | Moves::Account));
-        let excused = |e: &Execution| {
+        // Of the attempts of a node that all seem to be an earlier run's, Argo may hand out any first: what the process before
+        // has just started for another one is not listed yet, and has another token.
+        let lost = self.checks.lost_runs.contains(&marker.key);
+        let lags = Duration::from_secs_f64(self.plan.list_lag) + SECOND;
+        let excused = |s: &Started, e: &Execution| {
             let revived = self.checks.revived.get(&e.arn).is_some_and(|at| now.since(*at) < LISTED_AGAIN);
             let elsewhere = moved && (e.scope.region != region || e.scope.account != account);
-            revived || elsewhere
+            let unlisted = lost && s.marker.attempt != marker.attempt && now < self.began(e).plus(lags);
+            revived || elsewhere || unlisted
         };
         let mut others = self
             .started_under(&marker.key)
             .filter(|(_, e)| e.status.is_live() && !e.deleted && itself != Some(e.arn.as_str()));
-        let beside = others.find(|(_, e)| !excused(e)).map(|(_, e)| e.arn.clone());
+        let beside = others.find(|(s, e)| !excused(s, e)).map(|(_, e)| e.arn.clone());
         drop(others);
         if self.checks.of_key.contains_key(&marker.key) {
             self.bites.add("check: never two live");

@@ -1,6 +1,6 @@
 //! Nothing is stopped that should live, and a stop that was taken stops.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use awf_aws::pipelines::{Status, Time};
 
@@ -10,16 +10,23 @@ use crate::simulation::{
     world::World,
 };
 
-/// Stops that AWS has taken, and when.
+/// What AWS was asked to stop.
 #[derive(Default)]
-pub struct Stops(HashMap<String, Time>);
+pub struct Stops {
+    /// Stops that it has taken, and when.
+    taken: HashMap<String, Time>,
+    /// Tokens of stops whose outcome a process was not told.
+    unsure: HashSet<String>,
+}
 
 impl World {
     /// Nothing is stopped that should live.
-    pub(super) fn check_stop(&mut self, arn: &str) {
+    pub(super) fn check_stop(&mut self, arn: &str, token: &str) {
         let revived = self.checks.revived.get(arn).copied();
-        let taken = self.checks.stops.0.entry(arn.to_owned()).or_insert(self.now);
-        if revived.is_some_and(|revived| revived > *taken) {
+        // One that is repeated because its outcome was not told may have been carried out before somebody revived it.
+        let repeats = self.checks.stops.unsure.contains(token);
+        let taken = self.checks.stops.taken.entry(arn.to_owned()).or_insert(self.now);
+        if revived.is_some_and(|revived| revived > *taken) && !repeats {
             *taken = self.now;
         }
         if arn == self.elsewhere {
@@ -57,25 +64,30 @@ impl World {
         }
     }
 
+    /// A process is not told whether its stop was carried out.
+    pub(super) fn stop_is_unsure(&mut self, token: &str) {
+        self.checks.stops.unsure.insert(token.to_owned());
+    }
+
     /// When AWS took a stop of this execution.
     pub(super) fn stop_taken(&self, arn: &str) -> Option<Time> {
         let others = self.checks.stopped_by_others.get(arn);
-        self.checks.stops.0.get(arn).into_iter().chain(others).min().copied()
+        self.checks.stops.taken.get(arn).into_iter().chain(others).min().copied()
     }
 
     /// What was stopped goes on: that stop is history.
     pub(super) fn forget_stops(&mut self, arn: &str) {
-        self.checks.stops.0.remove(arn);
+        self.checks.stops.taken.remove(arn);
         self.checks.stopped_by_others.remove(arn);
     }
 
     /// A stop that AWS has taken stops: an execution that runs on a minute later was asked in vain.
     pub(super) fn check_stops_took(&mut self) {
-        if self.checks.stops.0.is_empty() {
+        if self.checks.stops.taken.is_empty() {
             return;
         }
         self.bites.add("check: a stop that was taken stops");
-        let vain = self.checks.stops.0.iter().find(|(arn, taken)| {
+        let vain = self.checks.stops.taken.iter().find(|(arn, taken)| {
             let revived = self.checks.revived.get(*arn).is_some_and(|at| at > *taken);
             let mut found = self.book.executions().iter().filter(|e| e.arn == **arn && !e.deleted);
             let runs = found.any(|e| e.status == Status::Executing);
