@@ -4,6 +4,7 @@ use awf_aws::{
     pipelines::{Status, Time},
     protocol::{ExecuteTemplateReply, Phase},
     simulator::execution::Execution,
+    workflow::identity::Marker,
 };
 
 use super::World;
@@ -175,9 +176,16 @@ impl World {
         // An answer may be long on its way.
         let Some(asked) = this.first_asked.map(|asked| asked.minus(60 * SECOND)) else { return };
         let changed = self.checks.revived.contains_key(arn) || self.is_over(workflow);
+        // Its own process has written that it continues that end, whenever that was, and nobody has resumed it. Where steps may
+        // not be listed, nothing tells whether it has run on; and what another pod has followed that one tells.
+        let sure = self.plan.troubles.refusals.is_empty() && self.workflows[workflow].pods.len() == 1;
+        let waits = |e: &Execution| {
+            let marker = e.description.as_deref().and_then(Marker::parse);
+            sure && marker.is_some_and(|marker| marker.attempt == this.attempt && marker.continues.is_some())
+        };
         let earlier = self.started_by(workflow).find(|(s, e)| {
             let before = s.run == this.run && s.marker.key == this.key && s.marker.attempt < this.attempt;
-            e.arn == *arn && before && !e.status.is_live() && e.modified < asked && !e.deleted
+            e.arn == *arn && before && !e.status.is_live() && (e.modified < asked || waits(e)) && !e.deleted
         });
         let text =
             earlier.map(|(s, _)| format!("{} {} was told {end:?} of {:?}", this.plan.name, this.attempt, s.marker));
