@@ -31,11 +31,12 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// What a template declares; of all its outputs those are kept that may be results.
+    /// What a template declares; of its parameters those are kept that some executions have and others have not, of its
+    /// artifacts those that may be results.
     pub fn declared(parameters: impl IntoIterator<Item = String>, artifacts: impl IntoIterator<Item = String>) -> Self {
         Self {
             all: false,
-            parameters: parameters.into_iter().filter(|name| may_be_result(name)).collect(),
+            parameters: parameters.into_iter().filter(|name| may_be_missed(name)).collect(),
             artifacts: artifacts.into_iter().filter(|name| may_be_result(name)).collect(),
         }
     }
@@ -87,7 +88,25 @@ impl Wanted {
 /// Step names have up to 256 characters, those of metrics 255.
 const LONGEST_NAME: usize = 600;
 
-/// Whether an output of this name may be a result of a step.
+/// What every execution tells of itself, and every failure. Nobody misses them, and ten thousand nodes declare them.
+const ALWAYS_TOLD: [&str; 8] = [
+    "execution-arn",
+    "execution-id",
+    "status",
+    "console-url",
+    "failed-step",
+    "failure-reason",
+    "logs-url",
+    "logs-tail",
+];
+
+/// Whether an output parameter of this name depends on what the pipeline's steps do: the results of its jobs, and whatever
+/// Lambda and Callback steps call theirs.
+fn may_be_missed(name: &str) -> bool {
+    name.len() <= LONGEST_NAME && !ALWAYS_TOLD.contains(&name)
+}
+
+/// Whether an artifact of this name may be a result of a step.
 fn may_be_result(name: &str) -> bool {
     let ends = [JOB_NAME, MODEL].iter().any(|end| name.strip_suffix(end).is_some_and(|step| step.ends_with('-')));
     let parts = || [METRIC, OUTPUT].iter().any(|part| name.contains(&format!("-{part}")));

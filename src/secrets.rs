@@ -74,6 +74,11 @@ pub fn masked_line(line: &str) -> String {
     masked(&by_runs(&line, |_, run, _| is_foreign_secret(run)))
 }
 
+/// The same of a text of several lines.
+pub fn masked_lines(text: &str) -> String {
+    text.split('\n').map(masked_line).collect::<Vec<_>>().join("\n")
+}
+
 /// The text with every run replaced that is a secret, by what is between it and the one before, itself, and what follows.
 fn by_runs(text: &str, mut is_secret: impl FnMut(&str, &str, &str) -> bool) -> String {
     let mut clean = String::with_capacity(text.len());
@@ -153,6 +158,26 @@ fn without_values(line: &str) -> String {
     clean
 }
 
+/// Whether a name is a secret's; `plain`: in small letters, without separators and without a number at its end.
+fn is_called_secret(name: &str, plain: &str) -> bool {
+    let whole = name.to_ascii_lowercase();
+    let whole = whole.trim_end_matches(|c: char| c.is_ascii_digit());
+    // `DB_PASS` is one, but neither is a forward_pass nor what tests pass.
+    let variable = !name.contains(|c: char| c.is_ascii_lowercase());
+    ENDINGS.iter().any(|ending| plain.ends_with(ending))
+        || whole == "pwd"
+        || whole.ends_with("_pwd")
+        || (variable && whole.ends_with("_pass"))
+}
+
+/// What follows an option, as a shell has it or as a list of arguments is printed (`'--password', 'x'`); with its quote.
+fn next_argument(after: &str, quotes: impl Fn(char) -> bool) -> &str {
+    let bare = after.trim_start_matches(|c| quotes(c) || c == ' ' || c == ',');
+    let quote =
+        after.get(..after.len() - bare.len()).and_then(|before| before.chars().next_back()).filter(|c| quotes(*c));
+    after.get(after.len() - bare.len() - quote.map_or(0, char::len_utf8)..).unwrap_or(bare)
+}
+
 fn in_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '-'
 }
@@ -160,16 +185,22 @@ fn in_name(c: char) -> bool {
 /// What is between a secret's name and its value, and the value; nothing for a harmless name or value.
 fn value_of<'a>(name: &str, after: &'a str, prose: bool) -> Option<(&'a str, &'a str)> {
     let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    if !ENDINGS.iter().any(|ending| plain.ends_with(ending)) && !name.to_ascii_lowercase().ends_with("_pwd") {
+    // `password1` is the second of several.
+    let plain = plain.trim_end_matches(|c: char| c.is_ascii_digit());
+    if !is_called_secret(name, plain) {
         return None;
     }
     let quotes = |c: char| "\"'`\\".contains(c);
     let signs = after.trim_start_matches(|c| quotes(c) || c == ' ');
     let value = match signs.starts_with(['=', ':']) {
         true => signs.trim_start_matches(['=', ':', '>']).trim_start_matches(' '),
-        false if name.starts_with("--") => signs,
+        false if name.starts_with("--") => next_argument(after, quotes),
         false => return None,
     };
+    // The shell's variable is the working directory.
+    if plain == "pwd" && (!signs.starts_with('=') || value.trim_start_matches(quotes).starts_with(['/', '.', '~'])) {
+        return None;
+    }
     let bare = value.trim_start_matches(quotes);
     let quote = value.chars().next().filter(|c| quotes(*c));
     let header = plain.ends_with("authorization");

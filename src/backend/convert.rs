@@ -11,7 +11,10 @@ use aws_sdk_sagemaker::{
 };
 use aws_smithy_types::DateTime;
 
-use crate::pipelines::{Execution, PipelineDescription, PipelineSummary, Selective, Status, Step, Time};
+use crate::{
+    pipelines::{Execution, PipelineDescription, PipelineSummary, Selective, Status, Step, Time},
+    secrets::masked_lines,
+};
 
 /// What stands for a status that SageMaker left out; unknown, so treated as running.
 const NO_STATUS: &str = "no status";
@@ -27,6 +30,11 @@ pub fn time(at: Option<DateTime>) -> Option<Time> {
 /// An absent text and an empty one are the same to us (`NextToken: ""` would page for ever).
 pub fn text(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
+}
+
+/// Why something failed. SageMaker quotes the job, whose command line may hold a password, so it is a stranger's text.
+fn reason(given: Option<String>) -> Option<String> {
+    text(given).map(|reason| masked_lines(&reason))
 }
 
 /// DescribePipeline's answer; `asked` stands in for a missing ARN.
@@ -52,7 +60,7 @@ pub fn execution(asked: String, out: DescribePipelineExecutionOutput) -> Executi
         created: time(out.creation_time),
         modified: time(out.last_modified_time),
         description: text(out.pipeline_execution_description),
-        failure_reason: text(out.failure_reason),
+        failure_reason: reason(out.failure_reason),
         started_by: text(out.created_by.and_then(|user| user.user_profile_arn)),
     }
 }
@@ -65,7 +73,7 @@ pub fn summary(line: PipelineExecutionSummary) -> Option<Execution> {
         created: time(line.start_time),
         modified: None,
         description: text(line.pipeline_execution_description),
-        failure_reason: text(line.pipeline_execution_failure_reason),
+        failure_reason: reason(line.pipeline_execution_failure_reason),
         started_by: None,
     })
 }
@@ -79,7 +87,7 @@ pub fn step(step: PipelineExecutionStep) -> Step {
         status: step.step_status.map_or_else(|| NO_STATUS.to_owned(), |word| word.as_str().to_owned()),
         kind: metadata.kind.map(str::to_owned),
         job_arn: text(metadata.arn),
-        failure_reason: text(step.failure_reason).or(text(metadata.failure)),
+        failure_reason: reason(step.failure_reason).or(reason(metadata.failure)),
         started: time(step.start_time),
         ended: time(step.end_time),
         outputs: metadata.outputs,

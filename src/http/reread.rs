@@ -14,12 +14,11 @@ use actix_web::web::Bytes;
 
 use crate::input::Task;
 
-/// Bodies that are kept at most, those not asked for lately go first: 3 MiB with their tasks. The nodes of a workflow
-/// beyond that are read each time.
+/// Bodies that are kept at most, the last that were read: of 1 KiB each, as a node's usually is, 3 MiB with their tasks.
 const MOST: usize = 1_024;
 
-/// Longer bodies are not kept: a node's is about 1 KiB.
-const LONGEST: usize = 8 * 1024;
+/// Longer bodies are not kept, so that all of them are 4 MiB at most.
+const LONGEST: usize = 4 * 1024;
 
 /// The tasks of bodies that were read lately, shared by the HTTP workers.
 #[derive(Debug, Default)]
@@ -29,7 +28,8 @@ pub struct Reread<S = RandomState> {
     hasher: S,
 }
 
-/// A body that is asked for moves to the young; when these are half of all that may be kept, the old ones go.
+/// When the young are half of all that may be kept, they become the old, and those go. A body that is asked for does not
+/// become young again by that: nodes are asked for in turn, and each would push out the one that comes next.
 #[derive(Debug, Default)]
 struct Generations {
     young: HashMap<u64, Kept>,
@@ -47,14 +47,9 @@ impl<S: BuildHasher> Reread<S> {
     /// The task of exactly this body, where it was kept.
     pub fn task(&self, body: &[u8]) -> Option<Arc<Task>> {
         let hash = self.hasher.hash_one(body);
-        let mut tasks = self.tasks();
-        if let Some(kept) = tasks.young.get(&hash) {
-            return (kept.body == body).then(|| kept.task.clone());
-        }
-        let kept = tasks.old.remove(&hash).filter(|kept| kept.body == body)?;
-        let task = kept.task.clone();
-        tasks.keep(hash, kept);
-        Some(task)
+        let tasks = self.tasks();
+        let kept = tasks.young.get(&hash).or_else(|| tasks.old.get(&hash))?;
+        (kept.body == body).then(|| kept.task.clone())
     }
 
     /// Keeps what was read of a body.

@@ -19,8 +19,11 @@ struct Declared<'a> {
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct Named<'a> {
     name: Option<String>,
+    /// Where it is given Argo knows it already.
+    #[serde(borrow, default)]
+    value: Option<&'a RawValue>,
 }
 
 /// Reads both.
@@ -37,9 +40,12 @@ pub(super) fn read_results(fields: &Fields<'_>, template: &Template<'_>) -> Resu
             let problem = format!("`template.outputs.{what}` has {count} entries; declare at most {MAX_DECLARED}");
             return Err(InputError::new(problem));
         }
-        let name =
-            |item: &RawValue| serde_json::from_str::<Named>(item.get()).map(|named| named.name.unwrap_or_default());
-        all.into_iter().map(name).collect::<Result<_, _>>().map_err(unreadable)
+        let named: Vec<Named<'_>> = all
+            .into_iter()
+            .map(|item| serde_json::from_str(item.get()))
+            .collect::<Result<_, _>>()
+            .map_err(unreadable)?;
+        Ok(named.into_iter().filter(|one| one.value.is_none()).filter_map(|one| one.name).collect::<Vec<_>>())
     };
     let wanted = Wanted::declared(names(declared.parameters, "parameters")?, names(declared.artifacts, "artifacts")?);
     Ok(if all { wanted.and_all() } else { wanted })

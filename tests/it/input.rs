@@ -157,7 +157,7 @@ fn of_what_the_template_declares_the_results_of_steps_are_kept() {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let supplied = |name: &str| json!({"name": name, "valueFrom": {"supplied": {}}});
     let read = declares(json!({
-        "parameters": [supplied("execution-arn"), supplied("Train-model-artifacts"), supplied("Train-metric-auc"), {"value": "x"}],
+        "parameters": [supplied("execution-arn"), supplied("Train-model-artifacts"), supplied("Train-metric-auc"), {"value": "x"}, {"name": "known-to-argo", "value": "x"}, supplied("logs-url")],
         "artifacts": [{"name": "Prep-output-train", "path": "/x"}, {"name": "report"}],
         "exitCode": "0",
     }));

@@ -1,7 +1,7 @@
 //! Requests that were read before are not read again, and are never taken for others.
 
 use std::{
-    hash::{BuildHasherDefault, Hasher},
+    hash::{BuildHasherDefault, Hasher, RandomState},
     sync::Arc,
 };
 
@@ -39,7 +39,7 @@ fn keep(reread: &Reread, nodes: std::ops::Range<usize>) {
 
 #[test]
 fn the_same_bytes_are_the_same_task() {
-    let reread = Reread::default();
+    let reread = Reread::<RandomState>::default();
     assert_eq!(reread.task(&body(1)), None);
     keep(&reread, 0..100);
     for node in 0..100 {
@@ -50,7 +50,7 @@ fn the_same_bytes_are_the_same_task() {
 
 #[test]
 fn one_other_byte_is_another_request() {
-    let reread = Reread::default();
+    let reread = Reread::<RandomState>::default();
     keep(&reread, 1..2);
     let mut other = body(1).to_vec();
     for place in 0..other.len() {
@@ -84,18 +84,31 @@ fn bodies_of_the_same_hash_are_not_taken_for_each_other() {
 }
 
 #[test]
-fn what_is_asked_for_stays_while_others_come_and_go() {
-    let reread = Reread::default();
-    keep(&reread, 0..1);
-    for node in 1..5_000 {
-        keep(&reread, node..node + 1);
-        assert!(reread.task(&body(0)).is_some(), "after {node} others");
+fn a_thousand_nodes_that_are_asked_for_in_turn_are_read_once_each() {
+    let reread = Reread::<RandomState>::default();
+    let mut read_anew = 0;
+    for _ in 0..3 {
+        for node in 0..1_000 {
+            if reread.task(&body(node)).is_none() {
+                keep(&reread, node..node + 1);
+                read_anew += 1;
+            }
+        }
     }
+    assert_eq!(read_anew, 1_000);
+}
+
+#[test]
+fn new_nodes_take_the_place_of_old_ones() {
+    let reread = Reread::<RandomState>::default();
+    keep(&reread, 0..3_000);
+    assert!((2_999..3_000).chain(2_500..2_999).all(|node| reread.task(&body(node)).is_some()), "the last are kept");
+    assert_eq!(reread.task(&body(0)), None);
 }
 
 #[test]
 fn no_more_than_a_thousand_requests_are_kept() {
-    let reread = Reread::default();
+    let reread = Reread::<RandomState>::default();
     keep(&reread, 0..10_000);
     let kept: Vec<usize> = (0..10_000).filter(|node| reread.task(&body(*node)).is_some()).collect();
     assert!((512..=1_024).contains(&kept.len()), "{} are kept", kept.len());
@@ -104,7 +117,7 @@ fn no_more_than_a_thousand_requests_are_kept() {
 
 #[test]
 fn a_long_request_is_read_each_time() {
-    let reread = Reread::default();
+    let reread = Reread::<RandomState>::default();
     let mut long = body(1).to_vec();
     long.extend([b' '; 8 * 1024]);
     reread.keep(long.clone().into(), &read(&long));

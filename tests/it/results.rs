@@ -196,13 +196,22 @@ fn models_and_outputs_are_artifacts_that_argo_never_deletes() {
 fn what_was_declared_and_is_not_told_is_missing() {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let wanted = Wanted::declared(
-        names(&["status", "a-metric-x", "a-metric-y", "billable-seconds", "a-b-job-name", "-job-name", "job-name"]),
+        names(&[
+            "status",
+            "a-metric-x",
+            "a-metric-y",
+            "billable-seconds",
+            "a-b-job-name",
+            "-job-name",
+            "Notify-url",
+            "failed-step",
+        ]),
         names(&["a-model-artifacts", "a-metric-y", &format!("{}-job-name", "a".repeat(1000))]),
     );
     let parameters = ["a-metric-x", "billable-seconds", "other"];
     let parameters = parameters.map(|name| Parameter { name: name.to_owned(), value: String::new() }).to_vec();
     let told = Outputs { parameters, ..Outputs::default() };
-    assert_eq!(wanted.missing(&told), ["-job-name", "a-b-job-name", "a-metric-y", "a-model-artifacts"]);
+    assert_eq!(wanted.missing(&told), ["-job-name", "Notify-url", "a-b-job-name", "a-metric-y", "a-model-artifacts"]);
     assert_eq!(Wanted::default().and_all().missing(&told), [""; 0]);
     assert!(Wanted::default().is_nothing() && !wanted.is_nothing() && !Wanted::default().and_all().is_nothing());
 }

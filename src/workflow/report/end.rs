@@ -88,9 +88,10 @@ impl<'a> Story<'a> {
         let digest = digest(execution, &steps);
         // The digest is kept to 1 KiB; as a JSON string in JSON it can at most double.
         let less = room.saturating_sub(2 * TEXT_MAX);
+        // What somebody waits for comes before it.
+        let room_for = |name: &str| if wanted.declares(name) { room } else { less };
         for (name, value) in parameters(&steps, wanted) {
-            // What somebody waits for comes before it.
-            list.push_within(&name, &value, if wanted.declares(&name) { room } else { less });
+            list.push_within(&name, &value, room_for(&name));
         }
         let region = region_of(&execution.arn).unwrap_or_default();
         for artifact in artifacts(&steps, wanted, region) {
@@ -98,7 +99,8 @@ impl<'a> Story<'a> {
         }
         for step in steps.iter().map(|found| found.step).filter(|step| tells_outputs(step)) {
             for (name, value) in &step.outputs {
-                list.push_within(&format!("{}-{name}", step.name), value, less);
+                let name = format!("{}-{name}", step.name);
+                list.push_within(&name, value, room_for(&name));
             }
         }
         list.finish(Some(digest))
