@@ -6,6 +6,7 @@ WORKDIR /src
 
 # The dependencies in a layer of their own: compiled again only when the manifests change.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 RUN mkdir src \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs \
