@@ -1,0 +1,84 @@
+//! What AWS still shows just after a resume, and what the next attempt makes of a resume that moved nothing.
+
+use awf_aws::{
+    pipelines::{Execution, Status},
+    protocol::Phase,
+    workflow::Note,
+};
+
+use super::{
+    super::world::{World, message, phase},
+    MINUTE, SECOND, again, failed_once, resumes, steps, until,
+};
+
+/// Attempt 1 resumes, and the first describe after that is not answered yet; how the execution was before its marker, and
+/// before its resume.
+fn resumed_and_not_yet_seen() -> (World, [Execution; 2]) {
+    let mut w = failed_once(&again(0));
+    let unmarked = w.executions[0].clone();
+    w.silent = vec!["RetryPipelineExecution"];
+    w.send(&again(1));
+    let marked = w.executions[0].clone();
+    assert_ne!(marked.description, unmarked.description);
+    w.silent = vec!["DescribePipelineExecution"];
+    w.answer_open(0);
+    assert_eq!(resumes(&w), 1);
+    (w, [unmarked, marked])
+}
+
+#[test]
+fn the_end_before_that_a_describe_still_shows_is_nobodys_end() {
+    for (before, step) in [(0, "Failed"), (1, "Failed"), (1, "Executing")] {
+        let (mut w, earlier) = resumed_and_not_yet_seen();
+        let lives = std::mem::replace(&mut w.executions[0], earlier[before].clone());
+        if step == "Executing" {
+            w.steps[1].status = step.into();
+            w.steps[1].started = Some(w.aws_now());
+            w.steps[1].ended = None;
+        }
+        w.silent.clear();
+        w.answer_open(0);
+        let reply = w.ask(&again(1));
+        assert_eq!(phase(&reply).filter(|phase| phase.is_terminal()), None, "{before} {step}: {reply:?}");
+        w.executions[0] = lives;
+        w.pass(5 * SECOND);
+        let reply = w.ask(&again(1));
+        assert!(!message(&reply).contains("Failed"), "{before} {step}: {reply:?}");
+        assert!(!w.notes.iter().skip_while(|note| !matches!(note, Note::ExecutionResumed { .. })).any(finished));
+        w.pass(5 * MINUTE);
+        w.end(0, Status::Succeeded);
+        until(&mut w, &again(1), Phase::Succeeded, MINUTE);
+        assert_eq!((w.executions.len(), resumes(&w), w.count("RetryPipelineExecution")), (1, 1, 1), "{before} {step}");
+    }
+}
+
+fn finished(note: &Note) -> bool {
+    matches!(note, Note::ExecutionFinished { .. })
+}
+
+#[test]
+fn an_end_just_after_a_resume_is_told_at_once_where_its_steps_have_run_on() {
+    for status in [Status::Failed, Status::Stopped] {
+        let (mut w, _) = resumed_and_not_yet_seen();
+        w.now = w.now.plus(2 * SECOND);
+        w.end(0, status.clone());
+        w.steps = steps(&w, status.as_str());
+        w.silent.clear();
+        w.answer_open(0);
+        until(&mut w, &again(1), Phase::Failed, 3 * SECOND);
+        assert_eq!(resumes(&w), 1);
+    }
+}
+
+#[test]
+fn where_nothing_has_run_since_the_resume_the_end_is_told_after_a_minute() {
+    let (mut w, _) = resumed_and_not_yet_seen();
+    w.end(0, Status::Stopped);
+    w.silent.clear();
+    w.answer_open(0);
+    let looks = w.count("DescribePipelineExecution");
+    w.pass(50 * SECOND);
+    assert_eq!(phase(&w.ask(&again(1))).filter(|phase| phase.is_terminal()), None);
+    until(&mut w, &again(1), Phase::Failed, 15 * SECOND);
+    assert!(w.count("DescribePipelineExecution") - looks < 10, "less and less often");
+}
