@@ -29,7 +29,7 @@ pub struct History {
     told_at: Option<Time>,
     /// What its steps did up to its newest known end; absent where they could not be listed.
     ran: Option<Ran>,
-    /// AWS has said that this end is resumed, or a describe has shown it live with a marker that continues this end.
+    /// AWS has said that this end is resumed for its marker's attempt, or a describe has shown it live with that marker.
     taken: Option<Time>,
     /// LastModifiedTime of the describe that its end's steps were listed after.
     listed_at: Option<Time>,
@@ -177,6 +177,10 @@ impl History {
             return false;
         }
         let other = marker.continues != self.continues;
+        if other {
+            // Two may continue one end, when the first came to nothing: what was taken was the first one's.
+            self.taken = None;
+        }
         self.read_marker(marker);
         self.told_at = left.or(self.told_at);
         other
@@ -185,7 +189,7 @@ impl History {
     /// AWS took this marker.
     pub fn wrote(&mut self, marker: &Marker, now: Time) {
         self.read_marker(marker);
-        self.told_at = Some(now);
+        (self.told_at, self.taken) = (Some(now), None);
     }
 
     /// What its marker continues, if it is of this attempt and run, and continues this end.

@@ -1,7 +1,7 @@
 //! What AWS still shows just after a resume, and what the next attempt makes of a resume that moved nothing.
 
 use awf_aws::{
-    pipelines::{Execution, Status},
+    pipelines::{CallErrorKind, Execution, Status},
     protocol::Phase,
     workflow::Note,
 };
@@ -81,4 +81,35 @@ fn where_nothing_has_run_since_the_resume_the_end_is_told_after_a_minute() {
     assert_eq!(phase(&w.ask(&again(1))).filter(|phase| phase.is_terminal()), None);
     until(&mut w, &again(1), Phase::Failed, 15 * SECOND);
     assert!(w.count("DescribePipelineExecution") - looks < 10, "less and less often");
+}
+
+#[test]
+fn a_resume_that_moved_no_step_does_not_make_the_next_one_look_done() {
+    let mut w = failed_once(&again(0));
+    until(&mut w, &again(1), Phase::Running, MINUTE);
+    w.end(0, Status::Stopped);
+    until(&mut w, &again(1), Phase::Failed, 2 * MINUTE);
+    // Its marker is written, and the resume itself has to wait.
+    w.fail("RetryPipelineExecution", &[CallErrorKind::Throttled; 2]);
+    until(&mut w, &again(2), Phase::Running, MINUTE);
+    assert_eq!((w.executions.len(), resumes(&w)), (1, 2));
+}
+
+#[test]
+fn a_marker_of_another_pod_that_nobody_has_resumed_yet_leaves_the_resume_to_its_attempt() {
+    let mut w = failed_once(&again(0));
+    until(&mut w, &again(1), Phase::Running, MINUTE);
+    w.end(0, Status::Stopped);
+    until(&mut w, &again(1), Phase::Failed, 2 * MINUTE);
+    let first = w.machine_of_another_pod();
+    w.silent = vec!["RetryPipelineExecution"];
+    w.send(&again(2));
+    w.pass(5 * SECOND);
+    assert_eq!((w.count("UpdatePipelineExecution"), resumes(&w)), (2, 1));
+    // That pod dies before its resume leaves.
+    w.unanswered.clear();
+    w.silent.clear();
+    w.machine_goes_on(first);
+    until(&mut w, &again(2), Phase::Running, MINUTE);
+    assert_eq!((w.executions.len(), resumes(&w), w.count("UpdatePipelineExecution")), (1, 2, 2));
 }
