@@ -306,6 +306,8 @@ impl Attempt {
             self.look_again_later(id, w);
             return Objection::NotYet;
         }
+        // The next that is open is another.
+        self.resumes().open_step = None;
         self.pipeline_changed(id, w)
     }
 

@@ -73,7 +73,12 @@ impl Attempt {
         };
         self.note_refusal(&error, w);
         let now = w.fx.now();
-        match disposition(error.kind, CallSite::Resume) {
+        let disposition = disposition(error.kind, CallSite::Resume);
+        if disposition != Disposition::Search {
+            // Minutes of anything else between two of them are not minutes of contradiction.
+            self.resumes().contradicted = None;
+        }
+        match disposition {
             Disposition::Queue => {
                 let Some(resume) = self.land_resume(w) else { return false };
                 self.denied = None;

@@ -203,3 +203,29 @@ fn a_conflict_that_every_look_contradicts_is_believed_in_the_end() {
     until(&mut w, &again(1), Phase::Running, MINUTE);
     assert_eq!((w.executions.len(), resumes(&w)), (2, 0));
 }
+
+#[test]
+fn two_conflicts_with_a_long_wait_for_capacity_between_them_are_two_blips() {
+    let mut w = failed_once(&again(0));
+    w.fail("RetryPipelineExecution", &[CallErrorKind::Conflict]);
+    w.fail("RetryPipelineExecution", &[CallErrorKind::QuotaExceeded; 60]);
+    w.fail("RetryPipelineExecution", &[CallErrorKind::Conflict]);
+    w.ask(&again(1));
+    w.pass(20 * MINUTE);
+    assert_eq!((w.executions.len(), resumes(&w), w.count("RetryPipelineExecution")), (1, 1, 63));
+}
+
+#[test]
+fn two_steps_that_are_open_for_a_while_are_not_one_that_does_not_end() {
+    let mut w = failed_once(&again(0));
+    w.fail("RetryPipelineExecution", &[CallErrorKind::QuotaExceeded; 40]);
+    w.ask(&again(1));
+    for open in [20 * SECOND, 90 * SECOND] {
+        (w.steps[1].status, w.steps[1].ended) = ("Stopping".into(), None);
+        w.pass(open);
+        (w.steps[1].status, w.steps[1].ended) = ("Stopped".into(), Some(w.aws_now()));
+        w.pass(3 * MINUTE);
+    }
+    w.pass(10 * MINUTE);
+    assert_eq!((w.executions.len(), resumes(&w)), (1, 1));
+}
