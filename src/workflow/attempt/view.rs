@@ -96,7 +96,8 @@ impl Attempt {
 
     /// What its message says besides.
     pub(super) fn note(&self) -> Option<&str> {
-        self.not_resumed().or(self.warning.as_deref())
+        // While it is looked at once more, it may yet show that it goes on.
+        self.not_resumed().filter(|_| !self.is_locating()).or(self.warning.as_deref())
     }
 
     fn view_locating(&self, w: &World) -> View {

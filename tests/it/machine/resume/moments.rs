@@ -3,12 +3,12 @@
 use awf_aws::{
     pipelines::{CallErrorKind, Execution, Status},
     protocol::Phase,
-    workflow::Note,
+    workflow::{Event, Note},
 };
 
 use super::{
     super::world::{World, message, phase},
-    MINUTE, SECOND, again, failed_once, resumes, steps, until,
+    MINUTE, SECOND, again, failed_once, only, resumes, steps, until,
 };
 
 /// Attempt 1 resumes, and the first describe after that is not answered yet; how the execution was before its marker, and
@@ -112,4 +112,29 @@ fn a_marker_of_another_pod_that_nobody_has_resumed_yet_leaves_the_resume_to_its_
     w.machine_goes_on(first);
     until(&mut w, &again(2), Phase::Running, MINUTE);
     assert_eq!((w.executions.len(), resumes(&w), w.count("UpdatePipelineExecution")), (1, 2, 2));
+}
+
+#[test]
+fn a_resume_that_is_refused_because_it_was_done_is_followed_and_nothing_else_is_said() {
+    for task in [again, only] {
+        let mut w = failed_once(&task(0));
+        w.silent = vec!["RetryPipelineExecution"];
+        w.send(&task(1));
+        w.silent.clear();
+        // The SDK's first try timed out, and its second one meets what the first has begun.
+        let sent = w.unanswered[0].clone();
+        assert!(matches!(w.answer_of(0), Event::CallEnded { .. }));
+        w.unanswered.push(sent);
+        w.refuse_unanswered(CallErrorKind::Invalid);
+        for _ in 0..10 {
+            let reply = w.ask(&task(1));
+            let message = reply.node.map(|node| node.message).unwrap_or_default();
+            assert!(!message.contains("cannot be resumed"), "{message}");
+            w.pass(3 * SECOND);
+        }
+        w.end(0, Status::Succeeded);
+        let text = until(&mut w, &task(1), Phase::Succeeded, MINUTE);
+        assert!(!text.contains("warning"), "{text}");
+        assert_eq!((w.executions.len(), resumes(&w)), (1, 1));
+    }
 }
