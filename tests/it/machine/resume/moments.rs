@@ -8,7 +8,7 @@ use awf_aws::{
 
 use super::{
     super::world::{World, message, phase},
-    MINUTE, SECOND, again, failed_once, only, resumes, steps, until,
+    MINUTE, SECOND, again, failed_once, fails, only, resumes, steps, until,
 };
 
 /// Attempt 1 resumes, and the first describe after that is not answered yet; how the execution was before its marker, and
@@ -137,4 +137,22 @@ fn a_resume_that_is_refused_because_it_was_done_is_followed_and_nothing_else_is_
         assert!(!text.contains("warning"), "{text}");
         assert_eq!((w.executions.len(), resumes(&w)), (1, 1));
     }
+}
+
+#[test]
+fn an_attempt_before_the_resumed_one_is_told_that_its_end_may_be_an_earlier_runs() {
+    let hint = "if this is argo retry, repeat it 15 minutes after that end";
+    let mut w = failed_once(&again(0));
+    until(&mut w, &again(1), Phase::Running, MINUTE);
+    w.pass(MINUTE);
+    w.restart();
+    let text = until(&mut w, &again(0), Phase::Failed, MINUTE);
+    assert!(text.contains("superseded by attempt 1") && !text.contains(hint), "it runs: {text}");
+    until(&mut w, &again(1), Phase::Running, MINUTE);
+    fails(&mut w);
+    until(&mut w, &again(1), Phase::Failed, MINUTE);
+    w.pass(5 * MINUTE);
+    w.restart();
+    let text = until(&mut w, &again(0), Phase::Failed, MINUTE);
+    assert!(text.contains("superseded by attempt 1") && text.contains(hint), "{text}");
 }
