@@ -229,3 +229,17 @@ fn two_steps_that_are_open_for_a_while_are_not_one_that_does_not_end() {
     w.pass(10 * MINUTE);
     assert_eq!((w.executions.len(), resumes(&w)), (1, 1));
 }
+
+#[test]
+fn why_the_node_failed_does_not_give_way_to_why_it_was_started_anew() {
+    let mut w = failed_once(&again(0));
+    let other = with(again(1), |e| e.work_digest = "ffffffffffff".into());
+    until(&mut w, &other, Phase::Running, MINUTE);
+    w.end(1, Status::Failed);
+    w.steps = steps(&w, "Failed");
+    let reason = format!("AlgorithmError: {} ExitCode 1", "no such column in the table; ".repeat(4).trim());
+    w.steps[1].failure_reason = Some(reason.clone());
+    let text = until(&mut w, &other, Phase::Failed, MINUTE);
+    assert!(text.contains(&reason), "{text}");
+    assert!(text.contains("warning: started anew, execution 000000000001 cannot be resumed"), "{text}");
+}
