@@ -116,7 +116,7 @@ impl Attempt {
         // A denial that was not met again when its turn had come is not what the node waits for.
         let denied = self.denied.as_ref().filter(|_| self.denied_turn >= Some(w.fx.now()));
         let own = denied.or(self.trouble.as_ref());
-        if let Some(trouble) = own.or_else(|| w.pipelines.starting_trouble(self.pipeline)) {
+        if let Some(trouble) = own.or_else(|| w.pipelines.starting_trouble(self.pipeline, self.way())) {
             return View::settled(Phase::Pending, trouble.told(0), None);
         }
         let ahead = w.queue.ahead(self.id);
