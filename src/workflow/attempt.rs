@@ -28,7 +28,7 @@ use super::{
     group::Group,
     key::Key,
     marker::is_exit_handler,
-    queue::{Row, Waiter},
+    queue::{Row, Waiter, Way},
     slab::{AttemptId, ExecutionId, PipelineId},
     trouble::Trouble,
     world::World,
@@ -362,13 +362,22 @@ impl Attempt {
         }
     }
 
+    /// How it is to begin.
+    fn way(&self) -> Way {
+        match self.stage {
+            Stage::Queued { resumes: Some(_), .. } | Stage::Resuming(_) => Way::Resume,
+            _ => Way::Start,
+        }
+    }
+
     /// Its place in the queue's words.
     fn waiter(&self, w: &World) -> Waiter {
+        let max_running = self.execute().and_then(|execute| execute.max_running);
         Waiter {
             node: self.id,
             key: self.key,
             client: w.pipelines[self.pipeline].client().clone(),
-            row: Row { pipeline: self.pipeline, max_running: self.execute().and_then(|execute| execute.max_running) },
+            row: Row { pipeline: self.pipeline, way: self.way(), max_running },
         }
     }
 

@@ -98,6 +98,8 @@ impl EndStage {
 pub enum Observed {
     /// A list shows an earlier moment than what is known.
     Outdated,
+    /// A describe shows an end that may be the one before its resume: its steps tell, and another look then.
+    TooSoon(Time),
     News {
         /// It was not seen before.
         first: bool,
@@ -347,10 +349,13 @@ impl TrackedExecution {
         // A list may show for long what a describe no longer finds.
         self.rests_until = self.rests_until.filter(|_| !described);
         self.trouble = None;
-        // A list may show for a while the end that was resumed.
-        let end_before = !shown.status.is_live() && was_live && self.history.went_on_just_now(now);
-        if !described && (goes_back || end_before) {
+        // A list may show for a while the end that was resumed, and so may a describe for a moment.
+        let end_before = matches!(shown.status, Status::Failed | Status::Stopped) && was_live;
+        if !described && (goes_back || end_before && self.history.went_on_just_now(now)) {
             return Observed::Outdated;
+        }
+        if end_before && let Some(again_at) = self.history.may_be_end_before(now) {
+            return Observed::TooSoon(again_at);
         }
         self.doubted = false;
         let live = shown.status.is_live();

@@ -13,6 +13,7 @@ use super::{
     client::Client,
     definition::PipelineDigest,
     effects::{Change, Effects, Purpose, Timer},
+    queue::Way,
     slab::{PipelineId, Slab},
     trouble::Trouble,
 };
@@ -26,6 +27,7 @@ pub use listing::{LISTS_LAG, Listing};
 
 use digests::{Digested, Digests};
 use listing::{Freshness, Listed, Page, Settling, executions_since};
+use starts::Permits;
 
 /// A pipeline as one client calls it.
 #[derive(Debug)]
@@ -39,10 +41,9 @@ pub struct Pipeline {
     workflow_created: Option<Time>,
     listing: Listing,
     digests: Digests,
-    /// The last start that came back was denied: until one is taken, whoever is next tries alone.
-    start_denied: Option<Trouble>,
-    /// When the next one may.
-    start_again_at: Time,
+    /// Whether its nodes may start, and resume: a role may lack one permission and have the other.
+    starts: Permits,
+    resumes: Permits,
 }
 
 impl Pipeline {
@@ -59,16 +60,6 @@ impl Pipeline {
     /// What is known of its executions as a whole.
     pub fn listing(&self) -> &Listing {
         &self.listing
-    }
-
-    /// Why its starts are denied.
-    pub fn start_denied(&self) -> Option<&Trouble> {
-        self.start_denied.as_ref()
-    }
-
-    /// Whether nobody may start it at this time, because the last start was denied.
-    pub fn start_rests(&self, now: Time) -> bool {
-        self.start_denied.is_some() && self.start_again_at > now
     }
 
     /// Whether it can be done without: no node names it, and its executions cannot be listed.
@@ -161,8 +152,8 @@ impl Pipelines {
             workflow_created,
             listing: Listing::new(fx.now()),
             digests: Digests::default(),
-            start_denied: None,
-            start_again_at: fx.now(),
+            starts: Permits::default(),
+            resumes: Permits::default(),
         })
     }
 
@@ -251,9 +242,9 @@ impl Pipelines {
         self.locating_trouble(id).filter(|_| self.all[id].listing.is_open())
     }
 
-    /// What keeps the nodes of a pipeline from starting: a denial, or a listing that has to come before and fails.
-    pub fn starting_trouble(&self, id: PipelineId) -> Option<&Trouble> {
-        self.all[id].start_denied.as_ref().or_else(|| self.listing_trouble(id))
+    /// What keeps the nodes of a pipeline from beginning: a denial, or a listing that has to come before and fails.
+    pub fn starting_trouble(&self, id: PipelineId, way: Way) -> Option<&Trouble> {
+        self.all[id].denied(way).or_else(|| self.listing_trouble(id))
     }
 
     /// Sees to it that everything that must be known before a start becomes known.

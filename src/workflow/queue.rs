@@ -1,7 +1,8 @@
 //! The start queue: who may start next when SageMaker, `max_running` or the pace lets only so many run.
 //!
 //! First in, first out for each client, whose account has one quota. A client's nodes stand in rows, one for each
-//! pipeline and limit: what holds one up holds up its row, so nobody walks past ten thousand others to see who is next.
+//! pipeline, way to begin and limit: what holds one up holds up its row, so nobody walks past ten thousand others to see who
+//! is next.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -30,10 +31,18 @@ pub struct Waiter {
     pub row: Row,
 }
 
+/// How a node is to begin. Each needs its own permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    Start,
+    Resume,
+}
+
 /// What holds up those who stand in one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row {
     pub pipeline: PipelineId,
+    pub way: Way,
     pub max_running: Option<usize>,
 }
 
@@ -90,8 +99,9 @@ struct Line {
 }
 
 impl Line {
-    fn of(&self, pipeline: PipelineId) -> impl Iterator<Item = &Waiters> {
-        self.rows.iter().filter(move |(row, _)| row.pipeline == pipeline).map(|(_, waiters)| waiters)
+    fn of(&self, pipeline: PipelineId, way: Way) -> impl Iterator<Item = &Waiters> {
+        let meant = move |row: &Row| (row.pipeline, row.way) == (pipeline, way);
+        self.rows.iter().filter(move |(row, _)| meant(row)).map(|(_, waiters)| waiters)
     }
 }
 
@@ -201,9 +211,9 @@ impl StartQueue {
         self.nodes.get(&node).map_or(0, |placed| self.ranks.before(placed.place) as usize)
     }
 
-    /// How many wait for a pipeline.
-    pub fn waiting_for(&self, pipeline: PipelineId) -> usize {
-        self.lines.iter().flat_map(|line| line.of(pipeline)).map(Waiters::len).sum()
+    /// How many wait to begin one of a pipeline in this way.
+    pub fn waiting_for(&self, pipeline: PipelineId, way: Way) -> usize {
+        self.lines.iter().flat_map(|line| line.of(pipeline, way)).map(Waiters::len).sum()
     }
 
     /// The pipelines that somebody waits for.
@@ -325,10 +335,10 @@ impl StartQueue {
         self.lines[line].rests_until = self.lines[line].rests_until.max(until);
     }
 
-    /// Whoever of a pipeline was set aside tries again by then.
-    pub fn recall(&mut self, pipeline: PipelineId, by: Time) {
+    /// Whoever of a pipeline and way was set aside tries again by then.
+    pub fn recall(&mut self, pipeline: PipelineId, way: Way, by: Time) {
         let rows = self.lines.iter_mut().flat_map(|line| line.rows.iter_mut());
-        for (_, waiters) in rows.filter(|(row, _)| row.pipeline == pipeline) {
+        for (_, waiters) in rows.filter(|(row, _)| (row.pipeline, row.way) == (pipeline, way)) {
             for ((until, place), waiter) in waiters.aside.split_off(&(by, 0)) {
                 let until = until.min(by);
                 if let Some(placed) = self.nodes.get_mut(&waiter.node) {

@@ -32,7 +32,11 @@ pub(super) enum Verdict {
         /// That end is to be looked at once more before.
         recheck: bool,
     },
-    Superseded(u32),
+    Superseded {
+        by: u32,
+        /// What is to be said where the newest end may be an earlier run's after all.
+        doubt: Option<&'static str>,
+    },
 }
 
 impl Attempt {
@@ -94,7 +98,8 @@ impl Attempt {
             Some(Verdict::Start { after, predecessor, .. }) => {
                 self.want_start(predecessor, after, kin, w);
             }
-            Some(Verdict::Superseded(by)) => {
+            Some(Verdict::Superseded { by, doubt }) => {
+                self.warning = doubt.map(str::to_owned).or(self.warning.take());
                 self.end(Phase::Failed, &format!("superseded by attempt {by}"), None, w);
             }
         }
@@ -156,7 +161,11 @@ impl Attempt {
             Decision::Start { predecessor, after } => {
                 Verdict::Start { after: each(after), predecessor: replaced(predecessor), recheck: false }
             }
-            Decision::Superseded(by) => Verdict::Superseded(by),
+            Decision::Superseded(by) => {
+                let newest = known.iter().max_by_key(|k| (k.status.is_live(), k.created, &k.arn));
+                let doubtful = newest.is_some_and(|k| !k.status.is_live() && run.may_come_after(k));
+                Verdict::Superseded { by, doubt: doubtful.then(|| run.doubt()) }
+            }
         })
     }
 

@@ -17,6 +17,9 @@ use crate::{
 
 use super::{Attempt, Stage};
 
+/// So much of why it was started anew is said in the end: that it was, and instead of which execution.
+const NOTE_LEAST: usize = 60;
+
 impl Attempt {
     /// Ends it for good, with the execution that explains it.
     pub fn end(&mut self, phase: Phase, text: &str, with: Option<ExecutionId>, w: &mut World) {
@@ -40,8 +43,13 @@ impl Attempt {
         };
         let text = match tracked.and_then(|tracked| tracked.warning()).or_else(|| self.note().map(str::to_owned)) {
             Some(warning) => {
-                let room = report::MESSAGE_MAX.saturating_sub(warning.len() + "; warning: ".len());
-                format!("{}; warning: {warning}", report::fit(&text, room))
+                // Why it was started anew is old news by now, and gives way to how it ended.
+                let gives_way = self.not_resumed() == Some(&warning);
+                let least = if gives_way { warning.len().min(NOTE_LEAST) } else { warning.len() };
+                let room = report::MESSAGE_MAX.saturating_sub("; warning: ".len());
+                let text = report::fit(&text, room.saturating_sub(least));
+                let warning = report::fit(&warning, room.saturating_sub(text.len()));
+                format!("{text}; warning: {warning}")
             }
             None => text,
         };

@@ -29,6 +29,7 @@ impl Attempt {
         if self.followed() != Some(id) {
             self.set_stage(Stage::Following(id), w);
             self.trouble = None;
+            self.continues_after_all(id);
         }
         let tracked = &w.executions[id];
         if tracked.attempt() == self.number && tracked.seen().is_some() {

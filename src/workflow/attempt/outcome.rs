@@ -11,7 +11,7 @@ use crate::{
         executions::Starter,
         identity::Marker,
         notes::Note,
-        queue::Waiter,
+        queue::Way,
         trouble::{CallSite, Disposition, Trouble, disposition},
         world::World,
     },
@@ -53,7 +53,7 @@ impl Attempt {
 
     fn started(&mut self, arn: &str, w: &mut World) {
         let start = self.landed(w);
-        self.starts_are_taken(w);
+        self.are_taken(Way::Start, w);
         w.queue.leave(self.id);
         let marker = start.and_then(|start| Marker::parse(&start.args.description));
         let starter = Starter { key: self.key, attempt: self.number, pipeline: self.pipeline };
@@ -96,69 +96,82 @@ impl Attempt {
 
     /// Certainly not started: back to its place in the queue.
     fn requeue(&mut self, start: InFlightStart, error: &CallError, disposition: Disposition, w: &mut World) -> bool {
-        let now = w.fx.now();
         if self.task.is_none() {
             return false;
         }
         self.trouble = None;
         self.set_stage(Stage::Queued { predecessor: start.predecessor, resumes: None }, w);
-        let waiter = self.waiter(w);
         match disposition {
             Disposition::Queue => {
-                // Whoever is refused for capacity may start.
-                self.starts_are_taken(w);
-                self.denied = None;
-                w.queue.refused(waiter, &error.message, now);
+                self.lacks_capacity(&error.message, w);
                 false
             }
             Disposition::Mend => {
-                self.set_aside(waiter, error, w);
+                self.met_denial(&error.message, w);
+                self.set_aside(&error.message, w);
                 true
             }
             _ => {
-                let text = match error.kind {
-                    CallErrorKind::Throttled => format!("AWS throttles the start, it is repeated: {}", error.message),
-                    CallErrorKind::Unreachable => {
-                        format!("AWS cannot be reached, the start is repeated: {}", error.message)
-                    }
-                    _ => error.message.clone(),
-                };
-                Trouble::extend(&mut self.trouble, &text, false, w.fx.left());
-                // The queue waits a moment as a whole: whoever is next would meet the same.
-                w.queue.rest(&waiter.client, now.plus(backoff(1, RETRY_MOST)));
-                w.queue.join(waiter);
+                self.back_in_line("start", error, w);
                 true
             }
         }
     }
 
-    /// Its start was denied, which may be its own matter (a condition on the version, say) or everybody's: it keeps its
-    /// place, and the next one tries.
-    fn set_aside(&mut self, waiter: Waiter, error: &CallError, w: &mut World) {
-        let (now, left) = (w.fx.now(), w.fx.left());
-        w.queue.join(waiter.clone());
-        let waiting = waiting_for(self.pipeline, w);
-        let pause = denied_pause(self.pipeline, w);
-        w.pipelines.start_was_denied(self.pipeline, &error.message, now.plus(pause), &mut w.fx);
-        let grace = self.rules.denied_grace;
+    /// Refused for capacity: back to its place in the queue, whose head probes from now on.
+    pub(super) fn lacks_capacity(&mut self, text: &str, w: &mut World) {
+        // Whoever is refused for capacity may begin.
+        self.are_taken(self.way(), w);
+        self.denied = None;
+        let waiter = self.waiter(w);
+        w.queue.refused(waiter, text, w.fx.now());
+    }
+
+    /// Certainly not done, and neither refused nor denied: back to its place in the queue, which waits a moment as a
+    /// whole, since whoever is next would meet the same.
+    pub(super) fn back_in_line(&mut self, what: &str, error: &CallError, w: &mut World) {
+        let text = match error.kind {
+            CallErrorKind::Throttled => format!("AWS throttles the {what}, it is repeated: {}", error.message),
+            CallErrorKind::Unreachable => format!("AWS cannot be reached, the {what} is repeated: {}", error.message),
+            _ => format!("the {what} is repeated: {}", error.message),
+        };
+        Trouble::extend(&mut self.trouble, &text, false, w.fx.left());
+        let waiter = self.waiter(w);
+        w.queue.rest(&waiter.client, w.fx.now().plus(backoff(1, RETRY_MOST)));
+        w.queue.join(waiter);
+    }
+
+    /// Its own start or resume was denied; `text`: as its node is told.
+    pub(super) fn met_denial(&mut self, text: &str, w: &World) {
+        let (now, grace) = (w.fx.now(), self.rules.denied_grace);
         if self.denied_turn.is_some_and(|turn| now > turn.plus(grace)) {
             // It waited for something else meanwhile: this is another denial.
             self.denied = None;
         }
-        Trouble::extend(&mut self.denied, &error.message, true, left);
+        Trouble::extend(&mut self.denied, text, true, w.fx.left());
+    }
+
+    /// The denial may be its own matter (a condition on the version, say) or everybody's: it keeps its place, and the next
+    /// one tries. `text`: what the others wait for.
+    pub(super) fn set_aside(&mut self, text: &str, w: &mut World) {
+        let (now, way, waiter) = (w.fx.now(), self.way(), self.waiter(w));
+        w.queue.join(waiter.clone());
+        let waiting = waiting_for(self.pipeline, way, w);
+        let pause = denied_pause(self.pipeline, way, w);
+        w.pipelines.was_denied(self.pipeline, way, text, now.plus(pause), &mut w.fx);
         let since = self.denied.as_ref().map_or(now, |denied| denied.since().max(self.asked_since()));
         // Everybody else has had a turn by then; the last try comes when the grace is over.
-        let last_try = since.plus(grace).since(now);
+        let last_try = since.plus(self.rules.denied_grace).since(now);
         let wait = DENIED_AGAIN.max(pause * waiting).min(last_try).max(Duration::from_secs(1));
         let aside_until = now.plus(wait);
         self.denied_turn = Some(aside_until);
         w.queue.set_aside(waiter, aside_until);
     }
 
-    /// A start of this pipeline came back that was not denied: the others need not try one by one.
-    fn starts_are_taken(&self, w: &mut World) {
-        if w.pipelines.starts_are_taken(self.pipeline) {
-            w.queue.recall(self.pipeline, w.fx.now().plus(DENIED_AGAIN));
+    /// One of this pipeline came back that was not denied: the others need not try one by one.
+    pub(super) fn are_taken(&self, way: Way, w: &mut World) {
+        if w.pipelines.are_taken(self.pipeline, way) {
+            w.queue.recall(self.pipeline, way, w.fx.now().plus(DENIED_AGAIN));
         }
     }
 

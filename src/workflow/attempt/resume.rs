@@ -70,8 +70,8 @@ impl InFlightResume {
 /// What became of an attempt's resumes so far.
 #[derive(Debug, Default)]
 pub struct Resumes {
-    /// Why it starts anew instead.
-    given_up: Option<String>,
+    /// Which execution it does not continue, and why it starts anew instead.
+    given_up: Option<(ExecutionId, String)>,
     /// This process wrote the marker: no earlier one can have asked for what it stands for.
     wrote: bool,
     /// When one left last whose outcome is not known.
@@ -102,7 +102,14 @@ impl Attempt {
 
     /// Why it starts anew instead of continuing, as its message says it.
     pub(super) fn not_resumed(&self) -> Option<&str> {
-        self.resumes.as_ref()?.given_up.as_deref()
+        self.resumes.as_ref()?.given_up.as_ref().map(|(_, why)| why.as_str())
+    }
+
+    /// It follows this execution: if that is what it had given up, it was resumed after all.
+    pub(super) fn continues_after_all(&mut self, id: ExecutionId) {
+        if let Some(resumes) = &mut self.resumes {
+            resumes.given_up = resumes.given_up.take().filter(|(given_up, _)| *given_up != id);
+        }
     }
 
     /// Whether a resume may be on its way whose outcome is not known.
@@ -143,7 +150,7 @@ impl Attempt {
         }
         if chosen.is_none()
             && self.rules.on_retry == OnRetry::ResumeOnly
-            && let Some(why) = self.resumes().given_up.take()
+            && let Some((_, why)) = self.resumes().given_up.take()
         {
             // Taken, since the end says it: what stays is said once more, as a warning.
             self.end(Phase::Failed, &why, None, w);
@@ -176,14 +183,14 @@ impl Attempt {
 
     /// From now on it starts anew, or ends where it may only resume.
     fn give_up_resume(&mut self, id: ExecutionId, why: &str, w: &World) {
-        let id = execution_id(w.executions[id].arn());
+        let name = execution_id(w.executions[id].arn());
         let text = match self.rules.on_retry {
-            OnRetry::ResumeOnly => format!("execution {id} cannot be resumed, and on_retry is resume-only: {why}"),
+            OnRetry::ResumeOnly => format!("execution {name} cannot be resumed, and on_retry is resume-only: {why}"),
             OnRetry::Resume | OnRetry::Restart => {
-                fit(&format!("started anew, execution {id} cannot be resumed: {why}"), NOTE_MAX)
+                fit(&format!("started anew, execution {name} cannot be resumed: {why}"), NOTE_MAX)
             }
         };
-        self.resumes().given_up = Some(text);
+        self.resumes().given_up = Some((id, text));
     }
 
     /// Whether a resume of this end, by this process or one that is gone, may yet be carried out: until then it is looked at
@@ -306,6 +313,8 @@ impl Attempt {
             self.look_again_later(id, w);
             return Objection::NotYet;
         }
+        // The next that is open is another.
+        self.resumes().open_step = None;
         self.pipeline_changed(id, w)
     }
 

@@ -9,7 +9,7 @@ use crate::{
     workflow::{
         effects::Purpose,
         identity::{self, Marker},
-        queue::Waiter,
+        queue::{Waiter, Way},
         slab::{ExecutionId, PipelineId},
         world::World,
     },
@@ -60,7 +60,13 @@ impl Attempt {
             return;
         }
         if self.is_queued() && w.queue.contains(self.id) {
+            let way = self.way();
             self.set_stage(Stage::Queued { predecessor, resumes }, w);
+            if self.way() != way {
+                // The others of its row wait for what it no longer needs; it keeps its place.
+                let waiter = self.waiter(w);
+                w.queue.join(waiter);
+            }
             let denied = self.denied.as_ref().or_else(|| w.pipelines.listing_trouble(self.pipeline)).cloned();
             self.give_up_when_denied(denied.as_ref(), w);
             return;
@@ -83,6 +89,12 @@ impl Attempt {
         let Some(task) = self.task.clone() else { return };
         let Action::Execute(execute) = &task.action else { return };
         let Stage::Queued { predecessor, resumes } = self.stage else { return };
+        let way = self.way();
+        if w.pipelines[self.pipeline].denied(way).is_some() {
+            // Where they are denied, one tries at a time.
+            let again_at = w.fx.now().plus(denied_pause(self.pipeline, way, w));
+            w.pipelines.try_again(self.pipeline, way, again_at, &mut w.fx);
+        }
         if let Some(id) = resumes {
             self.begin_resume(id, predecessor, w);
             return;
@@ -109,11 +121,6 @@ impl Attempt {
         let first_sent = w.fx.now();
         let start = InFlightStart { args, predecessor, first_sent, tries: 0, uncertain: false, retry_at: None };
         self.set_stage(Stage::Starting(Box::new(start)), w);
-        if w.pipelines[self.pipeline].start_denied().is_some() {
-            // Where starts are denied, one tries at a time.
-            let again_at = w.fx.now().plus(denied_pause(self.pipeline, w));
-            w.pipelines.start_again(self.pipeline, again_at, &mut w.fx);
-        }
         self.send_start(w);
     }
 
@@ -170,14 +177,14 @@ impl Attempt {
     }
 }
 
-/// How long after a denied start the next of the same pipeline is sent: in the grace each of the waiting nodes gets
+/// How long after a denied start or resume the next of the same pipeline is sent: in the grace each of the waiting nodes gets
 /// its turn several times, as far as half a second between two allows.
-pub(super) fn denied_pause(pipeline: PipelineId, w: &World) -> Duration {
-    let turns = waiting_for(pipeline, w).max(1).saturating_mul(TURNS_IN_THE_GRACE);
+pub(super) fn denied_pause(pipeline: PipelineId, way: Way, w: &World) -> Duration {
+    let turns = waiting_for(pipeline, way, w).max(1).saturating_mul(TURNS_IN_THE_GRACE);
     (w.fx.settings().denied_grace / turns).clamp(DENIED_SOONEST, DENIED_AGAIN)
 }
 
-/// How many nodes of a pipeline wait in the queue.
-pub(super) fn waiting_for(pipeline: PipelineId, w: &World) -> u32 {
-    u32::try_from(w.queue.waiting_for(pipeline)).unwrap_or(u32::MAX)
+/// How many nodes of a pipeline wait in the queue to begin in this way.
+pub(super) fn waiting_for(pipeline: PipelineId, way: Way, w: &World) -> u32 {
+    u32::try_from(w.queue.waiting_for(pipeline, way)).unwrap_or(u32::MAX)
 }

@@ -96,7 +96,8 @@ impl Attempt {
 
     /// What its message says besides.
     pub(super) fn note(&self) -> Option<&str> {
-        self.not_resumed().or(self.warning.as_deref())
+        // While it is looked at once more, it may yet show that it goes on.
+        self.not_resumed().filter(|_| !self.is_locating()).or(self.warning.as_deref())
     }
 
     fn view_locating(&self, w: &World) -> View {
@@ -115,7 +116,7 @@ impl Attempt {
         // A denial that was not met again when its turn had come is not what the node waits for.
         let denied = self.denied.as_ref().filter(|_| self.denied_turn >= Some(w.fx.now()));
         let own = denied.or(self.trouble.as_ref());
-        if let Some(trouble) = own.or_else(|| w.pipelines.starting_trouble(self.pipeline)) {
+        if let Some(trouble) = own.or_else(|| w.pipelines.starting_trouble(self.pipeline, self.way())) {
             return View::settled(Phase::Pending, trouble.told(0), None);
         }
         let ahead = w.queue.ahead(self.id);

@@ -10,8 +10,10 @@ use crate::{
     },
 };
 
-/// Lists may show the end before a resume for so long.
+/// Lists may show the end before a resume for so long, and for a moment describes may, too.
 const LISTS_LAG: Duration = Duration::from_secs(60);
+/// An end that may be the one before is looked at again after this long at the earliest.
+const END_AGAIN: Duration = Duration::from_secs(2);
 
 /// What its markers and its steps have told of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,7 +29,7 @@ pub struct History {
     told_at: Option<Time>,
     /// What its steps did up to its newest known end; absent where they could not be listed.
     ran: Option<Ran>,
-    /// AWS has said that this end is resumed, or a describe has shown it live with a marker that continues this end.
+    /// AWS has said that this end is resumed for its marker's attempt, or a describe has shown it live with that marker.
     taken: Option<Time>,
     /// LastModifiedTime of the describe that its end's steps were listed after.
     listed_at: Option<Time>,
@@ -36,6 +38,8 @@ pub struct History {
     confirmed_at: Option<Time>,
     /// When this process heard that it was resumed.
     resumed_at: Option<Time>,
+    /// A describe has shown an end since: its steps tell whether that is another than the one before.
+    end_shown: bool,
     /// What is done next depends on its steps.
     steps_decide: bool,
     /// Describes that left before this tell of an earlier moment.
@@ -132,6 +136,25 @@ impl History {
         self.resumed_at.is_some_and(|at| now < at.plus(LISTS_LAG))
     }
 
+    /// A describe shows an end: if that may be the one before its resume, it is not believed, and looked at again then.
+    pub fn may_be_end_before(&mut self, now: Time) -> Option<Time> {
+        let at = self.resumed_at.filter(|_| self.went_on_just_now(now))?;
+        self.end_shown = true;
+        // After a moment, then less and less often: the minute has to pass where nothing has run since.
+        Some(now.plus(now.since(at).max(END_AGAIN)).min(at.plus(LISTS_LAG)))
+    }
+
+    /// Its steps were listed while it counts as running: whether they show that an end that was not believed is another.
+    pub fn steps_show_new_end(&mut self, steps: &[Step], created: Option<Time>) -> bool {
+        let ran = Ran::through(steps, created.unwrap_or_default());
+        let newer = self.continues.is_some_and(|continues| ran.until > continues.end);
+        let shown = self.end_shown && newer && !ran.open;
+        if shown {
+            (self.end_shown, self.resumed_at) = (false, None);
+        }
+        shown
+    }
+
     /// Takes in a marker.
     pub fn read_marker(&mut self, marker: &Marker) {
         self.attempt = marker.attempt;
@@ -145,6 +168,8 @@ impl History {
     pub fn read_again(&mut self, marker: &Marker, left: Option<Time>) -> bool {
         let end = |continues: Option<Continues>| continues.map(|continues| continues.end);
         let newer = match left {
+            // Just after a resume a describe may lag as well.
+            Some(left) if self.went_on_just_now(left) && end(marker.continues) < end(self.continues) => false,
             Some(left) => self.told_at.is_none_or(|told| left >= told),
             None => self.told_at.is_none() || end(marker.continues) > end(self.continues),
         };
@@ -152,6 +177,10 @@ impl History {
             return false;
         }
         let other = marker.continues != self.continues;
+        if other {
+            // Two may continue one end, when the first came to nothing: what was taken was the first one's.
+            self.taken = None;
+        }
         self.read_marker(marker);
         self.told_at = left.or(self.told_at);
         other
@@ -160,7 +189,7 @@ impl History {
     /// AWS took this marker.
     pub fn wrote(&mut self, marker: &Marker, now: Time) {
         self.read_marker(marker);
-        self.told_at = Some(now);
+        (self.told_at, self.taken) = (Some(now), None);
     }
 
     /// What its marker continues, if it is of this attempt and run, and continues this end.
@@ -172,14 +201,14 @@ impl History {
     /// AWS says that it goes on.
     pub fn goes_on(&mut self, now: Time) {
         self.shows_life();
-        self.resumed_at = Some(now);
+        (self.resumed_at, self.end_shown) = (Some(now), false);
         self.steps_decide = false;
         self.look_from(now);
     }
 
     /// A describe shows it live: for its marker's attempt.
     pub fn shows_life(&mut self) {
-        self.confirmed_at = None;
+        (self.confirmed_at, self.end_shown) = (None, false);
         self.taken = self.continues.map(|continues| continues.end).or(self.taken);
     }
 

@@ -86,19 +86,30 @@ impl TrackedExecution {
         self.steps.listing
     }
 
-    /// Takes in a page of them; `last`: there are no more.
-    pub fn steps_came(&mut self, page: Vec<Step>, last: bool, now: Time) {
+    /// Takes in a page of them; `last`: there are no more. Whether they show that it has ended, and only a describe is
+    /// missing.
+    pub fn steps_came(&mut self, page: Vec<Step>, last: bool, now: Time) -> bool {
         self.steps.pages.get_or_insert_default().extend(page);
         self.steps.asked_at = now;
-        if last {
-            self.steps.listed = self.steps.pages.take();
-            if self.end == EndStage::Listing {
+        if !last {
+            return false;
+        }
+        self.steps.listed = self.steps.pages.take();
+        let (steps, created) = (self.steps.listed.as_deref().unwrap_or_default(), self.execution.created);
+        match self.end {
+            EndStage::Listing => {
                 self.end = EndStage::Known;
-                let steps = self.steps.listed.as_deref().unwrap_or_default();
-                if self.history.steps_are_listed(steps, self.execution.created) {
+                if self.history.steps_are_listed(steps, created) {
                     self.doubt_end(now);
                 }
+                false
             }
+            EndStage::Live => {
+                let ended = self.history.steps_show_new_end(steps, created);
+                self.rests_until = self.rests_until.filter(|_| !ended);
+                ended
+            }
+            EndStage::Seen | EndStage::Known | EndStage::Told => false,
         }
     }
 

@@ -85,6 +85,13 @@ impl Executions {
                 self.doubt(id, fx, pipelines);
                 return;
             }
+            Observed::TooSoon(again_at) => {
+                self.list_steps(id, fx, pipelines);
+                self.rest(id, again_at.since(fx.now()), fx);
+                // Whoever waits for this look is told how it is.
+                fx.changed(Change::Execution { id, ended: false, whose: Whose::Followers });
+                return;
+            }
             Observed::News { first, was_live, turned, stranger } => (first, was_live, turned, stranger),
         };
         let tracked = &self.all[id];

@@ -64,13 +64,18 @@ impl Executions {
         }
         match result {
             Ok(CallReply::Steps { page, next_token }) => {
-                tracked.steps_came(page, next_token.is_none(), fx.now());
+                let describe = tracked.steps_came(page, next_token.is_none(), fx.now());
                 if next_token.is_some() {
                     self.ask_for_steps(id, listing, next_token, fx, pipelines);
                     return;
                 }
+                if describe {
+                    self.describe(id, fx, pipelines);
+                }
             }
-            Ok(_) => tracked.steps_came(Vec::new(), true, fx.now()),
+            Ok(_) => {
+                tracked.steps_came(Vec::new(), true, fx.now());
+            }
             Err(error) => match tracked.steps_failed(&error, fx.now()) {
                 StepsFailed::NoMatter => {}
                 StepsFailed::AgainAt(at) => fx.wake(at, Timer::Execution(id)),

@@ -55,7 +55,7 @@ impl Nodes {
         }
         let held = |row: Row| {
             let pipeline = &w.pipelines[row.pipeline];
-            pipeline.start_rests(now)
+            pipeline.rests(row.way, now)
                 || pipeline.listing().fails()
                 || row.max_running.is_some_and(|max| w.running_of(row.pipeline) >= max)
         };

@@ -11,6 +11,7 @@ use awf_aws::{
 
 use super::world::{World, message, output, phase, task, with};
 
+mod moments;
 mod obstacles;
 
 const SECOND: Duration = Duration::from_secs(1);

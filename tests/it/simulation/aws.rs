@@ -34,6 +34,7 @@ impl World {
             Some(error) => (CallEnded { result: Err(error), server_time: None }, Duration::ZERO),
             None => self.book_answers(client, &operation),
         };
+        let ended = self.as_a_moment_ago(&operation, ended);
         if self.resumes_of(&operation) > resumed {
             self.check_resumed(process, &operation, knew_over);
         }
@@ -48,6 +49,19 @@ impl World {
         let wait = after + late + self.ms(5, 200);
         let sent = self.now;
         self.after(wait, Happening::FromAws { pod, plugin, call, ended, sent });
+    }
+
+    /// A describe may lag for a moment: just after a resume it shows the end before.
+    fn as_a_moment_ago(&mut self, operation: &Call, mut ended: CallEnded) -> CallEnded {
+        if let (Call::DescribeExecution { arn }, Ok(CallReply::Execution(shown))) = (operation, &mut ended.result)
+            && shown.status.is_live()
+            && let Some((resumed, status)) = self.resumed_from(arn)
+            && self.now < resumed.plus(self.plan.describe_lag)
+        {
+            (shown.status, shown.modified) = (status, Some(resumed));
+            self.bites.add("fault: a describe shows the end before a resume");
+        }
+        ended
     }
 
     /// What keeps the call from the book: the network, or a policy.

@@ -110,6 +110,8 @@ pub struct Plan {
     pub calm_after: Duration,
     pub token_semantics: TokenSemantics,
     pub list_lag: f64,
+    /// So long after a resume describes may show the end before it.
+    pub describe_lag: Duration,
     /// ListPipelineExecutions is denied for good.
     pub list_denied: bool,
     pub quota: usize,
@@ -179,6 +181,8 @@ impl Plan {
             calm_after,
             token_semantics,
             list_lag: if r.bool() { 0.0 } else { r.f64() * 40.0 },
+            // Not drawn: the plans of all seeds stay as they are.
+            describe_lag: Duration::from_millis(seed % 3 * 750),
             list_denied: r.f64() < 0.08 && troubles.congestion.is_none(),
             quota,
             rerendered: r.f64() < 0.2,

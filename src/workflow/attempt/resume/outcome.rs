@@ -6,14 +6,15 @@ use crate::{
     pipelines::{CallError, CallErrorKind, CallReply},
     protocol::Phase,
     workflow::{
-        attempt::{Attempt, Stage, start::DENIED_AGAIN},
+        attempt::{Attempt, Stage},
         client::RETRY_MOST,
         effects::backoff,
         identity::execution_id,
         notes::Note,
+        queue::Way,
         report::spoken,
         slab::ExecutionId,
-        trouble::{CallSite, Disposition, Trouble, disposition},
+        trouble::{CallSite, Disposition, disposition},
         world::World,
     },
 };
@@ -73,13 +74,16 @@ impl Attempt {
         };
         self.note_refusal(&error, w);
         let now = w.fx.now();
-        match disposition(error.kind, CallSite::Resume) {
+        let disposition = disposition(error.kind, CallSite::Resume);
+        if disposition != Disposition::Search {
+            // Minutes of anything else between two of them are not minutes of contradiction.
+            self.resumes().contradicted = None;
+        }
+        match disposition {
             Disposition::Queue => {
                 let Some(resume) = self.land_resume(w) else { return false };
-                self.denied = None;
                 self.set_stage(Stage::Queued { predecessor: resume.predecessor, resumes: Some(id) }, w);
-                let waiter = self.waiter(w);
-                w.queue.refused(waiter, &error.message, now);
+                self.lacks_capacity(&error.message, w);
                 return false;
             }
             Disposition::Mend => self.resume_denied(id, &error, w),
@@ -117,6 +121,7 @@ impl Attempt {
     fn resumed(&mut self, id: ExecutionId, w: &mut World) {
         let client = w.pipelines[self.pipeline].client().clone();
         w.queue.answered(&client, self.id, true, w.fx.now());
+        self.are_taken(Way::Resume, w);
         w.queue.leave(self.id);
         w.executions.resumed(id, &mut w.fx);
         self.set_stage(Stage::Following(id), w);
@@ -142,53 +147,37 @@ impl Attempt {
 
     /// Certainly not done, and not refused: back to its place in the queue.
     fn resume_failed(&mut self, error: &CallError, w: &mut World) {
-        let text = match error.kind {
-            CallErrorKind::Throttled => format!("AWS throttles the resume, it is repeated: {}", error.message),
-            CallErrorKind::Unreachable => format!("AWS cannot be reached, the resume is repeated: {}", error.message),
-            _ => format!("the resume is repeated: {}", error.message),
-        };
         let Some(resume) = self.land_resume(w) else { return };
         self.fail_resume(w);
-        Trouble::extend(&mut self.trouble, &text, false, w.fx.left());
         self.set_stage(Stage::Queued { predecessor: resume.predecessor, resumes: Some(resume.execution) }, w);
-        let waiter = self.waiter(w);
-        // Whoever is next would meet the same.
-        w.queue.rest(&waiter.client, w.fx.now().plus(backoff(1, RETRY_MOST)));
-        w.queue.join(waiter);
+        self.back_in_line("resume", error, w);
     }
 
     /// It is denied: shown at once, tried again, and given up when the grace is over. Without credentials a start would
     /// meet the same.
     fn resume_denied(&mut self, id: ExecutionId, error: &CallError, w: &mut World) {
-        let (now, left, grace) = (w.fx.now(), w.fx.left(), self.rules.denied_grace);
-        let text = match error.kind {
+        let grace = self.rules.denied_grace;
+        let (own, everybodys) = match error.kind {
             CallErrorKind::Denied => {
                 let id = execution_id(w.executions[id].arn());
-                format!("execution {id} cannot be resumed, {ALLOW}: {}", error.message)
+                let why = format!("{ALLOW}: {}", error.message);
+                (format!("execution {id} cannot be resumed, {why}"), why)
             }
-            _ => error.message.clone(),
+            _ => (error.message.clone(), error.message.clone()),
         };
         let Some(resume) = self.land_resume(w) else { return };
-        if self.denied_turn.is_some_and(|turn| now > turn.plus(grace)) {
-            self.denied = None;
-        }
-        Trouble::extend(&mut self.denied, &text, true, left);
+        self.met_denial(&own, w);
         if self.denied.as_ref().is_some_and(|denied| denied.outlasted(self.asked_since(), grace)) {
             self.denied = None;
             let lasted = spoken(grace);
             if error.kind == CallErrorKind::Denied {
                 self.give_up_resume(id, &format!("{ALLOW} (for {lasted}): {}", error.message), w);
             } else {
-                self.end(Phase::Error, &format!("{text} (for {lasted})"), None, w);
+                self.end(Phase::Error, &format!("{own} (for {lasted})"), None, w);
             }
             return;
         }
-        let since = self.denied.as_ref().map_or(now, |denied| denied.since().max(self.asked_since()));
-        let last_try = since.plus(grace).since(now);
-        let until = now.plus(DENIED_AGAIN.min(last_try).max(Duration::from_secs(1)));
-        self.denied_turn = Some(until);
         self.set_stage(Stage::Queued { predecessor: resume.predecessor, resumes: Some(resume.execution) }, w);
-        let waiter = self.waiter(w);
-        w.queue.set_aside(waiter, until);
+        self.set_aside(&everybodys, w);
     }
 }

@@ -1,7 +1,7 @@
 //! What keeps an execution from being resumed: another starts, or the node fails where it may only resume.
 
 use awf_aws::{
-    input::Task,
+    input::{OnRetry, Task},
     pipelines::{Call, CallErrorKind, Status},
     protocol::Phase,
 };
@@ -9,7 +9,7 @@ use awf_aws::{
 use super::{
     super::{
         stops::stop,
-        world::{World, message, with},
+        world::{World, message, task, with},
     },
     MINUTE, SECOND, again, failed_once, fails, only, resumes, steps, until,
 };
@@ -202,4 +202,78 @@ fn a_conflict_that_every_look_contradicts_is_believed_in_the_end() {
     w.pass(8 * MINUTE);
     until(&mut w, &again(1), Phase::Running, MINUTE);
     assert_eq!((w.executions.len(), resumes(&w)), (2, 0));
+}
+
+#[test]
+fn two_conflicts_with_a_long_wait_for_capacity_between_them_are_two_blips() {
+    let mut w = failed_once(&again(0));
+    w.fail("RetryPipelineExecution", &[CallErrorKind::Conflict]);
+    w.fail("RetryPipelineExecution", &[CallErrorKind::QuotaExceeded; 60]);
+    w.fail("RetryPipelineExecution", &[CallErrorKind::Conflict]);
+    w.ask(&again(1));
+    w.pass(20 * MINUTE);
+    assert_eq!((w.executions.len(), resumes(&w), w.count("RetryPipelineExecution")), (1, 1, 63));
+}
+
+#[test]
+fn two_steps_that_are_open_for_a_while_are_not_one_that_does_not_end() {
+    let mut w = failed_once(&again(0));
+    w.fail("RetryPipelineExecution", &[CallErrorKind::QuotaExceeded; 40]);
+    let ended = w.steps[1].clone();
+    w.ask(&again(1));
+    for open in [20 * SECOND, 90 * SECOND] {
+        (w.steps[1].status, w.steps[1].ended) = ("Stopping".into(), None);
+        w.pass(open);
+        w.steps[1] = ended.clone();
+        w.pass(3 * MINUTE);
+    }
+    w.pass(10 * MINUTE);
+    assert_eq!((w.executions.len(), resumes(&w)), (1, 1));
+}
+
+#[test]
+fn why_the_node_failed_does_not_give_way_to_why_it_was_started_anew() {
+    let mut w = failed_once(&again(0));
+    let other = with(again(1), |e| e.work_digest = "ffffffffffff".into());
+    until(&mut w, &other, Phase::Running, MINUTE);
+    w.end(1, Status::Failed);
+    w.steps = steps(&w, "Failed");
+    let reason = format!("AlgorithmError: {} ExitCode 1", "no such column in the table; ".repeat(4).trim());
+    w.steps[1].failure_reason = Some(reason.clone());
+    let text = until(&mut w, &other, Phase::Failed, MINUTE);
+    assert!(text.contains(&reason), "{text}");
+    assert!(text.contains("warning: started anew, execution 000000000001 cannot be resumed"), "{text}");
+}
+
+#[test]
+fn resumes_that_are_denied_take_turns_and_leave_others_their_starts() {
+    let nodes: Vec<String> = (0..80).map(|n| format!("n{n:02}")).collect();
+    let node = |name: &str, attempt| with(task(name, attempt), |e| e.on_retry = OnRetry::Resume);
+    let mut w = World::new();
+    for name in &nodes {
+        w.send(&node(name, 0));
+    }
+    w.pass(2 * MINUTE);
+    assert_eq!(w.executions.len(), nodes.len());
+    (0..nodes.len()).for_each(|number| w.end(number, Status::Failed));
+    w.steps = steps(&w, "Failed");
+    for name in &nodes {
+        until(&mut w, &node(name, 0), Phase::Failed, 2 * MINUTE);
+    }
+    w.fail("RetryPipelineExecution", &[CallErrorKind::Denied; 10_000]);
+    for name in &nodes {
+        w.send(&node(name, 1));
+    }
+    w.pass(20 * SECOND);
+    let others = (0..10).map(|n| task(&format!("o{n}"), 0));
+    let asked: Vec<String> = others.map(|other| message(&w.ask(&other))).collect();
+    assert!(!asked.concat().contains("Retry"), "theirs are permitted: {asked:?}");
+    w.pass(20 * SECOND);
+    assert_eq!(w.count("StartPipelineExecution"), nodes.len() + 10, "they are started");
+    let denied = w.count("RetryPipelineExecution");
+    w.pass(60 * SECOND);
+    let denied = w.count("RetryPipelineExecution") - denied;
+    assert!((20..=130).contains(&denied), "never faster than ordinary starts: {denied}");
+    w.pass(5 * MINUTE);
+    assert_eq!(w.executions.len(), 2 * nodes.len() + 10, "in the end each is started anew");
 }

@@ -1,6 +1,9 @@
 //! What was resumed: once for an attempt and run, for whom the marker names, and nothing started that could be resumed.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use awf_aws::{
     input::OnRetry,
@@ -31,6 +34,14 @@ impl World {
     /// How often one of our processes has resumed an execution.
     pub fn times_resumed(&self, arn: &str) -> usize {
         self.checks.resumes.times.get(arn).map_or(0, |(times, _)| *times)
+    }
+
+    /// When one of our processes has last resumed an execution, and how it had ended before.
+    pub fn resumed_from(&self, arn: &str) -> Option<(Time, Status)> {
+        let (_, at) = self.checks.resumes.times.get(arn)?;
+        let (_, execution) = self.execution_named(arn)?;
+        let status = execution.status_at(at.minus(Duration::from_millis(1)));
+        (!status.is_live()).then(|| (*at, status.clone()))
     }
 
     /// When an execution was created or last resumed.
