@@ -412,6 +412,9 @@ impl TrackedExecution {
             // Stopped and retried between two looks, perhaps.
             return Some(now.since(self.progressed_at) >= lists_lag || self.history.went_on_just_now(now));
         }
+        if self.end == EndStage::Seen && self.history.seems_to_run() {
+            return Some(true);
+        }
         let asks = !just_ended && self.end != EndStage::Seen;
         if asks {
             self.end = EndStage::Seen;

@@ -15,6 +15,11 @@ const LISTS_LAG: Duration = Duration::from_secs(60);
 /// An end that may be the one before is looked at again after this long at the earliest.
 const END_AGAIN: Duration = Duration::from_secs(2);
 
+/// When an end is looked at again that may be the one before: after a moment, then less and less often.
+fn look_again(since: Time, now: Time) -> Time {
+    now.plus(now.since(since).max(END_AGAIN)).min(since.plus(LISTS_LAG))
+}
+
 /// What its markers and its steps have told of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct History {
@@ -36,6 +41,8 @@ pub struct History {
     /// Another describe has to show the same before they are believed; when it last did.
     confirms: bool,
     confirmed_at: Option<Time>,
+    /// Since when an end is shown although steps that have run on since the end before are open.
+    open_since: Option<Time>,
     /// When this process heard that it was resumed.
     resumed_at: Option<Time>,
     /// A describe has shown an end since: its steps tell whether that is another than the one before.
@@ -140,8 +147,8 @@ impl History {
     pub fn may_be_end_before(&mut self, now: Time) -> Option<Time> {
         let at = self.resumed_at.filter(|_| self.went_on_just_now(now))?;
         self.end_shown = true;
-        // After a moment, then less and less often: the minute has to pass where nothing has run since.
-        Some(now.plus(now.since(at).max(END_AGAIN)).min(at.plus(LISTS_LAG)))
+        // The minute has to pass where nothing has run since.
+        Some(look_again(at, now))
     }
 
     /// Its steps were listed while it counts as running: whether they show that an end that was not believed is another.
@@ -208,7 +215,7 @@ impl History {
 
     /// A describe shows it live: for its marker's attempt.
     pub fn shows_life(&mut self) {
-        (self.confirmed_at, self.end_shown) = (None, false);
+        (self.confirmed_at, self.end_shown, self.open_since) = (None, false, None);
         self.taken = self.continues.map(|continues| continues.end).or(self.taken);
     }
 
@@ -235,14 +242,28 @@ impl History {
         self.listed_at = modified;
     }
 
-    /// Its end's steps were listed. Somebody may have resumed it between the describe and that: whether another describe
-    /// has to show the same end, because something is decided by them.
-    pub fn steps_are_listed(&mut self, steps: &[Step], created: Option<Time>) -> bool {
+    /// Its end's steps were listed. Somebody may have resumed it between the describe and that, or just before, so that the
+    /// describe still showed the end before: when another has to show the same end, because something is decided by them.
+    pub fn steps_are_listed(&mut self, steps: &[Step], created: Option<Time>, now: Time) -> Option<Time> {
         let ran = Ran::through(steps, created.unwrap_or_default());
         self.ran = Some(ran);
         let ran_on = self.continues.is_some_and(|c| self.taken != Some(c.end) && ran.until > c.end);
         self.confirms = self.steps_decide || ran_on;
-        self.confirms
+        let open = ran_on && ran.open;
+        self.open_since = open.then(|| self.open_since.unwrap_or(now));
+        match self.open_since.filter(|since| now < since.plus(LISTS_LAG)) {
+            Some(since) => {
+                // What runs has not ended, and the same describe again would not tell more.
+                self.confirms = false;
+                Some(look_again(since, now))
+            }
+            None => self.confirms.then_some(now),
+        }
+    }
+
+    /// Whether an end is shown of what seems to run.
+    pub fn seems_to_run(&self) -> bool {
+        self.open_since.is_some()
     }
 
     /// A describe shows its end with this LastModifiedTime: whether that is the one whose steps are known.

@@ -99,8 +99,9 @@ impl TrackedExecution {
         match self.end {
             EndStage::Listing => {
                 self.end = EndStage::Known;
-                if self.history.steps_are_listed(steps, created) {
+                if let Some(again_at) = self.history.steps_are_listed(steps, created, now) {
                     self.doubt_end(now);
+                    self.rest(again_at);
                 }
                 false
             }

@@ -5,7 +5,7 @@ use crate::{
     pipelines::{Call, CallError, CallReply},
     workflow::{
         effects::{Change, Effects, Purpose, Timer, Whose},
-        execution::StepsFailed,
+        execution::{EndStage, StepsFailed},
         notes::Note,
         pipeline::Pipelines,
         slab::ExecutionId,
@@ -85,6 +85,9 @@ impl Executions {
             },
         }
         self.explain(id, fx);
+        if let Some(again_at) = self.all[id].rests(fx.now()).filter(|_| self.all[id].end() == EndStage::Seen) {
+            self.look_at(id, again_at, fx);
+        }
         let tracked = &self.all[id];
         // Those of an end may tell whose it is.
         let whose = if tracked.is_live() { Whose::Followers } else { Whose::Key };

@@ -57,6 +57,29 @@ fn finished(note: &Note) -> bool {
 }
 
 #[test]
+fn the_end_before_another_pods_resume_is_nobodys_end_while_a_step_runs() {
+    let mut w = failed_once(&again(0));
+    let first = w.machine_of_another_pod();
+    until(&mut w, &again(1), Phase::Running, MINUTE);
+    w.machine_goes_on(first);
+    let lives = w.executions[0].clone();
+    w.executions[0].status = Status::Failed;
+    (w.steps[1].status, w.steps[1].started, w.steps[1].ended) = ("Executing".into(), Some(w.aws_now()), None);
+    let looks = w.count("DescribePipelineExecution");
+    for _ in 0..10 {
+        let reply = w.ask(&again(1));
+        assert_eq!(phase(&reply).filter(|phase| phase.is_terminal()), None, "{reply:?}");
+        w.pass(2 * SECOND);
+    }
+    assert!(w.count("DescribePipelineExecution") - looks < 10, "less and less often");
+    w.executions[0] = lives;
+    w.pass(MINUTE);
+    w.end(0, Status::Succeeded);
+    until(&mut w, &again(1), Phase::Succeeded, MINUTE);
+    assert_eq!((w.executions.len(), resumes(&w), w.count("RetryPipelineExecution")), (1, 1, 1));
+}
+
+#[test]
 fn an_end_just_after_a_resume_is_told_at_once_where_its_steps_have_run_on() {
     for status in [Status::Failed, Status::Stopped] {
         let (mut w, _) = resumed_and_not_yet_seen();
