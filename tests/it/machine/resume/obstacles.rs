@@ -220,9 +220,10 @@ fn two_steps_that_are_open_for_a_while_are_not_one_that_does_not_end() {
     let mut w = failed_once(&again(0));
     w.fail("RetryPipelineExecution", &[CallErrorKind::QuotaExceeded; 40]);
     let ended = w.steps[1].clone();
-    w.ask(&again(1));
+    // Long enough for the second to be met when its turn comes, which looks once a minute.
     for open in [20 * SECOND, 90 * SECOND] {
         (w.steps[1].status, w.steps[1].ended) = ("Stopping".into(), None);
+        w.ask(&again(1));
         w.pass(open);
         w.steps[1] = ended.clone();
         w.pass(3 * MINUTE);
