@@ -43,8 +43,8 @@ impl Attempt {
         };
         let text = match tracked.and_then(|tracked| tracked.warning()).or_else(|| self.note().map(str::to_owned)) {
             Some(warning) => {
-                // Why it was started anew is old news by now, and gives way to how it ended.
-                let gives_way = self.not_resumed() == Some(&warning);
+                // Old news give way to how it ended.
+                let gives_way = self.is_old_news(&warning);
                 let least = if gives_way { warning.len().min(NOTE_LEAST) } else { warning.len() };
                 let room = report::MESSAGE_MAX.saturating_sub("; warning: ".len());
                 let text = report::fit(&text, room.saturating_sub(least));

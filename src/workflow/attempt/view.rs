@@ -100,6 +100,11 @@ impl Attempt {
         self.not_resumed().filter(|_| !self.is_locating()).or(self.warning.as_deref())
     }
 
+    /// Whether a note is why it had been started anew, which matters less than how it has ended.
+    pub(super) fn is_old_news(&self, note: &str) -> bool {
+        self.not_resumed() == Some(note)
+    }
+
     fn view_locating(&self, w: &World) -> View {
         match w.pipelines.locating_trouble(self.pipeline).or(self.trouble.as_ref()) {
             // A denial is for the user to mend: it is shown at once.
