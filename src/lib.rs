@@ -18,7 +18,8 @@
 //!   workflow  Machine::handle(event, now): every decision, without clock or I/O
 //! ```
 //!
-//! 1. [`http::execute`] checks the request in the order of the contract; [`input::read_task`] makes a [`input::Task`] of it.
+//! 1. [`http::execute`] checks the request in the order of the contract; [`input::read_task`] makes a [`input::Task`] of it,
+//!    unless the same bytes were read lately ([`http::reread`]).
 //! 2. [`actors::SupervisorHandle::execute`] finds the workflow's runner in the registry, or has [`actors::Supervisor`] make
 //!    one, and waits for at most `--reply-timeout`. What comes later is a free poll now and the answer next time.
 //! 3. The runner tells [`workflow::Machine::handle`]. The machine parks the request only while an answer of AWS is on its
