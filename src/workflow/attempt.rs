@@ -145,6 +145,8 @@ enum Stage {
         tries: u32,
         /// AWS says that the token was used, so something did start.
         token_used: bool,
+        /// What the start would have replaced.
+        replaces: Option<ExecutionId>,
         text: String,
     },
     Following(ExecutionId),

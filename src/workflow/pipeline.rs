@@ -287,6 +287,12 @@ impl Pipelines {
         self.list_next(id, fx);
     }
 
+    /// The same for whoever looks for what a start has left.
+    pub fn list_in_search(&mut self, id: PipelineId, fx: &mut Effects) {
+        self.all[id].listing.anew_in_search(fx.now());
+        self.list_next(id, fx);
+    }
+
     /// Wants to know what was created since the last complete listing; everything, if what was there may have been
     /// revived (`revivable`).
     pub fn renew(&mut self, id: PipelineId, revivable: bool, fx: &mut Effects) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    input::OnRetry,
     protocol::Phase,
     workflow::{effects::backoff, execution::EndStage, slab::ExecutionId, world::World},
 };
@@ -50,17 +51,24 @@ impl Attempt {
         self.wake_after(LOOK_AGAIN, w);
     }
 
-    /// Looks for what may have started. `token_used`: AWS says that the token was used, so something did.
-    pub(super) fn search(&mut self, token_used: bool, text: &str, w: &mut World) {
-        let now = w.fx.now();
-        self.set_stage(Stage::Searching { since: now, next: now, tries: 0, token_used, text: text.to_owned() }, w);
+    /// Looks for what may have started. `token_used`: AWS says that the token was used, so something did. `replaces`: what
+    /// the start named as its predecessor.
+    pub(super) fn search(&mut self, token_used: bool, replaces: Option<ExecutionId>, text: &str, w: &mut World) {
+        let (now, text) = (w.fx.now(), text.to_owned());
+        self.set_stage(Stage::Searching { since: now, next: now, tries: 0, token_used, replaces, text }, w);
         self.search_again(w);
     }
 
     /// Whether an execution that may have started is still looked for. None found for so long is the node's end
     /// when AWS says that the token was used; else it is wanted again, under the same token.
-    pub(super) fn still_searching(&mut self, kin: Kin, w: &mut World) -> bool {
-        let Stage::Searching { since, next, token_used, .. } = self.stage else { return false };
+    pub(super) fn still_searching(&mut self, predecessor: Option<ExecutionId>, kin: Kin, w: &mut World) -> bool {
+        let Stage::Searching { since, next, token_used, replaces, .. } = self.stage else { return false };
+        // A node that resumes has one token for all its attempts: it was used for what has been found meanwhile.
+        let one_token = self.rules.on_retry != OnRetry::Restart;
+        if token_used && one_token && predecessor.is_some() && predecessor != replaces {
+            self.set_stage(Stage::Locating, w);
+            return false;
+        }
         let over = since.plus(SEARCH_FOR);
         if w.fx.now() < over {
             self.wake_at(next, w);
@@ -92,7 +100,7 @@ impl Attempt {
             *next = now.plus(backoff(*tries + 1, SEARCH_AGAIN_MOST));
             *tries += 1;
             let at = *next;
-            w.pipelines.list_anew(self.pipeline, &mut w.fx);
+            w.pipelines.list_in_search(self.pipeline, &mut w.fx);
             self.wake_at(at, w);
         }
     }

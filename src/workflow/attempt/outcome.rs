@@ -74,8 +74,8 @@ impl Attempt {
         match disposition(error.kind, site) {
             Disposition::SameBytes => self.start_uncertain(&error.message, w),
             Disposition::Search => {
-                self.landed(w);
-                self.search(true, &error.message, w);
+                let replaces = self.landed(w).and_then(|start| start.predecessor);
+                self.search(true, replaces, &error.message, w);
             }
             Disposition::Refuse => {
                 self.landed(w);

@@ -38,7 +38,7 @@ impl Attempt {
         kin: Kin,
         w: &mut World,
     ) {
-        if self.still_searching(kin, w) {
+        if self.still_searching(predecessor, kin, w) {
             return;
         }
         // Followed before, and now to be started: what it followed was not its own. The task comes with the next request.
@@ -146,7 +146,7 @@ impl Attempt {
         } else {
             // A repeat would start what a lost request did not.
             self.landed(w);
-            self.search(false, "the start's outcome stayed unknown", w);
+            self.search(false, None, "the start's outcome stayed unknown", w);
         }
     }
 

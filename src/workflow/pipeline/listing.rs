@@ -216,6 +216,16 @@ impl Listing {
         }
     }
 
+    /// The same for somebody who looks for what must be there: a denial is not believed for long.
+    pub fn anew_in_search(&mut self, now: Time) {
+        let rested = self.denied_at.is_some_and(|at| now >= at.plus(REFUSED_REST));
+        if matches!(self.stage, Stage::Denied) && rested {
+            self.want_everything(now);
+        } else {
+            self.anew(now);
+        }
+    }
+
     /// Wants to know what was created since the last complete listing, of all that was `since` then.
     pub fn of_late(&mut self, now: Time, since: Time) {
         if matches!(self.stage, Stage::Complete) {

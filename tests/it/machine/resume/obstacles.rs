@@ -278,3 +278,29 @@ fn resumes_that_are_denied_take_turns_and_leave_others_their_starts() {
     w.pass(5 * MINUTE);
     assert_eq!(w.executions.len(), 2 * nodes.len() + 10, "in the end each is started anew");
 }
+
+#[test]
+fn a_token_that_an_earlier_attempt_has_used_is_explained_by_its_execution() {
+    for kind in [CallErrorKind::TokenMismatch, CallErrorKind::Conflict] {
+        let mut w = failed_once(&again(0));
+        w.restart();
+        // Who may not list has nothing but the node's one token.
+        w.fail("ListPipelineExecutions", &[CallErrorKind::Denied]);
+        w.fail("StartPipelineExecution", &[kind]);
+        w.ask(&again(1));
+        for _ in 0..100 {
+            w.pass(SECOND);
+            w.ask(&again(1));
+        }
+        assert_eq!(
+            (resumes(&w), w.executions.len()),
+            (1, 1),
+            "{kind:?}: {} lists, {:?}",
+            w.count("ListPipelineExecutions"),
+            w.ask(&again(1))
+        );
+        w.end(0, Status::Succeeded);
+        until(&mut w, &again(1), Phase::Succeeded, MINUTE);
+        assert_eq!(w.count("StartPipelineExecution"), 2, "{kind:?}");
+    }
+}
