@@ -7,7 +7,7 @@
 //!  app ─Drain, Ping─▶ Supervisor ─Drain─▶ every WorkflowRunner                                      │
 //!       Supervisor ◀──RunnerExited── ExitGuard (a runner's drop, also by a panic)                     │
 //!       WorkflowRunner ◀─CallCameBack, WorkflowObserved, WakeUp─ its own detached futures ◀───────────────┤
-//!       WorkflowRunner ◀──Paced, SeenByList── SharedKeeper ◀──TurnsAsked, CallAnswered, LookAsked─────────┘
+//!       WorkflowRunner ◀─Paced, SeenByList, PageShown─ SharedKeeper ◀─TurnsAsked, CallAnswered, LookAsked, PageAsked─┘
 //! ```
 //!
 //! | message | from → to | answer |
@@ -18,10 +18,11 @@
 //! | `PublishGauges` | handle → runners, and by the supervisor → keeper, before a scrape is answered | at once |
 //! | `TurnsAsked`, `CallAnswered` | runner → keeper of what workflows share | by `Paced`, at once or when a turn comes |
 //! | `LookAsked` | runner → keeper | by `SeenByList`, as pages show something; one of them ends the look |
+//! | `PageAsked` | runner → keeper | by `PageShown`, when the page has come: the same to all who wanted it |
 //! | `Forget` | supervisor → keeper, for a runner that is gone | none |
 //! | `Drain` | handle → supervisor → runners | when the machines are drained: what still runs |
 //! | `RunnerExited` | exit guard → supervisor | none: the one message that is sent without one |
-//! | `CallCameBack`, `WorkflowObserved`, `WakeUp`, `DrainDue`; `ListCameBack`, `TurnDue` | runner → itself; keeper → itself | none |
+//! | `CallCameBack`, `WorkflowObserved`, `WakeUp`, `DrainDue`; `ListCameBack`, `PageCameBack`, `TurnDue` | runner → itself; keeper → itself | none |
 //!
 //! | what dies | who notices | what happens |
 //! |---|---|---|

@@ -106,7 +106,7 @@ pub fn wall_clock() -> Clock {
 }
 
 fn time_of(system: SystemTime) -> Time {
-    Time(0).plus(system.duration_since(UNIX_EPOCH).unwrap_or_default())
+    Time::at(0).plus(system.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 /// Runs the plugin until a signal or a fault ends it. The process must end with it.

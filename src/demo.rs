@@ -260,7 +260,7 @@ fn identity() -> Identity {
         name: format!("sagemaker-pipelines-{}", hashed(&seed, 5)),
         namespace: "argo".to_owned(),
         uid,
-        created: rfc3339(Time(now.unix_timestamp().saturating_mul(1000))).unwrap_or_default(),
+        created: rfc3339(Time::at(now.unix_timestamp().saturating_mul(1000))).unwrap_or_default(),
     }
 }
 

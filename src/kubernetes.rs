@@ -296,7 +296,7 @@ impl Object {
 /// The header `Date` (RFC 9110: always in GMT, whole seconds).
 fn time_of_date(text: &str) -> Option<Time> {
     let at = OffsetDateTime::parse(text, &Rfc2822).ok()?;
-    Some(Time(at.unix_timestamp().saturating_mul(1000)))
+    Some(Time::at(at.unix_timestamp().saturating_mul(1000)))
 }
 
 /// What both answers say of the workflow with this uid (empty: Argo before 3.4.2 does not tell it). Where only one of

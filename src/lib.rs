@@ -26,7 +26,7 @@
 //!    way that may change what the node is told; else it answers at once.
 //! 4. Each [`pipelines::Call`] takes a turn first: AWS's limits count an account, so one keeper of the process
 //!    (`actors/shared_keeper.rs`) owns the [`pace`] that all workflows share, and the [`rounds`] in which their executions are
-//!    looked at together.
+//!    listed and looked at together.
 //! 5. The call leaves in a task of its own through [`backend::Backend`] and comes back as an event. Between requests the
 //!    machine polls on its own clock: [`workflow::Command::WakeAt`], then [`workflow::Event::Tick`].
 //! 6. Whether the workflow is over is one more question of this kind: [`workflow::Command::AskKubernetes`], carried out by

@@ -2,34 +2,16 @@
 //!
 //! The workflow machine speaks only this vocabulary; [`crate::backend`] carries it to the AWS SDK or to the simulator.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
+mod arn;
 pub mod jobs;
+mod time;
+
+pub use arn::Arn;
+pub use time::Time;
 
 use jobs::{JobKind, JobResults, LogTail};
-
-/// A point in time in milliseconds since the Unix epoch. Passed in everywhere: nothing below `app` reads a clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Time(pub i64);
-
-impl Time {
-    /// The time `d` after this one.
-    pub fn plus(self, d: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
-    }
-
-    /// The time `d` before this one.
-    pub fn minus(self, d: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
-    }
-
-    /// How long after `earlier` this is; zero when it is not after it.
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
-    }
-}
 
 /// What tells the time. Everything below `app` is given one.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
@@ -232,7 +214,7 @@ pub enum Status {
     Failed,
     Succeeded,
     CompletedWithFailures,
-    Unknown(String),
+    Unknown(Box<str>),
 }
 
 impl Status {
@@ -245,7 +227,7 @@ impl Status {
             "Failed" => Self::Failed,
             "Succeeded" => Self::Succeeded,
             "CompletedWithFailures" => Self::CompletedWithFailures,
-            other => Self::Unknown(other.to_owned()),
+            other => Self::Unknown(other.into()),
         }
     }
 

@@ -15,25 +15,27 @@
 //! | A describe each, or a list? | [`plan`] |
 //! | Which call is next for a pipeline, and who is told what? | `site` |
 //! | Whose turn is it, and for whom did an answer come? | [`Rounds`] |
+//! | Who else wants the page that a workflow lists before its first start? | [`Listings`] |
 //!
 //! Nothing is lost when a list does not show an execution, fails or is denied: its workflow is told, and describes it. Pure:
 //! time is passed in.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::Arc,
     time::Duration,
 };
 
 use crate::{
     pace::{Direction, LaneKey},
-    pipelines::{Call, CallError, ClientKey, Execution, Time},
+    pipelines::{Arn, Call, CallError, ClientKey, Execution, Time},
 };
 
 mod followed;
+mod listings;
 mod plan;
 mod site;
 
+pub use listings::{Answered, Listings, Page, Wish};
 pub use plan::{PAGE, Plan, interval, plan};
 
 use site::SiteRound;
@@ -49,8 +51,7 @@ pub struct Site {
 /// An execution that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Its ARN in the spelling by which it is known, in lower case.
-    pub arn: Arc<str>,
+    pub arn: Arn,
     /// By AWS's clock.
     pub created: Time,
 }

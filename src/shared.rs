@@ -1,12 +1,12 @@
-//! What the workflows of a process share: the pace of calls to AWS ([`crate::pace`]) and the poll rounds
-//! ([`crate::rounds`]), which take turns like everybody else. Pure: time is passed in.
+//! What the workflows of a process share: the pace of calls to AWS ([`crate::pace`]), the poll rounds and the pages of
+//! listings ([`crate::rounds`]), which take turns like everybody else. Pure: time is passed in.
 
-use std::{collections::VecDeque, hash::Hash, time::Duration};
+use std::{collections::VecDeque, hash::Hash, sync::Arc, time::Duration};
 
 use crate::{
     pace::{self, Answer, Governor, Lane, LaneKey, Request, Told, Urgency},
     pipelines::{Call, CallEnded, CallErrorKind, CallReply, Time},
-    rounds::{self, Act, Rounds, Seen, Site, Wanted},
+    rounds::{self, Act, Listings, Page, Rounds, Seen, Site, Wanted, Wish},
 };
 
 /// Who takes turns.
@@ -25,19 +25,24 @@ pub enum Deed<Id> {
     Seen(Id, Seen),
     /// Make this call, which has waited so long for its turn, and tell [`Shared::list_answered`].
     Call(Site, Call, Duration),
+    /// Ask for this page in a workflow's name, and tell [`Shared::page_answered`].
+    List(Id, Page),
+    /// Tell a workflow what came of its call of this number.
+    Listed(Id, u64, Arc<CallEnded>),
 }
 
-/// Pace and rounds of a process. `Id` names a workflow.
+/// Pace, rounds and listings of a process. `Id` names a workflow.
 pub struct Shared<Id> {
     governor: Governor<Taker<Id>>,
     rounds: Rounds<Id>,
+    listings: Listings<Id>,
 }
 
 impl<Id: Copy + Ord + Hash> Shared<Id> {
     /// Nobody waits, nothing is followed. The seed is for jitter; `uid_of` reads a workflow's uid in an execution's
     /// description.
     pub fn new(pace: pace::Settings, rounds: rounds::Settings, seed: u64, uid_of: fn(&str) -> Option<&str>) -> Self {
-        Self { governor: Governor::new(pace, seed), rounds: Rounds::new(rounds, uid_of) }
+        Self { governor: Governor::new(pace, seed), rounds: Rounds::new(rounds, uid_of), listings: Listings::default() }
     }
 
     /// A workflow asks for turns.
@@ -79,6 +84,30 @@ impl<Id: Copy + Ord + Hash> Shared<Id> {
         self.follow(told, acts, now)
     }
 
+    /// A workflow's call of this number is for a page; `paced`: it has taken a turn for it.
+    pub fn page_asked(&mut self, who: Id, number: u64, page: Page, paced: bool, now: Time) -> Vec<Deed<Id>> {
+        match self.listings.ask(&page, (who, number), paced) {
+            Wish::Leaves => vec![Deed::List(who, page)],
+            Wish::Joins if paced => {
+                let lane = LaneKey::in_direction(&page.site.client, pace::Direction::Read);
+                self.turns_asked(who, &lane, Request::GiveBack(1), now)
+            }
+            Wish::Next | Wish::Joins => Vec::new(),
+        }
+    }
+
+    /// A page that was asked for at `sent` came, or failed.
+    pub fn page_answered(&mut self, page: &Page, ended: CallEnded, sent: Time, now: Time) -> Vec<Deed<Id>> {
+        let Some(answered) = self.listings.answered(page) else { return Vec::new() };
+        let lane = LaneKey::in_direction(&page.site.client, pace::Direction::Read);
+        let throttled = ended.result.as_ref().is_err_and(|error| error.kind == CallErrorKind::Throttled);
+        let mut deeds = if answered.paced { self.call_answered(&lane, sent, throttled, now) } else { Vec::new() };
+        let ended = Arc::new(ended);
+        deeds.extend(answered.told.into_iter().map(|(who, number)| Deed::Listed(who, number, ended.clone())));
+        deeds.extend(answered.next.map(|who| Deed::List(who, page.clone())));
+        deeds
+    }
+
     /// The turns whose time has come.
     pub fn due(&mut self, now: Time) -> Vec<Deed<Id>> {
         let told = self.governor.due(now);
@@ -94,6 +123,7 @@ impl<Id: Copy + Ord + Hash> Shared<Id> {
     pub fn forget(&mut self, who: Id) {
         self.governor.forget(&Taker::Workflow(who));
         self.rounds.forget(&who);
+        self.listings.forget(who);
     }
 
     /// All lanes, for gauges.

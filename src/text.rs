@@ -38,14 +38,14 @@ pub fn fit(text: &str, max: usize) -> String {
 
 /// A time as RFC 3339 in UTC, to the second. `None` for a year with more than four digits.
 pub fn rfc3339(time: Time) -> Option<String> {
-    let at = OffsetDateTime::from_unix_timestamp(time.0.div_euclid(1000)).ok()?;
+    let at = OffsetDateTime::from_unix_timestamp(time.millis().div_euclid(1000)).ok()?;
     at.format(&Rfc3339).ok()
 }
 
 /// Reads a time as in RFC 3339, of any offset, to the millisecond.
 pub fn parse_rfc3339(text: &str) -> Option<Time> {
     let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Time)
+    i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Time::at)
 }
 
 /// A duration for a sentence: whole seconds, as Argo and Go write them.

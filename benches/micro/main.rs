@@ -86,7 +86,7 @@ fn plan(c: &mut Criterion) {
     let mut group = c.benchmark_group("plan");
     for due in [1, 100, 10_000] {
         group.bench_with_input(BenchmarkId::from_parameter(due), &due, |b, &due| {
-            b.iter(|| rounds::plan(black_box(due), black_box(due), black_box(Time(1_795_000_000_000))));
+            b.iter(|| rounds::plan(black_box(due), black_box(due), black_box(Time::at(1_795_000_000_000))));
         });
     }
     group.finish();
@@ -101,8 +101,8 @@ fn tell(c: &mut Criterion) {
         kind: Some("TrainingJob".to_owned()),
         job_arn: Some(format!("arn:aws:sagemaker:us-west-2:100000000002:training-job/pipelines-xkc3nc18de05-{name}")),
         failure_reason: (status == "Failed").then(|| "AlgorithmError: ExecuteUserScriptError: exit code 1".to_owned()),
-        started: Some(Time(1_795_000_000_000 + minute * 60_000)),
-        ended: (status != "Executing").then_some(Time(1_795_000_060_000 + minute * 60_000)),
+        started: Some(Time::at(1_795_000_000_000 + minute * 60_000)),
+        ended: (status != "Executing").then_some(Time::at(1_795_000_060_000 + minute * 60_000)),
         outputs: vec![("auc".to_owned(), "0.91".to_owned())],
         reused: false,
     };
@@ -112,8 +112,8 @@ fn tell(c: &mut Criterion) {
     let execution = Execution {
         arn: ARN.to_owned(),
         status: Status::Failed,
-        created: Some(Time(1_795_000_000_000)),
-        modified: Some(Time(1_795_000_180_000)),
+        created: Some(Time::at(1_795_000_000_000)),
+        modified: Some(Time::at(1_795_000_180_000)),
         description: None,
         failure_reason: Some("Step failure: One or multiple steps failed.".to_owned()),
         started_by: None,

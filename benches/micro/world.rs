@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::tasks::{LONG, PARAMETERS, REGION, execute};
 
-const START: Time = Time(1_795_000_000_000);
+const START: Time = Time::at(1_795_000_000_000);
 
 /// Polls are rare, so that what is measured is not hidden in them.
 const POLL: Duration = Duration::from_secs(3600);

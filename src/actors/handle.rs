@@ -86,7 +86,7 @@ impl SupervisorHandle {
         metrics: Arc<Metrics>,
         reply_timeout: Duration,
     ) -> Self {
-        let last_sign_of_life = AtomicI64::new(clock().0);
+        let last_sign_of_life = AtomicI64::new(clock().millis());
         let shared = Arc::new(Shared { last_sign_of_life, clock, metrics, reply_timeout });
         Self { supervisor, registry, shared }
     }
@@ -130,7 +130,7 @@ impl SupervisorHandle {
 
     /// Whether the supervisor gave a sign of life within the last 30 s.
     pub fn is_alive(&self) -> bool {
-        let last = Time(self.shared.last_sign_of_life.load(Ordering::Relaxed));
+        let last = Time::at(self.shared.last_sign_of_life.load(Ordering::Relaxed));
         self.supervisor.connected() && (self.shared.clock)().since(last) <= SILENCE
     }
 
@@ -142,7 +142,7 @@ impl SupervisorHandle {
     /// Notes the supervisor's signs of life for [`Self::is_alive`]; ends with the supervisor.
     pub async fn keep_pinging(self) {
         while self.supervisor.send(Ping).await.is_ok() {
-            self.shared.last_sign_of_life.store((self.shared.clock)().0, Ordering::Relaxed);
+            self.shared.last_sign_of_life.store((self.shared.clock)().millis(), Ordering::Relaxed);
             tokio::time::sleep(PING_INTERVAL).await;
         }
     }

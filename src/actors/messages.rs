@@ -7,11 +7,12 @@ use tokio::sync::oneshot;
 
 use super::{handle::Answered, shared_keeper::RunnerId, workflow_runner::WorkflowRunner};
 use crate::{
+    backend::SharedBackend,
     input::{Task, WorkflowId},
     metrics::live::QueuedMessage,
     pace::{self, LaneKey},
     pipelines::{CallEnded, Time},
-    rounds::{Seen, Site, Wanted},
+    rounds::{Page, Seen, Site, Wanted},
     workflow::{CallId, LiveExecution, WorkflowState},
 };
 
@@ -114,6 +115,37 @@ pub struct LookAsked {
     pub site: Site,
     pub due: Vec<Wanted>,
     pub server_now: Time,
+}
+
+/// A machine's call is for a page of a listing, which others may want, too.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct PageAsked {
+    pub who: RunnerId,
+    /// Whom to tell.
+    pub runner: Addr<WorkflowRunner>,
+    /// In whose name it is asked for.
+    pub lister: Lister,
+    pub call: CallId,
+    pub page: Page,
+    /// It has taken a turn.
+    pub paced: bool,
+}
+
+/// By what and in whose name a workflow's calls are made.
+#[derive(Clone)]
+pub struct Lister {
+    pub workflow: String,
+    pub backend: SharedBackend,
+}
+
+/// The page that a machine has asked for, shared with others who have.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct PageShown {
+    pub call: CallId,
+    pub ended: Arc<CallEnded>,
+    pub queued: QueuedMessage,
 }
 
 /// What a list shows of a workflow's executions.

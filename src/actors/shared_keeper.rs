@@ -1,7 +1,7 @@
 //! The keeper of what the workflows of the process share: one actor that owns pace and poll rounds ([`crate::shared`]).
 //!
 //! Runners ask it for turns, say how their calls were answered, and have executions looked at. It answers at once or when
-//! a turn comes, and makes the lists of the rounds itself.
+//! a turn comes, and makes the lists of the rounds itself, and the pages that several workflows list.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,17 +10,18 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, W
 use super::{
     Dependencies,
     messages::{
-        CallAnswered, CrashForTest, Forget, KeeperExited, LookAsked, Paced, PublishGauges, SeenByList, TurnsAsked,
+        CallAnswered, CrashForTest, Forget, KeeperExited, Lister, LookAsked, Paced, PageAsked, PageShown,
+        PublishGauges, SeenByList, TurnsAsked,
     },
     workflow_runner::WorkflowRunner,
 };
 use crate::{
     backend::carry_out,
-    metrics::facts::CallMade,
-    pipelines::{Call, CallEnded, Time},
-    rounds::{self, Site},
+    metrics::{facts::CallMade, labels::Actor as Kind},
+    pipelines::{Call, CallEnded, ClientKey, Time},
+    rounds::{self, Page, Site},
     shared::{Deed, Shared},
-    workflow::identity::Marker,
+    workflow::{CallId, identity::Marker},
 };
 
 /// Names a runner: its generation, which no other has.
@@ -42,6 +43,8 @@ impl Drop for ExitGuard {
 pub struct SharedKeeper {
     shared: Shared<RunnerId>,
     runners: HashMap<RunnerId, Addr<WorkflowRunner>>,
+    /// Those that list for themselves and others.
+    listers: HashMap<RunnerId, Lister>,
     dependencies: Arc<Dependencies>,
     /// When turns come next.
     alarm: Option<(Time, SpawnHandle)>,
@@ -62,6 +65,15 @@ struct ListCameBack {
     sent: Time,
 }
 
+/// A page of a listing came back.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct PageCameBack {
+    page: Page,
+    ended: CallEnded,
+    sent: Time,
+}
+
 impl SharedKeeper {
     /// A keeper for whom nobody waits yet. The seed is for the jitter of turns: no two processes have the same.
     pub fn new(dependencies: Arc<Dependencies>, seed: u64, supervisor: WeakRecipient<KeeperExited>) -> Self {
@@ -70,6 +82,7 @@ impl SharedKeeper {
         Self {
             shared: Shared::new(dependencies.pace, rounds, seed, Marker::uid_of),
             runners: HashMap::new(),
+            listers: HashMap::new(),
             dependencies,
             alarm: None,
             _exit: ExitGuard(supervisor),
@@ -95,6 +108,14 @@ impl SharedKeeper {
                     self.list(site, call, ctx);
                     continue;
                 }
+                Deed::List(who, page) => {
+                    self.ask_for_page(who, page, ctx);
+                    continue;
+                }
+                Deed::Listed(who, number, ended) => self.runners.get(&who).map(|runner| {
+                    let queued = self.dependencies.metrics.message_queued(Kind::Workflow);
+                    runner.clone().try_send(PageShown { call: CallId(number), ended, queued }).is_ok()
+                }),
             };
             if sent != Some(true) {
                 tracing::debug!("something was to be told to a dead runner");
@@ -103,16 +124,43 @@ impl SharedKeeper {
         self.arm(ctx);
     }
 
-    /// Makes a list's call beside the actor. It is several workflows', and so in nobody's name.
+    /// What is several workflows' is asked for in nobody's name.
+    fn nobody(&self) -> Lister {
+        Lister { workflow: "(several)".to_owned(), backend: self.dependencies.backend.clone() }
+    }
+
+    /// Makes a round's call beside the actor.
     fn list(&self, site: Site, call: Call, ctx: &Context<Self>) {
+        let (sent, client) = (self.now(), site.client.clone());
+        self.make(self.nobody(), (client, call), move |ended| ListCameBack { site, ended, sent }, ctx);
+    }
+
+    /// Makes a page's call, in the name of one of those who want it.
+    fn ask_for_page(&self, who: RunnerId, page: Page, ctx: &Context<Self>) {
+        let (sent, lister) = (self.now(), self.listers.get(&who).cloned().unwrap_or_else(|| self.nobody()));
+        let call = (page.site.client.clone(), page.call());
+        self.make(lister, call, move |ended| PageCameBack { page, ended, sent }, ctx);
+    }
+
+    /// Makes a call beside the actor, which hears of it as the message that `back` makes of its end.
+    fn make<M>(
+        &self,
+        lister: Lister,
+        (client, call): (ClientKey, Call),
+        back: impl FnOnce(CallEnded) -> M + 'static,
+        ctx: &Context<Self>,
+    ) where
+        M: Message<Result = ()> + Send + 'static,
+        Self: Handler<M>,
+    {
         let (dependencies, keeper, sent) = (self.dependencies.clone(), ctx.address(), self.now());
         actix::spawn(async move {
-            let (operation, region) = (call.operation(), site.client.region.clone());
-            let ended = carry_out(dependencies.backend.clone(), site.client.clone(), call).await;
+            let (operation, region) = (call.operation(), client.region.clone());
+            let ended = carry_out(lister.backend, client, call).await;
             let took = (dependencies.clock)().since(sent);
             let made = CallMade { operation, write: false, region, took };
-            dependencies.metrics.call_ended("(several)", &made, &ended);
-            if keeper.send(ListCameBack { site, ended, sent }).await.is_err() {
+            dependencies.metrics.call_ended(&lister.workflow, &made, &ended);
+            if keeper.send(back(ended)).await.is_err() {
                 tracing::debug!(operation, "a list came back to a dead keeper");
             }
         });
@@ -173,6 +221,27 @@ impl Handler<ListCameBack> for SharedKeeper {
     }
 }
 
+impl Handler<PageAsked> for SharedKeeper {
+    type Result = ();
+
+    fn handle(&mut self, asked: PageAsked, ctx: &mut Self::Context) {
+        let PageAsked { who, runner, lister, call, page, paced } = asked;
+        self.runners.entry(who).or_insert(runner);
+        self.listers.entry(who).or_insert(lister);
+        let deeds = self.shared.page_asked(who, call.0, page, paced, self.now());
+        self.do_all(deeds, ctx);
+    }
+}
+
+impl Handler<PageCameBack> for SharedKeeper {
+    type Result = ();
+
+    fn handle(&mut self, PageCameBack { page, ended, sent }: PageCameBack, ctx: &mut Self::Context) {
+        let deeds = self.shared.page_answered(&page, ended, sent, self.now());
+        self.do_all(deeds, ctx);
+    }
+}
+
 impl Handler<TurnDue> for SharedKeeper {
     type Result = ();
 
@@ -188,6 +257,7 @@ impl Handler<Forget> for SharedKeeper {
 
     fn handle(&mut self, Forget { who }: Forget, _: &mut Self::Context) {
         self.runners.remove(&who);
+        self.listers.remove(&who);
         self.shared.forget(who);
     }
 }

@@ -12,8 +12,8 @@ use super::{
     Dependencies,
     handle::Answered,
     messages::{
-        CallAnswered, CallCameBack, CrashForTest, Drain, Execute, LookAsked, Paced, PublishGauges, RunnerExited,
-        SeenByList, TurnsAsked, WorkflowObserved,
+        CallAnswered, CallCameBack, CrashForTest, Drain, Execute, Lister, LookAsked, Paced, PageAsked, PageShown,
+        PublishGauges, RunnerExited, SeenByList, TurnsAsked, WorkflowObserved,
     },
     shared_keeper::{RunnerId, SharedKeeper},
 };
@@ -23,6 +23,7 @@ use crate::{
     metrics::{facts::CallMade, labels::Actor as Kind, live::WorkflowGauges},
     pace::LaneKey,
     pipelines::{Call, CallErrorKind, ClientKey, Time},
+    rounds::Page,
     workflow::{CallId, Command, Event, LiveExecution, Machine, Note, RequestId, WorkflowState},
 };
 
@@ -151,7 +152,10 @@ impl WorkflowRunner {
             }
             Command::Call { call, client, operation, paced, waited } => {
                 self.dependencies.metrics.call_left(waited);
-                self.call(call, client, operation, paced, ctx);
+                match Page::of(&client, &operation) {
+                    Some(page) => self.ask_for_page(call, page, paced, ctx),
+                    None => self.call(call, client, operation, paced, ctx),
+                }
             }
             Command::Pace { lane, request } => {
                 let (who, keeper) = &self.keeper;
@@ -234,6 +238,16 @@ impl WorkflowRunner {
         });
     }
 
+    /// Has the keeper ask for a page: others may want it, too.
+    fn ask_for_page(&self, call: CallId, page: Page, paced: bool, ctx: &Context<Self>) {
+        let (who, keeper) = &self.keeper;
+        let lister = Lister { workflow: self.workflow.name.clone(), backend: self.backend.clone() };
+        let asked = PageAsked { who: *who, runner: ctx.address(), lister, call, page, paced };
+        if keeper.clone().try_send(asked).is_err() {
+            tracing::debug!("a page was asked for, and the keeper of the listings is gone");
+        }
+    }
+
     fn observe(&self, ctx: &Context<Self>) {
         let observer = self.dependencies.observer.clone();
         let workflow = self.workflow.clone();
@@ -296,6 +310,15 @@ impl Handler<CallCameBack> for WorkflowRunner {
     fn handle(&mut self, CallCameBack { call, ended, queued }: CallCameBack, ctx: &mut Self::Context) {
         queued.taken();
         self.step(Event::CallEnded { call, ended }, ctx);
+    }
+}
+
+impl Handler<PageShown> for WorkflowRunner {
+    type Result = ();
+
+    fn handle(&mut self, PageShown { call, ended, queued }: PageShown, ctx: &mut Self::Context) {
+        queued.taken();
+        self.step(Event::CallEnded { call, ended: Arc::unwrap_or_clone(ended) }, ctx);
     }
 }
 

@@ -73,7 +73,7 @@ async fn read(
         .customize();
     let out = request.interceptor(recorder.clone()).send().await.map_err(|e| failure(&e, context, recorder))?;
     let line = |event: OutputLogEvent| LogLine {
-        at: Time(event.timestamp.unwrap_or_default()),
+        at: Time::at(event.timestamp.unwrap_or_default()),
         text: event.message.unwrap_or_default(),
     };
     let lines = out.events.unwrap_or_default().into_iter().map(line).collect();

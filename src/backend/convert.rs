@@ -23,7 +23,7 @@ const NO_STATUS: &str = "no status";
 /// floating point leaves a little short.
 pub fn time(at: Option<DateTime>) -> Option<Time> {
     at.map(|at| {
-        Time(at.secs().saturating_mul(1000).saturating_add((i64::from(at.subsec_nanos()) + 500_000) / 1_000_000))
+        Time::at(at.secs().saturating_mul(1000).saturating_add((i64::from(at.subsec_nanos()) + 500_000) / 1_000_000))
     })
 }
 

@@ -191,7 +191,7 @@ impl Refused<'_> {
     }
 
     fn skew(&self, server: Time) -> Option<(u64, &'static str)> {
-        let apart = server.0.abs_diff(self.local_time.0);
+        let apart = server.millis().abs_diff(self.local_time.millis());
         let side = if server > self.local_time { "behind" } else { "ahead of" };
         (apart >= CLOCKS_AGREE_MS).then_some((apart / 1000, side))
     }

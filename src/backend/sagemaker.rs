@@ -72,7 +72,7 @@ struct Inner {
     /// Counts uses; the client with the smallest mark is the one to evict.
     uses: AtomicU64,
     built: AtomicU64,
-    foreign_words: DashSet<String>,
+    foreign_words: DashSet<Box<str>>,
 }
 
 /// Whose client it is.
@@ -241,7 +241,7 @@ impl Inner {
                 let request = sagemaker
                     .list_pipeline_executions()
                     .pipeline_name(pipeline)
-                    .set_created_after(created_after.map(|at| DateTime::from_millis(at.0)))
+                    .set_created_after(created_after.map(|at| DateTime::from_millis(at.millis())))
                     .sort_by(SortPipelineExecutionsBy::CreationTime)
                     .sort_order(SortOrder::Descending)
                     .max_results(PAGE)

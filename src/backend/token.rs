@@ -88,5 +88,5 @@ fn one_or_many<'de, D: Deserializer<'de>>(given: D) -> Result<Vec<String>, D::Er
 
 fn seconds<'de, D: Deserializer<'de>>(given: D) -> Result<Option<Time>, D::Error> {
     // RFC 7519 allows a fraction.
-    Ok(Option::<f64>::deserialize(given)?.map(|seconds| Time((seconds * 1000.0) as i64)))
+    Ok(Option::<f64>::deserialize(given)?.map(|seconds| Time::at((seconds * 1000.0) as i64)))
 }

@@ -170,10 +170,10 @@ pub fn innermost(error: &(dyn Error + 'static)) -> String {
 
 /// A response's `Date`.
 pub fn http_date(text: &str) -> Option<Time> {
-    DateTime::from_str(text, Format::HttpDate).ok()?.to_millis().ok().map(Time)
+    DateTime::from_str(text, Format::HttpDate).ok()?.to_millis().ok().map(Time::at)
 }
 
 /// A time of the system's clock.
 pub fn time_of(system: SystemTime) -> Time {
-    Time(0).plus(system.duration_since(UNIX_EPOCH).unwrap_or_default())
+    Time::at(0).plus(system.duration_since(UNIX_EPOCH).unwrap_or_default())
 }

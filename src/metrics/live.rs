@@ -301,6 +301,6 @@ fn as_gauge(count: usize) -> i64 {
 fn seconds(time: Time) -> f64 {
     // Milliseconds since 1970 fit a double exactly for the next 280,000 years.
     #[allow(clippy::cast_precision_loss, reason = "see above")]
-    let millis = time.0 as f64;
+    let millis = time.millis() as f64;
     millis / 1000.0
 }

@@ -2,11 +2,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
-use crate::pipelines::Time;
+use crate::pipelines::{Arn, Time};
 
 use super::{Settings, plan::interval};
 
@@ -24,9 +23,9 @@ struct Entry<Id> {
 #[derive(Debug)]
 pub struct Followed<Id> {
     settings: Settings,
-    entries: HashMap<Arc<str>, Entry<Id>>,
+    entries: HashMap<Arn, Entry<Id>>,
     /// By when they are ripe.
-    ripe: BTreeSet<(Time, Arc<str>)>,
+    ripe: BTreeSet<(Time, Arn)>,
 }
 
 impl<Id: Clone + Ord> Followed<Id> {
@@ -41,7 +40,7 @@ impl<Id: Clone + Ord> Followed<Id> {
     }
 
     /// A workflow wants it looked at now.
-    pub fn want(&mut self, who: &Id, arn: &Arc<str>, created: Time, now: Time) {
+    pub fn want(&mut self, who: &Id, arn: &Arn, created: Time, now: Time) {
         match self.entries.get_mut(arn) {
             Some(entry) => {
                 if !entry.who.contains(who) {
@@ -61,7 +60,7 @@ impl<Id: Clone + Ord> Followed<Id> {
     }
 
     /// It was looked at, or is about to be. Gives who follows it, whom it was shown to.
-    pub fn seen(&mut self, arn: &str, now: Time, server_now: Time) -> &[Id] {
+    pub fn seen(&mut self, arn: &Arn, now: Time, server_now: Time) -> &[Id] {
         let Some((key, _)) = self.entries.get_key_value(arn) else { return &[] };
         let key = key.clone();
         let Some(entry) = self.entries.get_mut(arn) else { return &[] };
@@ -74,12 +73,12 @@ impl<Id: Clone + Ord> Followed<Id> {
     }
 
     /// When it was last seen; nothing for one that is not followed.
-    pub fn last_seen(&self, arn: &str) -> Option<Time> {
+    pub fn last_seen(&self, arn: &Arn) -> Option<Time> {
         self.entries.get(arn).map(|entry| entry.seen)
     }
 
     /// It has ended.
-    pub fn drop(&mut self, arn: &str) {
+    pub fn drop(&mut self, arn: &Arn) {
         if let Some((key, entry)) = self.entries.remove_entry(arn) {
             self.ripe.remove(&(entry.ripe_at, key));
         }
@@ -99,13 +98,13 @@ impl<Id: Clone + Ord> Followed<Id> {
 
     /// Those that are worth a look, and when the first of them was created. Who has been for long has ended unseen or is
     /// gone, or its workflow would have asked again: it is dropped.
-    pub fn ripe(&mut self, now: Time) -> (BTreeSet<Arc<str>>, Option<Time>) {
+    pub fn ripe(&mut self, now: Time) -> (BTreeSet<Arn>, Option<Time>) {
         let forgotten = now.minus(self.settings.poll_max * 2 + Duration::from_secs(10));
         while let Some((ripe_at, arn)) = self.ripe.first().filter(|(ripe_at, _)| *ripe_at < forgotten).cloned() {
             self.ripe.remove(&(ripe_at, arn.clone()));
             self.entries.remove(&arn);
         }
-        let ripe: BTreeSet<Arc<str>> =
+        let ripe: BTreeSet<Arn> =
             self.ripe.iter().take_while(|(at, _)| *at <= now).map(|(_, arn)| arn.clone()).collect();
         let created = ripe.iter().filter_map(|arn| self.entries.get(arn)).map(|entry| entry.created).min();
         (ripe, created)

@@ -2,13 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
 use crate::{
     pace::{Direction, LaneKey},
-    pipelines::{Call, CallError, Execution, Time},
+    pipelines::{Arn, Call, CallError, Execution, Time},
 };
 
 use super::{
@@ -24,7 +23,7 @@ const IN_VAIN_FOR: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 struct Look<Id> {
     who: Id,
-    wanted: Vec<Arc<str>>,
+    wanted: Vec<Arn>,
     asked: Time,
 }
 
@@ -32,7 +31,7 @@ struct Look<Id> {
 #[derive(Debug)]
 struct Round<Id> {
     /// What no page has shown yet.
-    rest: BTreeSet<Arc<str>>,
+    rest: BTreeSet<Arn>,
     /// Whose look ends with it.
     looking: BTreeSet<Id>,
     pages: usize,
@@ -83,7 +82,7 @@ impl<Id: Clone + Ord> SiteRound<Id> {
 
     /// A workflow's executions are due.
     pub fn look(&mut self, who: &Id, due: Vec<Wanted>, now: Time, server_now: Time, acts: &mut Vec<Act<Id>>) {
-        self.ahead = server_now.0 - now.0;
+        self.ahead = server_now.millis() - now.millis();
         for wanted in &due {
             self.followed.want(who, &wanted.arn, wanted.created, now);
         }
@@ -149,7 +148,7 @@ impl<Id: Clone + Ord> SiteRound<Id> {
                 }
                 // Whoever wanted them describes them now; the others come in their own time.
                 for arn in &round.rest {
-                    self.followed.seen(arn, now, Time(now.0 + self.ahead));
+                    self.followed.seen(arn, now, Time::at(now.millis() + self.ahead));
                 }
                 let of_lookers = round.looking.into_iter().map(|who| {
                     let shown = told.remove(&who).unwrap_or_default();
@@ -172,20 +171,20 @@ impl<Id: Clone + Ord> SiteRound<Id> {
         &mut self,
         page: Vec<Execution>,
         now: Time,
-        rest: &mut BTreeSet<Arc<str>>,
+        rest: &mut BTreeSet<Arn>,
         marked: impl Fn(&Execution) -> Option<Id>,
     ) -> BTreeMap<Id, Vec<Execution>> {
         let mut told: BTreeMap<Id, Vec<Execution>> = BTreeMap::new();
         for execution in page {
-            let arn = execution.arn.to_ascii_lowercase();
-            rest.remove(arn.as_str());
+            let arn = Arn::from(execution.arn.as_str());
+            rest.remove(&arn);
             let live = execution.status.is_live();
             let owner = marked(&execution);
             // Its workflow will want it sooner or later.
             if let Some(owner) = owner.as_ref().filter(|_| live) {
-                self.followed.want(owner, &Arc::from(arn.as_str()), execution.created.unwrap_or(now), now);
+                self.followed.want(owner, &arn, execution.created.unwrap_or(now), now);
             }
-            let followers = self.followed.seen(&arn, now, Time(now.0 + self.ahead));
+            let followers = self.followed.seen(&arn, now, Time::at(now.millis() + self.ahead));
             for who in followers.iter().chain(&owner.filter(|owner| !followers.contains(owner))) {
                 told.entry(who.clone()).or_default().push(execution.clone());
             }
@@ -245,7 +244,7 @@ impl<Id: Clone + Ord> SiteRound<Id> {
         !self.waiting.is_empty()
     }
 
-    fn plan(&mut self, now: Time) -> (Plan, BTreeSet<Arc<str>>) {
+    fn plan(&mut self, now: Time) -> (Plan, BTreeSet<Arn>) {
         let live = self.followed.len();
         let (ripe, created) = self.followed.ripe(now);
         let in_vain = now < self.in_vain_until;
@@ -256,7 +255,7 @@ impl<Id: Clone + Ord> SiteRound<Id> {
     fn describe_each(&mut self, now: Time, acts: &mut Vec<Act<Id>>) {
         let looks = std::mem::take(&mut self.waiting);
         for arn in looks.iter().flat_map(|look| &look.wanted) {
-            self.followed.seen(arn, now, Time(now.0 + self.ahead));
+            self.followed.seen(arn, now, Time::at(now.millis() + self.ahead));
         }
         let told = looks.into_iter().map(|look| (look.who, Vec::new())).collect();
         self.tell(told, Some(&LookEnd::Describe), None, acts);

@@ -328,15 +328,15 @@ impl Book {
             .map(|e| {
                 json!({
                     "account": e.scope.account, "region": e.scope.region, "pipeline": e.pipeline, "arn": e.arn,
-                    "status": e.status.as_str(), "token": e.token, "starts": e.starts, "created_ms": e.created.0,
-                    "modified_ms": e.modified.0, "display_name": e.display_name, "description": e.description,
+                    "status": e.status.as_str(), "token": e.token, "starts": e.starts, "created_ms": e.created.millis(),
+                    "modified_ms": e.modified.millis(), "display_name": e.display_name, "description": e.description,
                     "parameters": e.parameters.iter().cloned().collect::<BTreeMap<_, _>>(),
                     "steps": e.steps.len(), "retries": e.retries, "attempts": e.attempts_by_step(), "deleted": e.deleted,
                 })
             })
             .collect();
         let pipelines: Vec<&str> = self.pipelines.values().flat_map(|p| p.values().map(|p| p.arn.as_str())).collect();
-        json!({"now_ms": now.0, "executions": executions, "pipelines": pipelines, "calls": self.calls, "faults": self.faults})
+        json!({"now_ms": now.millis(), "executions": executions, "pipelines": pipelines, "calls": self.calls, "faults": self.faults})
     }
 }
 

@@ -151,7 +151,7 @@ fn input(call: &Call) -> Value {
         Call::ListExecutions { pipeline, created_after, next_token } => json!({
             "PipelineName": pipeline, "NextToken": next_token, "MaxResults": 100,
             "SortBy": "CreationTime", "SortOrder": "Descending",
-            "CreatedAfter": created_after.map(|t| t.0 as f64 / 1000.0),
+            "CreatedAfter": created_after.map(|t| t.millis() as f64 / 1000.0),
         }),
         Call::ListSteps { arn, next_token } => {
             json!({"PipelineExecutionArn": arn, "NextToken": next_token, "MaxResults": 100, "SortOrder": "Ascending"})
@@ -279,5 +279,5 @@ fn pipeline_summary(json: &Value) -> Option<PipelineSummary> {
 
 fn at(json: &Value, member: &str) -> Option<Time> {
     // Whole milliseconds went in, so rounding gives them back.
-    json.get(member).and_then(Value::as_f64).map(|seconds| Time((seconds * 1000.0).round() as i64))
+    json.get(member).and_then(Value::as_f64).map(|seconds| Time::at((seconds * 1000.0).round() as i64))
 }

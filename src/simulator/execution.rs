@@ -398,7 +398,7 @@ pub fn seconds(n: f64) -> Duration {
 
 /// A time as AWS JSON writes it: seconds since the epoch with a fraction.
 pub fn timestamp(time: Time) -> Value {
-    (time.0 as f64 / 1000.0).into()
+    (time.millis() as f64 / 1000.0).into()
 }
 
 /// The text cut to so many characters.

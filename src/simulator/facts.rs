@@ -41,8 +41,8 @@ impl Facts for Known<'_> {
             "PipelineArn" => e.pipeline_arn.as_str().into(),
             "PipelineExecutionId" => e.id.as_str().into(),
             "PipelineExecutionArn" => e.arn.as_str().into(),
-            "StartDateTime" => (e.created.0 / 1000).into(),
-            "CurrentDateTime" => (e.reached().0 / 1000).into(),
+            "StartDateTime" => (e.created.millis() / 1000).into(),
+            "CurrentDateTime" => (e.reached().millis() / 1000).into(),
             // The names of a job are its own.
             _ => return None,
         })

@@ -104,7 +104,7 @@ async fn aws(request: HttpRequest, body: web::Bytes, state: web::Data<State>) ->
         Some(action) => xml_response(&action, &answer),
         None => json_response(&answer),
     };
-    let date = UNIX_EPOCH + Duration::from_millis(u64::try_from((state.clock)().0).unwrap_or(0));
+    let date = UNIX_EPOCH + Duration::from_millis(u64::try_from((state.clock)().millis()).unwrap_or(0));
     if let Ok(date) = header::HeaderValue::from_str(&HttpDate::from(date).to_string()) {
         response.headers_mut().insert(header::DATE, date);
     }

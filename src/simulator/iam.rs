@@ -127,7 +127,7 @@ impl Iam {
             return Err(invalid("Incorrect token audience"));
         };
         if let Some(expires) = claims.expires.filter(|expires| *expires <= now) {
-            let (now, expires) = (now.0 / 1000, expires.0 / 1000);
+            let (now, expires) = (now.millis() / 1000, expires.millis() / 1000);
             let text =
                 format!("Token expired: current date/time {now} must be before the expiration date/time {expires}");
             return Err(Refusal::new(400, "ExpiredTokenException", text));

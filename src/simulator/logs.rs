@@ -109,12 +109,12 @@ impl Book {
             .find(|(_, stream)| stream.name == name)
             .ok_or_else(|| absent("stream"))?;
         let in_time = |line: &&Line| {
-            input.start_time.is_none_or(|from| line.at.0 >= from)
-                && input.end_time.is_none_or(|until| line.at.0 < until)
+            input.start_time.is_none_or(|from| line.at.millis() >= from)
+                && input.end_time.is_none_or(|until| line.at.millis() < until)
         };
         let lines: Vec<&Line> = stream.lines.iter().filter(in_time).collect();
         let (first, end) = page.range(lines.len(), limit);
-        let event = |line: &&Line| json!({"timestamp": line.at.0, "message": line.text, "ingestionTime": line.at.0});
+        let event = |line: &&Line| json!({"timestamp": line.at.millis(), "message": line.text, "ingestionTime": line.at.millis()});
         // A token stays the same at the stream's end.
         Ok(json!({
             "events": lines.get(first..end).unwrap_or_default().iter().map(event).collect::<Vec<_>>(),
@@ -155,9 +155,9 @@ impl Book {
             format!("arn:{}:logs:{region}:{account}:log-group:{group}:log-stream:{stream}", partition(region))
         };
         let shown = found.iter().skip(first).take(limit).map(|(created, stream)| {
-            let (oldest, newest) = (stream.lines.first().map(|l| l.at.0), stream.lines.last().map(|l| l.at.0));
+            let (oldest, newest) = (stream.lines.first().map(|l| l.at.millis()), stream.lines.last().map(|l| l.at.millis()));
             json!({
-                "logStreamName": stream.name, "arn": arn(&stream.name), "creationTime": created.0, "storedBytes": 0,
+                "logStreamName": stream.name, "arn": arn(&stream.name), "creationTime": created.millis(), "storedBytes": 0,
                 "firstEventTimestamp": oldest, "lastEventTimestamp": newest, "lastIngestionTime": newest,
             })
         });

@@ -22,7 +22,7 @@ pub struct PageInput {
 impl PageInput {
     /// Whether the creation lies between the two bounds, both exclusive.
     pub fn spans(&self, created: Time) -> bool {
-        let at = created.0 as f64 / 1000.0;
+        let at = created.millis() as f64 / 1000.0;
         self.created_after.is_none_or(|bound| at > bound) && self.created_before.is_none_or(|bound| at < bound)
     }
 

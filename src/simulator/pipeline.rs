@@ -238,7 +238,8 @@ impl Book {
             self.pipelines.get(&caller.scope()).map(|all| all.values().collect()).unwrap_or_default();
         let wanted = all.iter().enumerate().filter(|(_, p)| p.name.starts_with(prefix) && page.spans(p.created));
         // A fixed width makes the order of the text that of the times.
-        let key = |p: &Pipeline| if by_name { p.name.clone() } else { format!("{:020} {}", p.created.0, p.name) };
+        let key =
+            |p: &Pipeline| if by_name { p.name.clone() } else { format!("{:020} {}", p.created.millis(), p.name) };
         let items = wanted.map(|(i, p)| (key(p), i)).collect();
         page.page("PipelineSummaries", items, |i| {
             all.get(i).map(|p| Value::Object(summary(p, "LastExecutionTime"))).unwrap_or_default()

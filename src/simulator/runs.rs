@@ -111,7 +111,7 @@ impl Book {
         let (_, execution) = self.find_execution(caller, &target.pipeline_execution_arn, now)?;
         // A step's place in the definition names it for good; runs are replaced by a retry.
         let keyed = execution.steps.iter().enumerate().map(|(run, s)| ((s.started, s.plan), run));
-        let items = keyed.map(|((at, plan), run)| (format!("{:020} {plan:05}", at.0), run)).collect();
+        let items = keyed.map(|((at, plan), run)| (format!("{:020} {plan:05}", at.millis()), run)).collect();
         page.page("PipelineExecutionSteps", items, |run| execution.step_json(run))
     }
 

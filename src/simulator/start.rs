@@ -82,7 +82,8 @@ impl Book {
             None => None,
         };
         self.check_quota(&key.0)?;
-        let display_name = input.pipeline_execution_display_name.unwrap_or_else(|| format!("execution-{}", now.0));
+        let display_name =
+            input.pipeline_execution_display_name.unwrap_or_else(|| format!("execution-{}", now.millis()));
         let start = Start {
             scope: key.0.clone(),
             pipeline: key.1.clone(),

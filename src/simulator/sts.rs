@@ -198,8 +198,8 @@ fn web_identity_refusal(denial: WebIdentityDenial, now: Time) -> Refusal {
             "ExpiredTokenException",
             format!(
                 "Token expired: current date/time {} must be before the expiration date/time {}",
-                now.0 / 1000,
-                now.0 / 1000 - 60
+                now.millis() / 1000,
+                now.millis() / 1000 - 60
             ),
         ),
         WebIdentityDenial::Unreachable => Refusal::new(

@@ -36,7 +36,7 @@ pub(super) fn group(run: &StepRun) -> Option<&'static str> {
 /// A job's streams with the lines written by `now`; one without a line is not there yet.
 pub(super) fn streams(execution: &Execution, run: &StepRun, now: Time) -> Vec<Stream> {
     let Some((resource, name)) = identity(run) else { return Vec::new() };
-    let second = run.started.0 / 1000;
+    let second = run.started.millis() / 1000;
     let instance = |n: usize| match resource {
         "transform-job" => {
             let hex: String = Sha256::digest(name).iter().take(8).map(|b| format!("{b:02x}")).collect();
@@ -64,9 +64,10 @@ fn lines(resource: &str, run: &StepRun, is_first: bool, now: Time) -> Vec<Line> 
         _ => Vec::new(),
     };
     let until = run.ended.unwrap_or(now).min(now);
-    let length = run.planned.map_or(0, |end| end.0.saturating_sub(run.started.0));
+    let length = run.planned.map_or(0, |end| end.millis().saturating_sub(run.started.millis()));
     let count = i64::try_from(progress.len()).unwrap_or(1).max(1);
-    let spread = (0..).zip(progress).map(|(n, text)| Line { at: Time(run.started.0 + length * n / count), text });
+    let spread =
+        (0..).zip(progress).map(|(n, text)| Line { at: Time::at(run.started.millis() + length * n / count), text });
     let ended = last.into_iter().map(|text| Line { at: until, text });
     spread.filter(|line| line.at <= until).chain(ended).collect()
 }

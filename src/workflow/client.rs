@@ -34,14 +34,14 @@ struct Account {
     asking: bool,
     retry_at: Option<Time>,
     tries: u32,
-    trouble: Option<Trouble>,
+    trouble: Option<Box<Trouble>>,
 }
 
 /// How far the list of a client's pipelines is.
 #[derive(Debug, Default)]
 struct Survey {
     stage: SurveyStage,
-    trouble: Option<Trouble>,
+    trouble: Option<Box<Trouble>>,
 }
 
 #[derive(Debug, Default)]
@@ -69,12 +69,12 @@ impl Client {
 
     /// What keeps the account from becoming known.
     pub fn account_trouble(&self) -> Option<&Trouble> {
-        self.account.trouble.as_ref()
+        self.account.trouble.as_deref()
     }
 
     /// What keeps the list of pipelines from becoming known.
     pub fn survey_trouble(&self) -> Option<&Trouble> {
-        self.survey.trouble.as_ref()
+        self.survey.trouble.as_deref()
     }
 
     /// Asks whose credentials these are, unless that is known, asked or waits for its retry.

@@ -20,8 +20,8 @@ impl Clock {
     /// far as it has to: an answer that was hours on its way, or was read late because the process stood still, changes
     /// nothing.
     pub fn compare(&mut self, asked: Time, read: Time, dated: Time) {
-        let least = dated.0.saturating_sub(read.0);
-        let most = dated.0.saturating_add(DATE_GRAIN).saturating_sub(asked.0);
+        let least = dated.millis().saturating_sub(read.millis());
+        let most = dated.millis().saturating_add(DATE_GRAIN).saturating_sub(asked.millis());
         // A clock of ours that was set back makes an empty range: the newest reading counts.
         self.ahead = if least <= most { self.ahead.clamp(least, most) } else { least };
         self.known = true;
@@ -34,11 +34,11 @@ impl Clock {
 
     /// Our time as theirs.
     pub fn theirs(self, ours: Time) -> Time {
-        Time(ours.0.saturating_add(self.ahead))
+        Time::at(ours.millis().saturating_add(self.ahead))
     }
 
     /// Their time as ours.
     pub fn ours(self, theirs: Time) -> Time {
-        Time(theirs.0.saturating_sub(self.ahead))
+        Time::at(theirs.millis().saturating_sub(self.ahead))
     }
 }

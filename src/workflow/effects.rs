@@ -19,6 +19,7 @@ use super::{
     marker::Marker,
     notes::Note,
     outbox::{Leaving, Outbox, Waiting},
+    room::Room as _,
     settings::Settings,
     slab::{AttemptId, ExecutionId, PipelineId, StopId, ValidationId},
 };
@@ -305,6 +306,8 @@ impl Effects {
                 self.about.remove(&subject);
             }
         }
+        self.calls.give_back();
+        self.about.give_back();
         Some(open)
     }
 
@@ -406,7 +409,9 @@ impl Effects {
 
     /// The next change that nobody has looked at.
     pub fn next_change(&mut self) -> Option<Change> {
-        self.changes.pop_front()
+        let change = self.changes.pop_front();
+        self.changes.give_back();
+        change
     }
 
     /// Answers a request.

@@ -8,6 +8,7 @@ use super::{
     key::Key,
     marker::{Marker, WhenOver},
     report,
+    shown::Shown,
     slab::{AttemptId, PipelineId},
     trouble::Trouble,
 };
@@ -49,12 +50,12 @@ pub struct TrackedExecution {
     /// This process has seen it execute: whatever it ends as, it ends in this run.
     witnessed: bool,
     /// Whoever started it instead of us, although it carries our marker; told once.
-    stranger: Option<String>,
+    stranger: Option<Box<str>>,
     /// Known only because a task named its ARN: nothing says yet that this workflow started it.
     foreign: bool,
     /// Nodes that were attached to it by its ARN, under whatever key, and whether they stop it.
     attached: BTreeMap<AttemptId, bool>,
-    execution: Execution,
+    execution: Shown,
     /// When Start returned it to this process.
     started_at: Option<Time>,
     presence: Presence,
@@ -66,7 +67,7 @@ pub struct TrackedExecution {
     /// The last look failed: not before this the next, whoever wants it.
     rests_until: Option<Time>,
     /// Why it cannot be looked at.
-    trouble: Option<Trouble>,
+    trouble: Option<Box<Trouble>>,
     end: EndStage,
     steps: Steps,
     aftermath: Aftermath,
@@ -113,8 +114,7 @@ pub enum Observed {
 
 impl TrackedExecution {
     /// An execution of this key and attempt that is not known yet.
-    pub fn new(key: Key, attempt: u32, pipeline: PipelineId, mut execution: Execution, now: Time) -> Self {
-        execution.description = None;
+    pub fn new(key: Key, attempt: u32, pipeline: PipelineId, execution: Shown, now: Time) -> Self {
         let live = execution.status.is_live();
         let stop_began = execution.modified.filter(|_| execution.status == Status::Stopping);
         Self {
@@ -160,13 +160,13 @@ impl TrackedExecution {
     }
 
     /// As AWS showed it last.
-    pub fn execution(&self) -> &Execution {
+    pub fn execution(&self) -> &Shown {
         &self.execution
     }
 
     /// Its ARN as AWS spells it.
     pub fn arn(&self) -> &str {
-        &self.execution.arn
+        self.execution.arn.as_str()
     }
 
     /// Its status as it was seen last.
@@ -231,12 +231,12 @@ impl TrackedExecution {
 
     /// Why it cannot be looked at.
     pub fn trouble(&self) -> Option<&Trouble> {
-        self.trouble.as_ref()
+        self.trouble.as_deref()
     }
 
     /// Why it cannot be stopped, else why it cannot be looked at.
     pub fn any_trouble(&self) -> Option<&Trouble> {
-        self.stop.trouble().or(self.trouble.as_ref())
+        self.stop.trouble().or(self.trouble.as_deref())
     }
 
     /// The nodes that were attached to it by its ARN.
@@ -363,13 +363,17 @@ impl TrackedExecution {
         if rank(&shown.status) > rank(&self.execution.status) {
             self.progressed_at = now;
         }
-        self.execution.arn = shown.arn;
+        self.execution.is_spelled(&shown.arn);
         self.execution.status = shown.status;
         self.witnessed |= described && self.is_running();
         let marker = shown.description.as_deref().and_then(Marker::parse);
         if let Some(marker) = marker.filter(|marker| marker.key == self.key) {
             if self.history.read_again(&marker, described.then_some(left)) {
                 self.learn_args(&marker);
+                if !live && self.history.seems_to_run_on() {
+                    // Its steps were listed before it was known that somebody has resumed it.
+                    self.doubt_end(now);
+                }
             } else if self.work.is_none() && matches!(self.execution.status, Status::Failed | Status::Stopped) {
                 // Only what may be resumed is asked for it: ten thousand live ones count.
                 self.work = marker.work.as_deref().map(Into::into);
@@ -380,7 +384,7 @@ impl TrackedExecution {
         }
         self.execution.created = shown.created.or(self.execution.created);
         let stranger = shown.started_by.filter(|_| !self.foreign && self.stranger.is_none());
-        self.stranger = self.stranger.take().or_else(|| stranger.clone());
+        self.stranger = self.stranger.take().or_else(|| stranger.as_deref().map(Into::into));
         // Lists do not say when a status changed: what was known belongs to the status before.
         self.execution.modified = shown.modified.or(self.execution.modified.filter(|_| described || same));
         let resumed = described && was_stopping && self.execution.status == Status::Executing;
@@ -394,7 +398,7 @@ impl TrackedExecution {
             _ => {}
         }
         if shown.failure_reason.is_some() {
-            self.execution.failure_reason = shown.failure_reason;
+            self.execution.failure_reason = shown.failure_reason.map(Into::into);
         }
         self.end = match self.end {
             _ if live => EndStage::Live,

@@ -1,12 +1,12 @@
 //! All executions of the workflow: found and kept, looked at in their time, stopped when that is wanted.
 
-use std::{collections::HashMap, ops::Index, sync::Arc};
+use std::{collections::HashMap, ops::Index};
 
-use crate::pipelines::Time;
+use crate::pipelines::{Arn, Time};
 
 use super::{
     execution::TrackedExecution,
-    key::{Key, arn_key},
+    key::Key,
     polls::Polls,
     slab::{AttemptId, ExecutionId, Id, PipelineId, Slab},
 };
@@ -24,7 +24,7 @@ mod stops;
 #[derive(Default)]
 pub struct Executions {
     all: Slab<ExecutionId, TrackedExecution>,
-    by_arn: HashMap<Arc<str>, ExecutionId>,
+    by_arn: HashMap<Arn, ExecutionId>,
     by_key: HashMap<Key, Vec<ExecutionId>>,
     /// By pipeline.
     polls: Vec<Polls>,
@@ -54,7 +54,7 @@ impl Executions {
 
     /// The execution with this ARN.
     pub fn named(&self, arn: &str) -> Option<ExecutionId> {
-        self.by_arn.get(&arn_key(arn)).copied()
+        self.by_arn.get(&Arn::from(arn)).copied()
     }
 
     /// Those that were started under a key, in the order in which they became known.

@@ -44,13 +44,13 @@ pub fn resumes(task: &Task) -> bool {
 /// execution under its ARN; were the token the same for ever, AWS could take the next stop for a repeat of the first.
 /// That of two processes' stops one is refused does no harm: only what executes can be stopped.
 pub fn stop_token(arn: &str, process_began: Time, series: u32) -> String {
-    hex(&digest(&["stop", arn, &process_began.0.to_string(), &series.to_string()]))
+    hex(&digest(&["stop", arn, &process_began.millis().to_string(), &series.to_string()]))
 }
 
 /// The ClientRequestToken of a resume: of the execution, the attempt that continues it, and the end that it continues, which
 /// tells the runs of the workflow apart, too. All of it stands in AWS, so every process computes the same.
 pub fn resume_token(arn: &str, attempt: u32, end: Time) -> String {
-    hex(&digest(&["resume", &arn_key(arn), &attempt.to_string(), &end.0.to_string()]))
+    hex(&digest(&["resume", &arn_key(arn), &attempt.to_string(), &end.millis().to_string()]))
 }
 
 /// The display name of a start whose user gave none: `<workflow, sanitised, 40 at most>-<12 hex>-<attempt>`.

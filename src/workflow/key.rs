@@ -76,8 +76,8 @@ impl fmt::Debug for Key {
     }
 }
 
-/// An execution's name among ours. Whoever spells an ARN may choose the case of its pipeline's name: older pipelines'
-/// ARNs are in lower case whatever the pipeline is called.
+/// The spelling of an ARN that tokens are made of and the table of decisions compares; whoever spells one may choose the
+/// case of its pipeline's name.
 pub fn arn_key(arn: &str) -> Arc<str> {
     arn.to_ascii_lowercase().into()
 }

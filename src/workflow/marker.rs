@@ -59,15 +59,15 @@ pub struct Continues {
 
 impl Continues {
     fn spell(&self) -> String {
-        let run = self.run.map_or("-".to_owned(), |run| run.0.to_string());
-        format!("{}:{run}:{}:{}:{}", self.attempt, self.end.0, self.since.0, self.origin)
+        let run = self.run.map_or("-".to_owned(), |run| run.millis().to_string());
+        format!("{}:{run}:{}:{}:{}", self.attempt, self.end.millis(), self.since.millis(), self.origin)
     }
 
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
         let (attempt, run, end) = (parts.next()?, parts.next()?, parts.next()?);
         let (since, origin) = (parts.next()?, parts.next()?);
-        let time = |text: &str| text.parse().ok().map(Time);
+        let time = |text: &str| text.parse().ok().map(Time::at);
         Some(Self {
             attempt: attempt.parse().ok()?,
             run: time(run),
@@ -158,10 +158,10 @@ impl Marker {
             marker = format!("{marker} work={work}");
         }
         if let Some(run) = self.run {
-            marker = format!("{marker} run={}", run.0);
+            marker = format!("{marker} run={}", run.millis());
         }
         if let Some((group, at)) = self.asked {
-            marker = format!("{marker} group={} asked={}", group.hex(), at.0 / 1000);
+            marker = format!("{marker} group={} asked={}", group.hex(), at.millis() / 1000);
         }
         if let Some(word) = self.when_over.word() {
             marker = format!("{marker} over={word}");
@@ -185,7 +185,7 @@ impl Marker {
         let fields: HashMap<&str, &str> = text.split(' ').filter_map(|field| field.split_once('=')).collect();
         let owned = |name: &str| fields.get(name).map(|value| (*value).to_owned());
         let group = || fields.get("group").and_then(|text| Group::parse(text));
-        let asked = || Some(Time(fields.get("asked")?.parse::<i64>().ok()?.checked_mul(1000)?));
+        let asked = || Some(Time::at(fields.get("asked")?.parse::<i64>().ok()?.checked_mul(1000)?));
         Some(Self {
             namespace: owned("ns")?,
             workflow: owned("wf")?,
@@ -195,7 +195,7 @@ impl Marker {
             predecessor: owned("pred").filter(|id| id != "-"),
             args: owned("args").unwrap_or_default(),
             work: owned("work"),
-            run: fields.get("run").and_then(|run| run.parse().ok()).map(Time),
+            run: fields.get("run").and_then(|run| run.parse().ok()).map(Time::at),
             asked: group().zip(asked()),
             when_over: WhenOver::parse(fields.get("over").copied()),
             continues: fields.get("continues").and_then(|text| Continues::parse(text)),

@@ -1,6 +1,6 @@
 //! All nodes of the workflow: which there are, and who looks when something changed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use crate::{
     input::{Action, MockState, Task},
@@ -30,7 +30,24 @@ struct KeyRecord {
     /// The pipeline that the key is for, as its newest client calls it; a request for another is refused.
     pipeline: PipelineId,
     template_name: String,
-    attempts: BTreeMap<u32, AttemptId>,
+    /// By their numbers, the first first. Few nodes have a second, and a map would take ten times as much.
+    attempts: Vec<(u32, AttemptId)>,
+}
+
+impl KeyRecord {
+    fn attempt(&self, number: u32) -> Option<AttemptId> {
+        let place = self.attempts.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        self.attempts.get(place).map(|(_, id)| *id)
+    }
+
+    fn ids(&self) -> impl Iterator<Item = AttemptId> {
+        self.attempts.iter().map(|(_, id)| *id)
+    }
+
+    fn add(&mut self, number: u32, id: AttemptId) {
+        let place = self.attempts.partition_point(|(known, _)| *known < number);
+        self.attempts.insert(place, (number, id));
+    }
 }
 
 /// A node as a task names it.
@@ -56,8 +73,10 @@ impl NodeName {
 /// Every node that was asked for.
 #[derive(Default)]
 pub struct Nodes {
-    by_name: HashMap<NodeName, NodeRef>,
+    /// The `execute` nodes.
     keys: HashMap<Key, KeyRecord>,
+    /// The others.
+    questions: HashMap<NodeName, NodeRef>,
     attempts: Slab<AttemptId, Attempt>,
     validations: Slab<ValidationId, Validation>,
     stops: Slab<StopId, StopNode>,
@@ -80,8 +99,15 @@ impl Nodes {
         &self.attempts[id]
     }
 
+    fn named(&self, name: &NodeName) -> Option<NodeRef> {
+        match name {
+            NodeName::Execute(key, number) => self.keys.get(key)?.attempt(*number).map(NodeRef::Execute),
+            NodeName::Validate(_) | NodeName::Stop(_) => self.questions.get(name).copied(),
+        }
+    }
+
     fn of_key(&self, key: &Key) -> Vec<AttemptId> {
-        self.keys.get(key).map(|record| record.attempts.values().copied().collect()).unwrap_or_default()
+        self.keys.get(key).map(|record| record.ids().collect()).unwrap_or_default()
     }
 
     /// Whether a node follows this execution, or waits for its end.
@@ -130,10 +156,10 @@ impl Nodes {
         let Some(record) = self.keys.get(&attempt.key()) else {
             return Kin { newest_asked: attempt.number(), other_start: false };
         };
-        let mut others = record.attempts.values().filter(|other| **other != id);
+        let mut others = record.ids().filter(|other| *other != id);
         Kin {
-            newest_asked: record.attempts.keys().next_back().copied().unwrap_or(attempt.number()),
-            other_start: others.any(|other| self.attempts[*other].is_starting()),
+            newest_asked: record.attempts.last().map_or(attempt.number(), |(newest, _)| *newest),
+            other_start: others.any(|other| self.attempts[other].is_starting()),
         }
     }
 
@@ -356,8 +382,8 @@ impl Nodes {
     /// Earlier attempts of a key that still wait to start never will: a node has one start at a time.
     fn supersede_waiting(&mut self, key: &Key, number: u32, w: &mut World) {
         let Some(record) = self.keys.get(key) else { return };
-        let earlier: Vec<AttemptId> = record.attempts.range(..number).map(|(_, id)| *id).collect();
-        for id in earlier.into_iter().filter(|id| self.attempts[*id].is_queued()).collect::<Vec<_>>() {
+        let earlier = record.attempts.iter().take_while(|(other, _)| *other < number).map(|(_, id)| *id);
+        for id in earlier.filter(|id| self.attempts[*id].is_queued()).collect::<Vec<_>>() {
             self.attempts[id].end(Phase::Failed, &format!("superseded by attempt {number}"), None, w);
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     pipelines::{Call, ClientKey, Time},
 };
 
-use super::CallId;
+use super::{CallId, room::Room as _};
 
 /// A call that waits for its turn.
 #[derive(Clone, Debug)]
@@ -141,6 +141,7 @@ impl Outbox {
                     let paced = |waiting: &Waiting| !reserved && !matches!(waiting.operation, Call::LogTail { .. });
                     leaving.extend(waiting.pop_front().map(|waiting| Leaving { paced: paced(&waiting), waiting }));
                 }
+                waiting.give_back();
             }
         }
         leaving

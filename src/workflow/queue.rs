@@ -14,6 +14,7 @@ use crate::pipelines::{ClientKey, Time};
 use super::{
     key::Key,
     ranks::Ranks,
+    room::Room as _,
     slab::{AttemptId, PipelineId},
 };
 
@@ -152,6 +153,7 @@ impl StartQueue {
     fn remove(&mut self, node: AttemptId) -> Option<Placed> {
         let placed = self.nodes.remove(&node)?;
         self.lift(&placed);
+        self.nodes.give_back();
         self.touched = true;
         Some(placed)
     }

@@ -36,7 +36,7 @@ impl Default for Settings {
             denied_grace: Duration::from_secs(120),
             max_running_per_workflow: None,
             max_nodes: 20_000,
-            pod_born: Time(0),
+            pod_born: Time::at(0),
             kubernetes: false,
             workflow_check_interval: Duration::from_secs(60),
             logs: true,

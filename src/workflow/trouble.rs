@@ -26,9 +26,9 @@ pub struct Trouble {
 impl Trouble {
     /// Takes in what a call met that left at `left`; the trouble's beginning stays when it goes on. When the answer was
     /// read says nothing, because a process that stood still reads what was true before.
-    pub fn extend(slot: &mut Option<Self>, text: &str, denied: bool, left: Time) {
+    pub fn extend(slot: &mut Option<Box<Self>>, text: &str, denied: bool, left: Time) {
         let since = slot.as_ref().filter(|t| t.denied == denied).map_or(left, |t| t.since);
-        *slot = Some(Self { since, last: left, text: text.to_owned(), denied });
+        *slot = Some(Box::new(Self { since, last: left, text: text.to_owned(), denied }));
     }
 
     /// Since when it lasts.

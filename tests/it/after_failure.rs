@@ -229,7 +229,7 @@ async fn a_failed_jobs_log_ends_with_the_reason() {
     let tail = aws.tail(&job, 50).await;
     let name = job.rsplit('/').next().unwrap();
     assert!(tail.stream.as_ref().unwrap().starts_with(&format!("{name}/algo-1-")), "{tail:?}");
-    assert!(tail.lines.windows(2).all(|two| two[0].at <= two[1].at) && tail.lines[0].at > Time(1_700_000_000_000));
+    assert!(tail.lines.windows(2).all(|two| two[0].at <= two[1].at) && tail.lines[0].at > Time::at(1_700_000_000_000));
     assert_eq!(texts(&tail)[tail.lines.len() - 1], "Command \"/usr/bin/python3 train.py\"");
     assert_eq!(logs::reason(&tail.lines, 250).as_deref(), Some(REASON));
     // The end, not the beginning.
@@ -307,7 +307,7 @@ async fn both_doors_of_the_simulator_tell_the_same_of_a_job() {
     let job = aws.job(&arn, "Train").await;
     let (results, tail) = (aws.described(&job).await, aws.tail(&job, 5).await);
 
-    let start = Time(1_800_000_000_000);
+    let start = Time::at(1_800_000_000_000);
     let mut book = Book::new(serde_json::from_value(scenario()).unwrap(), start).unwrap();
     let mut ask = |call: &Call, seconds: u64| {
         let now = start.plus(Duration::from_secs(seconds));

@@ -35,7 +35,7 @@ const ROLE: &str = "arn:aws:iam::100000000002:role/sm-pipelines-k8s-awf-aws-exec
 const OTHER_ROLE: &str = "arn:aws:iam::111122223333:role/deployer";
 
 fn now() -> Time {
-    Time(0).plus(SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970"))
+    Time::at(0).plus(SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970"))
 }
 
 fn in_an_hour() -> Time {

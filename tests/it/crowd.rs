@@ -16,7 +16,7 @@ use awf_aws::{
     pace::{self, LaneKey},
     pipelines::{CallEnded, CallErrorKind, Status, Time},
     protocol::{ExecuteTemplateReply, Phase, parse_go_duration},
-    rounds::{self, Site},
+    rounds::{self, Page, Site},
     shared::{Deed, Shared},
     simulator::{
         book::Book,
@@ -31,7 +31,7 @@ use serde_json::json;
 
 use crate::machine::task;
 
-const START: Time = Time(1_795_000_000_000);
+const START: Time = Time::at(1_795_000_000_000);
 const LATENCY: Duration = Duration::from_millis(50);
 const THROTTLED: f64 = 0.3;
 const QUOTA: usize = 200;
@@ -42,6 +42,7 @@ enum Happening {
     Ask { workflow: u32, node: usize },
     CameBack { workflow: u32, call: CallId, ended: CallEnded },
     ListCameBack { site: Site, ended: CallEnded, sent: Time },
+    PageCameBack { page: Page, ended: CallEnded, sent: Time },
     Alarm { workflow: u32, at: Time },
     TurnDue(Time),
 }
@@ -157,6 +158,10 @@ impl Crowd {
                 let deeds = self.shared.list_answered(&site, ended, sent, self.now);
                 self.follow(deeds);
             }
+            Happening::PageCameBack { page, ended, sent } => {
+                let deeds = self.shared.page_answered(&page, ended, sent, self.now);
+                self.follow(deeds);
+            }
             Happening::Alarm { workflow, at } => {
                 if self.workflows[workflow as usize].alarm == Some(at) {
                     self.workflows[workflow as usize].alarm = None;
@@ -178,6 +183,11 @@ impl Crowd {
             match command {
                 Command::Answer { request, reply, .. } => self.answered(workflow, request, &reply),
                 Command::Call { call, client, operation, paced, .. } => {
+                    if let Some(page) = Page::of(&client, &operation) {
+                        let deeds = self.shared.page_asked(workflow, call.0, page, paced, self.now);
+                        self.follow(deeds);
+                        continue;
+                    }
                     if let Some(lane) = LaneKey::of(&client, &operation).filter(|_| paced) {
                         self.sent.insert((workflow, call), (lane, self.now));
                     }
@@ -210,6 +220,14 @@ impl Crowd {
                     let ended = self.aws(&site.client, &call);
                     let sent = self.now;
                     self.after(LATENCY, Happening::ListCameBack { site, ended, sent });
+                }
+                Deed::List(_, page) => {
+                    let (ended, sent) = (self.aws(&page.site.client, &page.call()), self.now);
+                    self.after(LATENCY, Happening::PageCameBack { page, ended, sent });
+                }
+                Deed::Listed(workflow, number, ended) => {
+                    let ended = Arc::unwrap_or_clone(ended);
+                    self.step(workflow, Event::CallEnded { call: CallId(number), ended });
                 }
             }
         }

@@ -7,7 +7,7 @@ use crate::walls::{Source, groups, sources};
 /// The modules of `workflow` from the ground up. A module may use those on the floors below its own, and none beside it.
 const FLOORS: &[&[&str]] = &[
     // Words and tables.
-    &["clocks", "closing", "definition", "key", "known", "ranks", "settings", "slab"],
+    &["clocks", "closing", "definition", "key", "known", "ranks", "room", "settings", "shown", "slab"],
     &["group", "notes", "outbox", "polls", "queue", "report", "tally"],
     &["marker", "trouble"],
     // Everything that leaves the machine; when this run began.

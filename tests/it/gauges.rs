@@ -158,7 +158,7 @@ impl Plugin {
 
     /// Seconds since the epoch by the plugin's clock.
     fn now(&self) -> f64 {
-        (self.clock)().0 as f64 / 1000.0
+        (self.clock)().millis() as f64 / 1000.0
     }
 
     async fn series(&self, name: &str) -> f64 {

@@ -190,7 +190,7 @@ fn every_field_is_read_from_text() {
     }));
     assert_eq!(task.execution_key.as_deref(), Some("train-7xk2p[0].run(0:a b)"));
     assert_eq!(task.attempt, 2);
-    assert_eq!(task.workflow_created, Some(Time(1_795_435_022_000)));
+    assert_eq!(task.workflow_created, Some(Time::at(1_795_435_022_000)));
     assert_eq!(task.client.role_arn.as_deref(), Some("arn:aws:iam::200000000003:role/team/Run@ml"));
     assert_eq!(task.client.external_id.as_deref(), Some("ab:1"));
     let expected = Execute {
@@ -395,7 +395,7 @@ fn the_workflows_creation_is_read_in_any_offset() {
     ] {
         for action in ["execute", "stop", "validate"] {
             let created = task(json!({"action": action, "workflow_created": text})).workflow_created;
-            assert_eq!(created, Some(Time(milliseconds)), "{action}");
+            assert_eq!(created, Some(Time::at(milliseconds)), "{action}");
         }
     }
 }

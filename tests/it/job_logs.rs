@@ -11,7 +11,7 @@ fn log(text: &str) -> Vec<LogLine> {
 }
 
 fn event(text: &str) -> LogLine {
-    LogLine { at: Time(1_795_295_298_428), text: text.to_owned() }
+    LogLine { at: Time::at(1_795_295_298_428), text: text.to_owned() }
 }
 
 const TOOLKIT: &str = r#"2026-11-28 12:00:01,100 sagemaker-training-toolkit INFO     Invoking user script

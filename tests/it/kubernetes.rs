@@ -10,7 +10,7 @@ use awf_aws::{
 use serde_json::{Value, json};
 
 const UID: &str = "27c01e7c-9d93-450f-a001-c64d649aac99";
-const START: Time = Time(1_795_435_200_000);
+const START: Time = Time::at(1_795_435_200_000);
 
 /// The workflow as Argo writes it while it runs, with members replaced.
 fn workflow(patch: Value) -> Answer {

@@ -66,7 +66,7 @@ async fn a_web_identity_and_a_role_of_another_account_get_through_an_sts_of_othe
 
     let directory = TempDir::new();
     let file = directory.path().join("token");
-    fs::write(&file, token_of(&claims(Time(4_000_000_000_000)))).expect("the web identity token can be written");
+    fs::write(&file, token_of(&claims(Time::at(4_000_000_000_000)))).expect("the web identity token can be written");
     let file = file.display().to_string();
     let own = format!("arn:aws:iam::{ACCOUNT}:role/plugin");
     let environment = [("AWS_ROLE_ARN", own.as_str()), ("AWS_WEB_IDENTITY_TOKEN_FILE", file.as_str())];

@@ -20,7 +20,7 @@ use crate::support::{
     simulator::{Simulator, slow},
 };
 
-const NOW: Time = Time(1_795_435_200_000);
+const NOW: Time = Time::at(1_795_435_200_000);
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn marker(workflow: &str, uid: &str, when_over: WhenOver) -> Marker {

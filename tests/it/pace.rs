@@ -14,7 +14,7 @@ const CEILING: f64 = 50.0;
 const BURST: f64 = 50.0;
 
 fn lane() -> Lane<u32> {
-    Lane::new(Rate::new(5.0, CEILING, Time(0)), 1, Time(0))
+    Lane::new(Rate::new(5.0, CEILING, Time::at(0)), 1, Time::at(0))
 }
 
 /// Takes all there is.
@@ -28,13 +28,13 @@ fn drain(rate: &mut Rate, now: Time) -> u32 {
 
 /// A rate that has run for so many seconds, used up and answered, and the time it is then.
 fn searched(seconds: i64) -> (Rate, Time) {
-    let mut rate = Rate::new(5.0, CEILING, Time(0));
+    let mut rate = Rate::new(5.0, CEILING, Time::at(0));
     for tenth in 0..seconds * 10 {
-        let now = Time(tenth * 100);
+        let now = Time::at(tenth * 100);
         drain(&mut rate, now);
         rate.answered(now, now);
     }
-    (rate, Time(seconds * 1000))
+    (rate, Time::at(seconds * 1000))
 }
 
 fn turns(lane: &mut Lane<u32>, now: Time) -> Vec<(u32, Urgency)> {
@@ -45,15 +45,15 @@ fn turns(lane: &mut Lane<u32>, now: Time) -> Vec<(u32, Urgency)> {
 fn lane_with(left: u32) -> Lane<u32> {
     let mut lane = lane();
     lane.want(&999, Urgency::Ask, 50 - left);
-    assert_eq!(turns(&mut lane, Time(0)).len() as u32, 50 - left);
+    assert_eq!(turns(&mut lane, Time::at(0)).len() as u32, 50 - left);
     lane
 }
 
 #[test]
 fn a_first_wave_goes_at_once_and_then_five_a_second() {
-    let mut rate = Rate::new(5.0, CEILING, Time(0));
-    assert_eq!(drain(&mut rate, Time(0)), 50);
-    assert_eq!(drain(&mut rate, Time(1001)), 5);
+    let mut rate = Rate::new(5.0, CEILING, Time::at(0));
+    assert_eq!(drain(&mut rate, Time::at(0)), 50);
+    assert_eq!(drain(&mut rate, Time::at(1001)), 5);
 }
 
 #[test]
@@ -63,17 +63,17 @@ fn the_rate_doubles_while_it_is_used_up_and_answered_and_stops_at_the_ceiling() 
     let (rate, now) = searched(20);
     assert_eq!(rate.at(now), CEILING);
 
-    let mut unused = Rate::new(5.0, CEILING, Time(0));
-    let mut unanswered = Rate::new(5.0, CEILING, Time(0));
+    let mut unused = Rate::new(5.0, CEILING, Time::at(0));
+    let mut unanswered = Rate::new(5.0, CEILING, Time::at(0));
     for second in 0..20 {
-        let now = Time(second * 1000);
+        let now = Time::at(second * 1000);
         assert!(unused.take(now).is_ok());
         unused.answered(now, now);
         unused.sated(now);
         drain(&mut unanswered, now);
     }
-    assert_eq!(unused.at(Time(20_000)), 5.0, "nobody wanted more");
-    assert_eq!(unanswered.at(Time(20_000)), 5.0, "AWS has said nothing");
+    assert_eq!(unused.at(Time::at(20_000)), 5.0, "nobody wanted more");
+    assert_eq!(unanswered.at(Time::at(20_000)), 5.0, "AWS has said nothing");
 }
 
 #[test]
@@ -95,41 +95,41 @@ fn a_wave_of_throttles_is_one_congestion() {
 
 #[test]
 fn a_throttle_empties_the_bucket() {
-    let mut rate = Rate::new(5.0, CEILING, Time(0));
-    rate.throttled(Time(0), Time(0));
-    assert!(rate.take(Time(0)).is_err());
+    let mut rate = Rate::new(5.0, CEILING, Time::at(0));
+    rate.throttled(Time::at(0), Time::at(0));
+    assert!(rate.take(Time::at(0)).is_err());
 }
 
 #[test]
 fn ten_quiet_seconds_bring_a_rate_back_to_where_it_had_been() {
     for begin in [1.0, 2.0, 5.0, 20.0, 50.0] {
-        let mut rate = Rate::new(begin, CEILING, Time(0));
-        rate.throttled(Time(0), Time(0));
-        assert!((rate.at(Time(0)) - 0.7 * begin).abs() < 1e-9);
-        let half = rate.at(Time(4000));
+        let mut rate = Rate::new(begin, CEILING, Time::at(0));
+        rate.throttled(Time::at(0), Time::at(0));
+        assert!((rate.at(Time::at(0)) - 0.7 * begin).abs() < 1e-9);
+        let half = rate.at(Time::at(4000));
         assert!(half > 0.9 * begin && half < begin, "most of it soon: {half} of {begin}");
-        assert!((rate.at(Time(10_000)) - begin).abs() < 1e-9, "{} of {begin}", rate.at(Time(10_000)));
-        assert!((rate.at(Time(100_000)) - begin).abs() < 1e-9, "no further while it is not used up");
+        assert!((rate.at(Time::at(10_000)) - begin).abs() < 1e-9, "{} of {begin}", rate.at(Time::at(10_000)));
+        assert!((rate.at(Time::at(100_000)) - begin).abs() < 1e-9, "no further while it is not used up");
     }
 }
 
 #[test]
 fn a_slow_rate_comes_back_more_slowly() {
-    let mut rate = Rate::new(0.1, CEILING, Time(0));
-    rate.throttled(Time(0), Time(0));
-    assert!(rate.at(Time(8000)) < 0.09);
-    assert!((rate.at(Time(32_000)) - 0.1).abs() < 1e-9);
+    let mut rate = Rate::new(0.1, CEILING, Time::at(0));
+    rate.throttled(Time::at(0), Time::at(0));
+    assert!(rate.at(Time::at(8000)) < 0.09);
+    assert!((rate.at(Time::at(32_000)) - 0.1).abs() < 1e-9);
 }
 
 #[test]
 fn no_rate_falls_below_the_floor() {
-    let mut rate = Rate::new(5.0, CEILING, Time(0));
+    let mut rate = Rate::new(5.0, CEILING, Time::at(0));
     for round in 0..100 {
-        let now = Time(round * 1002);
+        let now = Time::at(round * 1002);
         rate.answered(now, now);
         rate.throttled(now, now);
     }
-    let least = rate.at(Time(99 * 1002));
+    let least = rate.at(Time::at(99 * 1002));
     assert!((FLOOR..1.1 * FLOOR).contains(&least), "{least}");
 }
 
@@ -157,7 +157,7 @@ fn urgency_comes_before_the_order_of_arrival() {
     for (who, urgency) in [(1, Urgency::Poll), (2, Urgency::Ask), (3, Urgency::Start), (4, Urgency::Stop)] {
         lane.want(&who, urgency, 1);
     }
-    let order: Vec<u32> = turns(&mut lane, Time(0)).into_iter().map(|(who, _)| who).collect();
+    let order: Vec<u32> = turns(&mut lane, Time::at(0)).into_iter().map(|(who, _)| who).collect();
     assert_eq!(order, [4, 3, 2, 1]);
     assert_eq!(lane.waiting(), 0);
 }
@@ -168,7 +168,7 @@ fn workflows_take_turns_however_much_one_of_them_wants() {
     lane.want(&1, Urgency::Start, 1000);
     lane.want(&2, Urgency::Start, 2);
     lane.want(&3, Urgency::Start, 1);
-    let order: Vec<u32> = turns(&mut lane, Time(0)).into_iter().map(|(who, _)| who).take(6).collect();
+    let order: Vec<u32> = turns(&mut lane, Time::at(0)).into_iter().map(|(who, _)| who).take(6).collect();
     assert_eq!(order, [1, 2, 3, 1, 2, 1]);
 }
 
@@ -177,36 +177,36 @@ fn a_poll_goes_after_seven_questions_but_never_before_a_stop() {
     let mut lane = lane();
     lane.want(&1, Urgency::Ask, 100);
     lane.want(&2, Urgency::Poll, 100);
-    let order = turns(&mut lane, Time(0));
+    let order = turns(&mut lane, Time::at(0));
     let polls: Vec<usize> = (0..order.len()).filter(|turn| order[*turn].1 == Urgency::Poll).collect();
     assert_eq!(polls, [7, 15, 23, 31, 39, 47]);
 
     let mut lane = lane_with(7);
     lane.want(&1, Urgency::Ask, 100);
     lane.want(&2, Urgency::Poll, 1);
-    assert_eq!(turns(&mut lane, Time(0)), [(1, Urgency::Ask); 7]);
+    assert_eq!(turns(&mut lane, Time::at(0)), [(1, Urgency::Ask); 7]);
     lane.want(&3, Urgency::Stop, 1);
-    lane.give_back(Time(0));
-    assert_eq!(turns(&mut lane, Time(0)), [(3, Urgency::Stop)]);
+    lane.give_back(Time::at(0));
+    assert_eq!(turns(&mut lane, Time::at(0)), [(3, Urgency::Stop)]);
 }
 
 #[test]
 fn stops_leave_although_the_pace_is_used_up() {
     let mut lane = lane_with(0);
-    lane.throttled(Time(0), Time(0));
+    lane.throttled(Time::at(0), Time::at(0));
     lane.want(&1, Urgency::Start, 1);
-    assert_eq!(turns(&mut lane, Time(1)), []);
+    assert_eq!(turns(&mut lane, Time::at(1)), []);
     lane.want(&1, Urgency::Stop, 2);
-    assert_eq!(turns(&mut lane, Time(2)), [(1, Urgency::Stop); 2]);
+    assert_eq!(turns(&mut lane, Time::at(2)), [(1, Urgency::Stop); 2]);
 }
 
 #[test]
 fn a_turn_that_is_given_back_is_the_next_ones() {
     let mut lane = lane_with(0);
     lane.want(&1, Urgency::Ask, 1);
-    assert_eq!(turns(&mut lane, Time(1)), []);
-    lane.give_back(Time(2));
-    assert_eq!(turns(&mut lane, Time(2)), [(1, Urgency::Ask)]);
+    assert_eq!(turns(&mut lane, Time::at(1)), []);
+    lane.give_back(Time::at(2));
+    assert_eq!(turns(&mut lane, Time::at(2)), [(1, Urgency::Ask)]);
 }
 
 #[test]
@@ -219,14 +219,14 @@ fn who_is_forgotten_or_wants_no_more_gets_no_turn() {
     lane.unwant(&3, Urgency::Poll, 1);
     lane.forget(&1);
     assert_eq!(lane.waiting(), 2);
-    assert_eq!(turns(&mut lane, Time(0)), [(2, Urgency::Poll); 2]);
-    assert_eq!(lane.grant(Time(0)), (vec![], None));
+    assert_eq!(turns(&mut lane, Time::at(0)), [(2, Urgency::Poll); 2]);
+    assert_eq!(lane.grant(Time::at(0)), (vec![], None));
 
     let mut lane = lane_with(1);
     lane.want(&1, Urgency::Poll, 1);
     lane.want(&2, Urgency::Poll, 1);
     lane.unwant(&1, Urgency::Poll, 1);
-    assert_eq!(turns(&mut lane, Time(0)), [(2, Urgency::Poll)], "no turn is lost on who has left");
+    assert_eq!(turns(&mut lane, Time::at(0)), [(2, Urgency::Poll)], "no turn is lost on who has left");
 }
 
 fn key(region: &str, direction: Direction) -> LaneKey {
@@ -245,7 +245,7 @@ fn asks(governor: &mut Governor<u32>, who: u32, request: Request, now: Time) -> 
 
 #[test]
 fn who_asks_is_told_at_once_what_it_gets_and_that_it_waits_for_the_rest() {
-    let (mut governor, now) = (Governor::new(Settings::default(), 1), Time(0));
+    let (mut governor, now) = (Governor::new(Settings::default(), 1), Time::at(0));
     let ask = Request::Want(Urgency::Ask, 60);
     assert_eq!(asks(&mut governor, 1, ask, now), [(1, granted(Urgency::Ask, 50)), (1, Answer::Waits)]);
     assert_eq!(asks(&mut governor, 2, Request::Want(Urgency::Poll, 1), now), [(2, Answer::Waits)]);
@@ -263,10 +263,10 @@ fn lanes_do_not_slow_each_other_and_a_workflow_leaves_them_all() {
     let keys =
         [key("eu-west-1", Direction::Read), key("eu-west-1", Direction::Write), key("us-east-1", Direction::Read)];
     for key in &keys {
-        governor.asked(&1, key, Request::Want(Urgency::Ask, 100), Time(0));
+        governor.asked(&1, key, Request::Want(Urgency::Ask, 100), Time::at(0));
     }
-    governor.answered(&keys[0], Time(0), true, Time(0));
-    let rates: Vec<f64> = governor.lanes().map(|(_, lane)| lane.rate(Time(0))).collect();
+    governor.answered(&keys[0], Time::at(0), true, Time::at(0));
+    let rates: Vec<f64> = governor.lanes().map(|(_, lane)| lane.rate(Time::at(0))).collect();
     assert_eq!(rates, [3.5, 2.0, 5.0]);
     governor.forget(&1);
     assert_eq!(governor.lanes().map(|(_, lane)| lane.waiting()).collect::<Vec<_>>(), [0; 3]);
@@ -311,8 +311,8 @@ fn told() -> impl Strategy<Value = Vec<(u64, Told)>> {
 proptest! {
     #[test]
     fn never_more_turns_than_the_rate_has_filled_and_never_below_the_floor(story in told()) {
-        let mut rate = Rate::new(5.0, CEILING, Time(0));
-        let (mut now, mut filled, mut taken) = (Time(0), BURST, 0.0);
+        let mut rate = Rate::new(5.0, CEILING, Time::at(0));
+        let (mut now, mut filled, mut taken) = (Time::at(0), BURST, 0.0);
         for (pause, told) in story {
             for _ in 0..pause {
                 let next = now.plus(Duration::from_millis(1));
@@ -338,7 +338,7 @@ proptest! {
     #[test]
     fn who_comes_when_told_to_gets_a_turn(story in told()) {
         let mut lane = lane();
-        let mut now = Time(0);
+        let mut now = Time::at(0);
         for (pause, told) in story {
             now = now.plus(Duration::from_millis(pause));
             match told {
@@ -367,7 +367,7 @@ proptest! {
         }
         let total: u32 = wanted.values().sum();
         prop_assert_eq!(lane.waiting(), total as usize);
-        let (mut now, mut order) = (Time(0), Vec::new());
+        let (mut now, mut order) = (Time::at(0), Vec::new());
         loop {
             let (granted, next) = lane.grant(now);
             order.extend(granted.into_iter().map(|turn| (turn.who, turn.urgency)));

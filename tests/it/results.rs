@@ -240,7 +240,7 @@ fn a_job_is_known_by_its_arn() {
 
 #[test]
 fn seconds_are_begun_ones_times_instances() {
-    let at = |ms| Some(Time(ms));
+    let at = |ms| Some(Time::at(ms));
     for (start, end, instances, expected) in [
         (at(1_000), at(4_001), Some(2), Some(8)),
         (at(1_000), at(1_000), None, Some(0)),

@@ -2,12 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
 use awf_aws::{
-    pipelines::{Call, CallError, CallErrorKind, ClientKey, Execution, Status, Time},
+    pipelines::{Arn, Call, CallError, CallErrorKind, ClientKey, Execution, Status, Time},
     rounds::{Act, LookEnd, PAGE, Plan, Rounds, Settings, Site, Wanted, interval, plan},
 };
 use fastrand::Rng;
@@ -48,7 +47,7 @@ fn execution(number: usize, created: i64, owner: Option<u32>) -> Execution {
     Execution {
         arn: format!("arn:aws:sagemaker:eu-west-1:100000000002:pipeline/Train/execution/E{number:06}"),
         status: Status::Executing,
-        created: Some(Time(created)),
+        created: Some(Time::at(created)),
         modified: None,
         description: owner.map(|owner| format!("of {owner}")),
         failure_reason: None,
@@ -74,7 +73,7 @@ impl World {
             known: BTreeSet::new(),
             lists: 0,
             describes: 0,
-            now: Time(2 * HOUR),
+            now: Time::at(2 * HOUR),
             fails: None,
             strangers: Vec::new(),
         };
@@ -175,7 +174,7 @@ impl World {
                     self.due.remove(&(who, *number));
                 }
                 let wanted = |number: &usize| Wanted {
-                    arn: Arc::from(self.executions[*number].0.arn.to_ascii_lowercase()),
+                    arn: Arn::from(self.executions[*number].0.arn.as_str()),
                     created: self.executions[*number].0.created.unwrap(),
                 };
                 let wanted = numbers.iter().map(wanted).collect();
@@ -221,7 +220,7 @@ fn a_page_is_told_to_everybody_who_follows_what_it_shows_and_to_the_owner_of_a_m
     world.pass(60);
     // Started by another pod of workflow 3, which does not know it.
     let number = world.executions.len();
-    world.executions.push((execution(number, world.now.0, Some(3)), 3));
+    world.executions.push((execution(number, world.now.millis(), Some(3)), 3));
     world.pass(60);
     assert!(world.due.contains_key(&(3, number)), "told by its marker");
     assert!(!world.due.contains_key(&(2, number)));
@@ -230,7 +229,7 @@ fn a_page_is_told_to_everybody_who_follows_what_it_shows_and_to_the_owner_of_a_m
 #[test]
 fn long_lists_of_others_are_given_up_and_what_was_not_shown_is_described() {
     let mut world = World::new(2, 5);
-    let strangers = (0..5000).map(|n| execution(100_000 + n, world.now.0 - 1000 - n as i64, None));
+    let strangers = (0..5000).map(|n| execution(100_000 + n, world.now.millis() - 1000 - n as i64, None));
     world.strangers = strangers.collect();
     world.pass(60);
     let calls = world.calls_in(300);
@@ -280,7 +279,7 @@ proptest! {
     ) {
         let mut random = Rng::with_seed(seed);
         let mut world = World::new(workflows, each);
-        let begin = world.now.0 - HOUR;
+        let begin = world.now.millis() - HOUR;
         world.strangers = (0..strangers).map(|n| execution(100_000 + n, begin + random.i64(0..HOUR), None)).collect();
         world.pass(30);
         let ended: Vec<usize> = (0..world.executions.len()).filter(|_| random.bool()).collect();
@@ -297,11 +296,11 @@ proptest! {
 
     #[test]
     fn a_plan_never_costs_more_than_describing(due in 0_usize..5000, more in 0_usize..20_000) {
-        match plan(due, due + more, Time(HOUR)) {
+        match plan(due, due + more, Time::at(HOUR)) {
             Plan::DescribeEach => {}
             Plan::List { created_after, max_pages } => {
                 prop_assert!(max_pages < due, "{max_pages} pages for {due}");
-                prop_assert!(created_after < Time(HOUR));
+                prop_assert!(created_after < Time::at(HOUR));
             }
         }
     }
@@ -310,10 +309,10 @@ proptest! {
 #[test]
 fn a_list_says_how_long_it_has_waited_for_its_turn() {
     let mut rounds: Rounds<u32> = Rounds::new(Settings { poll_min: POLL_MIN, poll_max: POLL_MAX }, uid_of);
-    let start = Time(HOUR);
+    let start = Time::at(HOUR);
     let wanted = |number| {
         let Execution { arn, created, .. } = execution(number, 0, Some(1));
-        Wanted { arn: arn.into(), created: created.unwrap() }
+        Wanted { arn: arn.as_str().into(), created: created.unwrap() }
     };
     let acts = rounds.look(&1, "1", &site(), (0..50).map(wanted).collect(), start, start);
     let [Act::WantTurn(lane)] = &acts[..] else { panic!("{acts:?}") };

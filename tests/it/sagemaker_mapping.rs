@@ -222,7 +222,7 @@ async fn answers_and_refusals_both_tell_the_servers_time() {
     for reply in [answer(200, "{}"), refusal("ResourceNotFound", "gone"), answer(502, "<html>")] {
         let stub = Stub::always(reply).await;
         let ended = backend(&stub).await.call(plain(), Call::DescribeExecution { arn: EXECUTION.into() }).await;
-        assert_eq!(ended.server_time, Some(Time(DATE.1)));
+        assert_eq!(ended.server_time, Some(Time::at(DATE.1)));
     }
     let stub = Stub::always(Reply::CloseSilently).await;
     assert_eq!(backend(&stub).await.call(plain(), describe()).await.server_time, None);

@@ -25,7 +25,7 @@ const T0: i64 = 1_795_000_000_000;
 
 /// A time in seconds after the simulation's start.
 fn at(seconds: f64) -> Time {
-    Time(T0 + (seconds * 1000.0) as i64)
+    Time::at(T0 + (seconds * 1000.0) as i64)
 }
 
 fn token(word: &str) -> String {

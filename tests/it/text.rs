@@ -32,13 +32,13 @@ fn a_line_has_no_control_characters_and_keeps_its_blanks() {
 
 #[test]
 fn a_time_is_told_in_utc_to_the_second_and_read_with_any_offset() {
-    let time = Time(1_764_078_930_999);
+    let time = Time::at(1_764_078_930_999);
     assert_eq!(rfc3339(time).as_deref(), Some("2025-11-25T13:55:30Z"));
     assert_eq!(parse_rfc3339("2025-11-25T14:55:30.9999+01:00"), Some(time));
     // Before 1970 as after it: down to the second, down to the millisecond.
-    assert_eq!(rfc3339(Time(-1)).as_deref(), Some("1969-12-31T23:59:59Z"));
-    assert_eq!(parse_rfc3339("1969-12-31T23:59:59.9995Z"), Some(Time(-1)));
-    assert_eq!((rfc3339(Time(i64::MAX)), parse_rfc3339("yesterday")), (None, None));
+    assert_eq!(rfc3339(Time::at(-1)).as_deref(), Some("1969-12-31T23:59:59Z"));
+    assert_eq!(parse_rfc3339("1969-12-31T23:59:59.9995Z"), Some(Time::at(-1)));
+    assert_eq!((rfc3339(Time::at(i64::MAX)), parse_rfc3339("yesterday")), (None, None));
 }
 
 #[test]

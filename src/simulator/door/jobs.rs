@@ -86,7 +86,7 @@ pub(super) fn newest_stream(answer: &Value) -> Option<String> {
 /// What GetLogEvents answered of a stream.
 pub(super) fn tail(stream: Option<String>, answer: &Value) -> LogTail {
     let line = |event: &Value| LogLine {
-        at: Time(event.get("timestamp").and_then(Value::as_i64).unwrap_or_default()),
+        at: Time::at(event.get("timestamp").and_then(Value::as_i64).unwrap_or_default()),
         text: text(event, "message").unwrap_or_default(),
     };
     LogTail { stream, lines: list(answer, "/events").iter().map(line).collect() }

@@ -52,7 +52,7 @@ impl Attempt {
                 self.resume_on(kin, w);
                 return;
             }
-            Stage::Locating | Stage::Queued { .. } | Stage::Searching { .. } | Stage::Following(_) => {}
+            Stage::Locating | Stage::Queued { .. } | Stage::Searching(_) | Stage::Following(_) => {}
         }
         if self.rules.attached {
             self.advance_attached(kin, w);

@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::{
     pipelines::Time,
     protocol::{ExecuteTemplateReply, Phase},
-    results::Wanted,
     workflow::{
         notes::Note,
         report::{self, spoken},
@@ -27,17 +26,18 @@ impl Attempt {
         if self.is_ended() {
             return;
         }
+        let wanted = self.wanted.take().unwrap_or_default();
         let room = w.output_room();
         let tracked = with.map(|id| &w.executions[id]);
         let outputs = tracked.map(|tracked| {
             if tracked.is_live() {
                 report::running_outputs(tracked.arn(), tracked.status(), room)
             } else {
-                tracked.story().outputs(&self.wanted, room)
+                tracked.story().outputs(&wanted, room)
             }
         });
         let lacks = tracked.zip(outputs.as_ref()).filter(|_| phase == Phase::Succeeded);
-        let text = match lacks.and_then(|(tracked, outputs)| tracked.story().lacks(&self.wanted, outputs)) {
+        let text = match lacks.and_then(|(tracked, outputs)| tracked.story().lacks(&wanted, outputs)) {
             Some(lacks) => format!("{text}; {lacks}"),
             None => text.to_owned(),
         };
@@ -53,7 +53,7 @@ impl Attempt {
             }
             None => text,
         };
-        (self.task, self.wanted) = (None, Wanted::default());
+        self.task = None;
         let arn = tracked.map(|tracked| tracked.arn().to_owned());
         w.fx.note(Note::NodeEnded { key: self.key, attempt: self.number, phase, message: text.clone(), arn });
         let reply = ExecuteTemplateReply::end(phase, report::message(&text), outputs);

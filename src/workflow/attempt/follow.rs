@@ -76,7 +76,8 @@ impl Attempt {
     /// Until when its end waits for more than its steps. Nobody reads it once the workflow is over.
     fn lacking(&self, id: ExecutionId, w: &mut World) -> Option<Time> {
         let over = w.closing.over().is_some_and(|closed| closed.holds_for(self.rules.exit_handler));
-        if over { None } else { w.executions.ask_aftermath(id, &self.wanted, &mut w.fx, &w.pipelines) }
+        let wanted = self.wanted.clone().unwrap_or_default();
+        if over { None } else { w.executions.ask_aftermath(id, &wanted, &mut w.fx, &w.pipelines) }
     }
 
     fn conclude(&mut self, id: ExecutionId, w: &mut World) {

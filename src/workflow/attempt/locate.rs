@@ -8,7 +8,7 @@ use crate::{
     workflow::{effects::backoff, execution::EndStage, slab::ExecutionId, world::World},
 };
 
-use super::{Attempt, Kin, Stage};
+use super::{Attempt, Kin, Search, Stage};
 
 /// How long an execution that may have started is looked for in the list.
 const SEARCH_FOR: Duration = Duration::from_secs(300);
@@ -47,7 +47,7 @@ impl Attempt {
             self.end(Phase::Failed, &text, None, w);
             return;
         }
-        self.trouble = trouble;
+        self.trouble = trouble.map(Box::new);
         self.wake_after(LOOK_AGAIN, w);
     }
 
@@ -55,14 +55,16 @@ impl Attempt {
     /// the start named as its predecessor.
     pub(super) fn search(&mut self, token_used: bool, replaces: Option<ExecutionId>, text: &str, w: &mut World) {
         let (now, text) = (w.fx.now(), text.to_owned());
-        self.set_stage(Stage::Searching { since: now, next: now, tries: 0, token_used, replaces, text }, w);
+        let search = Search { since: now, next: now, tries: 0, token_used, replaces, text };
+        self.set_stage(Stage::Searching(Box::new(search)), w);
         self.search_again(w);
     }
 
     /// Whether an execution that may have started is still looked for. None found for so long is the node's end
     /// when AWS says that the token was used; else it is wanted again, under the same token.
     pub(super) fn still_searching(&mut self, predecessor: Option<ExecutionId>, kin: Kin, w: &mut World) -> bool {
-        let Stage::Searching { since, next, token_used, replaces, .. } = self.stage else { return false };
+        let Stage::Searching(search) = &self.stage else { return false };
+        let Search { since, next, token_used, replaces, .. } = **search;
         // A node that resumes has one token for all its attempts: it was used for what has been found meanwhile.
         let one_token = self.rules.on_retry != OnRetry::Restart;
         if token_used && one_token && predecessor.is_some() && predecessor != replaces {
@@ -86,8 +88,8 @@ impl Attempt {
             self.set_stage(Stage::Locating, w);
             return false;
         }
-        let Stage::Searching { text, .. } = &self.stage else { return false };
-        let text = format!("it is not known whether the execution started, and none is listed: {text}");
+        let Stage::Searching(search) = &self.stage else { return false };
+        let text = format!("it is not known whether the execution started, and none is listed: {}", search.text);
         self.end(Phase::Error, &text, None, w);
         true
     }
@@ -95,11 +97,11 @@ impl Attempt {
     /// Wants another complete listing when the search's time for one has come.
     fn search_again(&mut self, w: &mut World) {
         let now = w.fx.now();
-        let Stage::Searching { next, tries, .. } = &mut self.stage else { return };
-        if *next <= now {
-            *next = now.plus(backoff(*tries + 1, SEARCH_AGAIN_MOST));
-            *tries += 1;
-            let at = *next;
+        let Stage::Searching(search) = &mut self.stage else { return };
+        if search.next <= now {
+            search.next = now.plus(backoff(search.tries + 1, SEARCH_AGAIN_MOST));
+            search.tries += 1;
+            let at = search.next;
             w.pipelines.list_in_search(self.pipeline, &mut w.fx);
             self.wake_at(at, w);
         }

@@ -267,7 +267,7 @@ impl Attempt {
             if w.executions[id].end() == EndStage::Seen {
                 w.describe(id);
             }
-            self.trouble = w.executions[id].trouble().cloned();
+            self.trouble = w.executions[id].trouble().cloned().map(Box::new);
             self.wake_after(LOOK_AGAIN, w);
             return;
         }

@@ -67,7 +67,7 @@ impl Attempt {
                 let waiter = self.waiter(w);
                 w.queue.join(waiter);
             }
-            let denied = self.denied.as_ref().or_else(|| w.pipelines.listing_trouble(self.pipeline)).cloned();
+            let denied = self.denied.as_deref().or_else(|| w.pipelines.listing_trouble(self.pipeline)).cloned();
             self.give_up_when_denied(denied.as_ref(), w);
             return;
         }

@@ -32,7 +32,7 @@ impl Attempt {
                 let looks = [Subject::Start(self.id), Subject::Execution(resume.execution())];
                 listed() || looks.iter().any(|subject| w.fx.is_coming(subject))
             }
-            Stage::Locating | Stage::Searching { .. } => {
+            Stage::Locating | Stage::Searching(_) => {
                 let looks = |id: &ExecutionId| w.fx.is_coming(&Subject::Execution(*id));
                 listed() || w.executions.of_key(&self.key).iter().any(looks)
             }
@@ -52,8 +52,8 @@ impl Attempt {
             Stage::Queued { .. } => self.view_queued(w),
             Stage::Starting(start) if start.uncertain => self.view_uncertain(w),
             Stage::Starting(_) => View::passing(Some(Phase::Pending), "starting"),
-            Stage::Searching { text, .. } => {
-                self.view_unknown(&format!("looking for an execution that may have started: {text}"), w)
+            Stage::Searching(search) => {
+                self.view_unknown(&format!("looking for an execution that may have started: {}", search.text), w)
             }
         };
         let stranger = self.followed().and_then(|id| w.executions[id].warning());
@@ -106,7 +106,7 @@ impl Attempt {
     }
 
     fn view_locating(&self, w: &World) -> View {
-        match w.pipelines.locating_trouble(self.pipeline).or(self.trouble.as_ref()) {
+        match w.pipelines.locating_trouble(self.pipeline).or(self.trouble.as_deref()) {
             // A denial is for the user to mend: it is shown at once.
             Some(trouble) if trouble.is_denial() => View::settled(Phase::Running, trouble.told(0), None),
             Some(trouble) => {
@@ -119,8 +119,8 @@ impl Attempt {
 
     fn view_queued(&self, w: &World) -> View {
         // A denial that was not met again when its turn had come is not what the node waits for.
-        let denied = self.denied.as_ref().filter(|_| self.denied_turn >= Some(w.fx.now()));
-        let own = denied.or(self.trouble.as_ref());
+        let denied = self.denied.as_deref().filter(|_| self.denied_turn >= Some(w.fx.now()));
+        let own = denied.or(self.trouble.as_deref());
         if let Some(trouble) = own.or_else(|| w.pipelines.starting_trouble(self.pipeline, self.way())) {
             return View::settled(Phase::Pending, trouble.told(0), None);
         }

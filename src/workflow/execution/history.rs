@@ -120,7 +120,7 @@ impl History {
     pub fn end_before_marker(&self, runs: bool) -> Option<Time> {
         let continues = self.left_to_continue(runs)?;
         let earlier = continues.run.zip(self.run).is_some_and(|(its, ours)| its != ours);
-        Some(if earlier { Time(i64::MIN) } else { continues.end })
+        Some(if earlier { Time::at(i64::MIN) } else { continues.end })
     }
 
     /// Whether only its steps tell whose its end is.
@@ -247,9 +247,8 @@ impl History {
     pub fn steps_are_listed(&mut self, steps: &[Step], created: Option<Time>, now: Time) -> Option<Time> {
         let ran = Ran::through(steps, created.unwrap_or_default());
         self.ran = Some(ran);
-        let ran_on = self.continues.is_some_and(|c| self.taken != Some(c.end) && ran.until > c.end);
-        self.confirms = self.steps_decide || ran_on;
-        let open = ran_on && ran.open;
+        self.confirms = self.steps_decide || self.has_run_on(ran);
+        let open = self.seems_to_run_on();
         self.open_since = open.then(|| self.open_since.unwrap_or(now));
         match self.open_since.filter(|since| now < since.plus(LISTS_LAG)) {
             Some(since) => {
@@ -259,6 +258,16 @@ impl History {
             }
             None => self.confirms.then_some(now),
         }
+    }
+
+    fn has_run_on(&self, ran: Ran) -> bool {
+        self.continues.is_some_and(|c| self.taken != Some(c.end) && ran.until > c.end)
+    }
+
+    /// Whether its steps have run on since the end that its marker continues, and one of them still does: what was taken for
+    /// its end is the one before.
+    pub fn seems_to_run_on(&self) -> bool {
+        self.ran.is_some_and(|ran| ran.open && self.has_run_on(ran))
     }
 
     /// Whether an end is shown of what seems to run.

@@ -123,7 +123,7 @@ impl TrackedExecution {
             return Absence::TooEarly;
         }
         let text = || {
-            let (id, why) = (execution_id(&self.execution.arn), report::fit(&error.message, 120));
+            let (id, why) = (execution_id(self.arn()), report::fit(&error.message, 120));
             format!("the execution or its pipeline was deleted ({id}): {why}")
         };
         let before = self.presence.missing().cloned();

@@ -20,7 +20,7 @@ impl TrackedExecution {
         let created = self.began().unwrap_or(server_now);
         let modified = self.stop.began().or(self.execution.modified).unwrap_or(created);
         Known {
-            arn: arn_key(&self.execution.arn),
+            arn: arn_key(self.arn()),
             attempt,
             origin: self.history.begun_by(),
             status: self.execution.status.clone(),

@@ -29,7 +29,7 @@ pub struct Stop {
     /// When it was first seen to be stopping.
     began: Option<Time>,
     /// Why it is not taken.
-    trouble: Option<Trouble>,
+    trouble: Option<Box<Trouble>>,
 }
 
 /// A stop that is wanted.
@@ -70,7 +70,7 @@ impl Stop {
 
     /// Why it is not taken.
     pub fn trouble(&self) -> Option<&Trouble> {
-        self.trouble.as_ref()
+        self.trouble.as_deref()
     }
 
     /// When it was first seen to be stopping.

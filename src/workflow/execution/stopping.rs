@@ -52,7 +52,7 @@ impl TrackedExecution {
     /// The stop to send now, if its time has come, and whether it is the first. `began`: when this process did.
     pub fn next_stop(&mut self, began: Time, now: Time) -> Option<(Call, bool)> {
         let runs = self.is_running();
-        self.stop.next(&self.execution.arn, runs, began, now)
+        self.stop.next(self.execution.arn.as_str(), runs, began, now)
     }
 
     /// Takes in what AWS said to a stop that left at `left`; `draining`: nobody is left to do anything later.

@@ -5,10 +5,11 @@ use crate::{
     workflow::{
         effects::{Change, Effects, Whose},
         execution::TrackedExecution,
-        identity::{Marker, WhenOver, arn_key},
+        identity::{Marker, WhenOver},
         notes::Note,
         pipeline::Pipelines,
         run::RunKnown,
+        shown::Shown,
         slab::{ExecutionId, PipelineId},
     },
 };
@@ -79,10 +80,11 @@ impl Executions {
     /// Makes an execution known under its key.
     fn track(&mut self, starter: Starter, mut execution: Execution, fx: &mut Effects) -> ExecutionId {
         let Starter { key, attempt, pipeline } = starter;
-        let arn = arn_key(&execution.arn);
         let live = execution.status.is_live();
         execution.created.get_or_insert(fx.server_now());
-        let id = self.all.push(|_| TrackedExecution::new(key, attempt, pipeline, execution, fx.now()));
+        let shown = Shown::from(execution);
+        let arn = shown.arn.clone();
+        let id = self.all.push(|_| TrackedExecution::new(key, attempt, pipeline, shown, fx.now()));
         self.by_arn.insert(arn, id);
         self.by_key.entry(key).or_default().push(id);
         if live {

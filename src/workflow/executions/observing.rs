@@ -11,6 +11,7 @@ use crate::{
         notes::Note,
         pipeline::{LISTS_LAG, Missing, Pipelines},
         report,
+        shown::Shown,
         slab::{ExecutionId, PipelineId},
         trouble::{CallSite, Disposition, disposition},
     },
@@ -109,7 +110,7 @@ impl Executions {
             self.list_running_steps(id, fx, pipelines);
         } else {
             if was_live {
-                let Execution { status, modified, .. } = self.all[id].execution();
+                let Shown { status, modified, .. } = self.all[id].execution();
                 let ran = modified.zip(self.all[id].began()).map(|(end, start)| end.since(start));
                 fx.note(Note::ExecutionFinished { arn, status: status.clone(), ran });
                 self.polls(pipeline).look_no_more(id);

@@ -5,7 +5,6 @@ use crate::{
     rounds::{LookEnd, Seen, Site, Wanted},
     workflow::{
         effects::{Effects, Timer},
-        key::arn_key,
         pipeline::Pipelines,
         run::RunKnown,
         slab::{ExecutionId, PipelineId},
@@ -45,10 +44,10 @@ impl Executions {
     }
 
     fn wanted(&self, id: ExecutionId, fx: &Effects) -> Wanted {
-        let arn = arn_key(self.all[id].arn());
-        // The name by which it is known here: one copy of it is enough.
-        let arn = self.by_arn.get_key_value(&arn).map_or(arn.clone(), |(known, _)| known.clone());
-        Wanted { arn, created: self.all[id].execution().created.unwrap_or_else(|| fx.server_now()) }
+        Wanted {
+            arn: self.all[id].execution().arn.clone(),
+            created: self.all[id].execution().created.unwrap_or_else(|| fx.server_now()),
+        }
     }
 
     fn wake_for_next(&mut self, pipeline: PipelineId, fx: &mut Effects) {

@@ -57,18 +57,18 @@ impl Nodes {
 
     /// Whoever was told did not hear it.
     pub fn unheard(&mut self, task: &Task) {
-        let node = NodeName::of(task).ok().and_then(|name| self.by_name.get(&name));
+        let node = NodeName::of(task).ok().and_then(|name| self.named(&name));
         match node {
-            Some(NodeRef::Execute(id)) => self.attempts[*id].unheard(),
-            Some(NodeRef::Validate(id)) => self.validations[*id].unheard(),
-            Some(NodeRef::Stop(id)) => self.stops[*id].unheard(),
+            Some(NodeRef::Execute(id)) => self.attempts[id].unheard(),
+            Some(NodeRef::Validate(id)) => self.validations[id].unheard(),
+            Some(NodeRef::Stop(id)) => self.stops[id].unheard(),
             None => {}
         }
     }
 
     /// The node of a request, made known when it is new; or the answer to one that is not taken in.
     fn admit(&mut self, name: NodeName, task: &Arc<Task>, w: &mut World) -> Result<NodeRef, Refusal> {
-        if let Some(node) = self.by_name.get(&name).copied() {
+        if let Some(node) = self.named(&name) {
             return self.admit_known(node, task, w).map(|()| node);
         }
         if w.closing.draining().is_some() || self.has_too_many(w) {
@@ -93,10 +93,12 @@ impl Nodes {
             }
             (action, name) => unreachable!("{name:?} is not the name of a node that does {action:?}"),
         };
-        self.by_name.insert(name, node);
         w.tally.node_opened();
-        if let NodeName::Execute(key, number) = name {
-            self.supersede_waiting(&key, number, w);
+        match name {
+            NodeName::Execute(key, number) => self.supersede_waiting(&key, number, w),
+            NodeName::Validate(_) | NodeName::Stop(_) => {
+                self.questions.insert(name, node);
+            }
         }
         Ok(node)
     }
@@ -111,16 +113,16 @@ impl Nodes {
     ) -> crate::workflow::slab::AttemptId {
         let warning = self.warning(&key, task, execute, w);
         let rules = Rules::of(task, execute, denied_grace(task, w));
-        let args = execute.args_digest.clone();
-        let id = self.attempts.push(|id| Attempt::new(id, key, pipeline, rules, task, args, w.fx.now()));
+        let id =
+            self.attempts.push(|id| Attempt::new(id, key, pipeline, rules, task, &execute.args_digest, w.fx.now()));
         self.attempts[id].warn(warning);
         let record = self.keys.entry(key).or_insert_with(|| KeyRecord {
             pipeline,
             template_name: task.template_name.clone(),
-            attempts: Default::default(),
+            attempts: Vec::with_capacity(1),
         });
         record.pipeline = pipeline;
-        record.attempts.insert(task.attempt, id);
+        record.add(task.attempt, id);
         id
     }
 
@@ -179,8 +181,8 @@ impl Nodes {
 
     /// The warning that a request deserves under its key.
     fn warning(&self, key: &Key, task: &Task, execute: &Execute, w: &World) -> Option<String> {
-        let own = self.keys.get(key).and_then(|record| record.attempts.get(&task.attempt));
-        let asked_with = own.map(|id| self.attempts[*id].args());
+        let own = self.keys.get(key).and_then(|record| record.attempt(task.attempt));
+        let asked_with = own.map(|id| self.attempts[id].args());
         let known = w.executions.args_of(key, task.attempt).or(asked_with);
         if known.is_some_and(|known| known != execute.args_digest) {
             return Some(

@@ -20,7 +20,7 @@ pub struct Digests(BTreeMap<Option<i64>, Slot>);
 
 #[derive(Debug)]
 enum Slot {
-    Asking { trouble: Option<Trouble>, retry_at: Option<Time>, tries: u32 },
+    Asking { trouble: Option<Box<Trouble>>, retry_at: Option<Time>, tries: u32 },
     Known { at: Time, digest: PipelineDigest },
     Refused { at: Time, text: String },
 }
@@ -49,7 +49,7 @@ impl Digests {
     /// Why a version cannot be had.
     pub fn trouble(&self, version: Option<i64>) -> Option<&Trouble> {
         match self.0.get(&version)? {
-            Slot::Asking { trouble, .. } => trouble.as_ref(),
+            Slot::Asking { trouble, .. } => trouble.as_deref(),
             Slot::Known { .. } | Slot::Refused { .. } => None,
         }
     }
@@ -60,7 +60,7 @@ impl Digests {
         self.0.iter().filter(|(_, slot)| waits(slot)).map(|(version, _)| *version).collect()
     }
 
-    fn take_asking(&mut self, version: Option<i64>) -> (Option<Trouble>, u32) {
+    fn take_asking(&mut self, version: Option<i64>) -> (Option<Box<Trouble>>, u32) {
         match self.0.remove(&version) {
             Some(Slot::Asking { trouble, tries, .. }) => (trouble, tries),
             _ => (None, 0),

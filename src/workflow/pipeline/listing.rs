@@ -45,7 +45,7 @@ pub struct Listing {
     /// When listing was denied, unless it has worked since.
     denied_at: Option<Time>,
     /// Why it fails.
-    trouble: Option<Trouble>,
+    trouble: Option<Box<Trouble>>,
 }
 
 #[derive(Debug)]
@@ -124,7 +124,7 @@ impl Listing {
             shows_to: None,
             whole_at: None,
             looks_at: None,
-            wanted_after: Time(i64::MIN),
+            wanted_after: Time::at(i64::MIN),
             denied_at: None,
             trouble: None,
         }
@@ -182,7 +182,7 @@ impl Listing {
 
     /// Why it fails.
     pub fn trouble(&self) -> Option<&Trouble> {
-        self.trouble.as_ref()
+        self.trouble.as_deref()
     }
 
     /// The pipeline does not exist or is refused: the sentence for its nodes.

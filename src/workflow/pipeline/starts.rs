@@ -16,7 +16,7 @@ use super::{Pipeline, Pipelines};
 #[derive(Debug, Default)]
 pub struct Permits {
     /// The last one that came back was denied: until one is taken, whoever is next tries alone.
-    denied: Option<Trouble>,
+    denied: Option<Box<Trouble>>,
     /// When the next one may.
     again_at: Time,
 }
@@ -38,7 +38,7 @@ impl Pipeline {
 
     /// Why its starts are denied, or its resumes.
     pub fn denied(&self, way: Way) -> Option<&Trouble> {
-        self.permits(way).denied.as_ref()
+        self.permits(way).denied.as_deref()
     }
 
     /// Whether nobody may begin in this way at this time, because the last one was denied.

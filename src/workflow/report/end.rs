@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use crate::{
     links::{execution_url, logs_url, region_of},
     logs::says_little,
-    pipelines::{Execution, Status, Step, Time},
+    pipelines::{Status, Step, Time},
     protocol::{Outputs, Phase},
     results::{Found, Wanted, artifacts, parameters, tells_outputs},
     text::{sentence::shorten, spoken},
-    workflow::key::execution_id,
+    workflow::{key::execution_id, shown::Shown},
 };
 
 use super::{MESSAGE_MAX, OutputList, TEXT_MAX, fit, message};
@@ -31,7 +31,7 @@ pub enum JobLog {
 /// All that is known of an ended execution.
 #[derive(Clone, Debug)]
 pub struct Story<'a> {
-    pub execution: &'a Execution,
+    pub execution: &'a Shown,
     /// Its steps, with what their jobs came to where that was asked.
     pub steps: Vec<Found<'a>>,
     /// The failed step's log, where it was asked for.
@@ -42,7 +42,7 @@ pub struct Story<'a> {
 
 impl<'a> Story<'a> {
     /// An execution and its steps, of which nothing more was asked.
-    pub fn of(execution: &'a Execution, steps: &'a [Step]) -> Self {
+    pub fn of(execution: &'a Shown, steps: &'a [Step]) -> Self {
         let steps = steps.iter().map(|step| Found { step, job: None }).collect();
         Self { execution, steps, log: None, untold: None }
     }
@@ -62,7 +62,7 @@ impl<'a> Story<'a> {
     pub fn outputs(&self, wanted: &Wanted, room: usize) -> Outputs {
         let execution = self.execution;
         let mut list = OutputList::within(room);
-        list.push("execution-arn", &execution.arn);
+        list.push("execution-arn", execution.arn.as_str());
         list.push("status", execution.status.as_str());
         let failed = self.failed();
         if let Some(step) = failed {
@@ -71,8 +71,8 @@ impl<'a> Story<'a> {
         if let Some(reason) = self.reason().filter(|_| execution.status != Status::Succeeded) {
             list.push_text("failure-reason", reason);
         }
-        list.push("execution-id", execution_id(&execution.arn));
-        list.push_link("console-url", execution_url(&execution.arn));
+        list.push("execution-id", execution_id(execution.arn.as_str()));
+        list.push_link("console-url", execution_url(execution.arn.as_str()));
         list.push_link("logs-url", failed.and_then(|step| logs_url(step.job_arn.as_deref()?)));
         match self.log {
             Some(JobLog::Told { tail, .. }) => list.push_lines("logs-tail", tail),
@@ -80,7 +80,7 @@ impl<'a> Story<'a> {
             None => {}
         }
         let mut steps = self.steps.clone();
-        steps.sort_by_key(|found| found.step.started.unwrap_or(Time(i64::MAX)));
+        steps.sort_by_key(|found| found.step.started.unwrap_or(Time::at(i64::MAX)));
         let registered = steps.iter().rev().filter(|found| found.step.kind.as_deref() == Some("RegisterModel"));
         if let Some(arn) = registered.filter_map(|found| found.step.job_arn.as_deref()).next() {
             list.push("model-package-arn", arn);
@@ -93,7 +93,7 @@ impl<'a> Story<'a> {
         for (name, value) in parameters(&steps, wanted) {
             list.push_within(&name, &value, room_for(&name));
         }
-        let region = region_of(&execution.arn).unwrap_or_default();
+        let region = region_of(execution.arn.as_str()).unwrap_or_default();
         for artifact in artifacts(&steps, wanted, region) {
             list.push_artifact(artifact);
         }
@@ -137,7 +137,7 @@ impl<'a> Story<'a> {
             }
             None => match self.reason() {
                 Some(reason) => format!("{head}: {reason}"),
-                None => format!("{head} (execution {})", execution_id(&self.execution.arn)),
+                None => format!("{head} (execution {})", execution_id(self.execution.arn.as_str())),
             },
         };
         (phase, message(&text))
@@ -176,15 +176,15 @@ const NO_REASON: &str = "no reason given";
 pub fn failed_step<'a>(steps: impl Iterator<Item = &'a Step> + Clone) -> Option<&'a Step> {
     let first = |word: &str| {
         let of_status = steps.clone().filter(|step| step.status == word);
-        of_status.min_by_key(|step| step.ended.or(step.started).unwrap_or(Time(i64::MAX)))
+        of_status.min_by_key(|step| step.ended.or(step.started).unwrap_or(Time::at(i64::MAX)))
     };
     first("Failed").or_else(|| first("Stopped"))
 }
 
 /// A JSON digest of the steps within 1 KiB: status, then as many steps as fit.
-fn digest(execution: &Execution, steps: &[Found<'_>]) -> String {
+fn digest(execution: &Shown, steps: &[Found<'_>]) -> String {
     let mut digest = Map::new();
-    digest.insert("execution_id".to_owned(), json!(execution_id(&execution.arn)));
+    digest.insert("execution_id".to_owned(), json!(execution_id(execution.arn.as_str())));
     digest.insert("status".to_owned(), json!(execution.status.as_str()));
     let mut listed: Vec<Value> = Vec::new();
     let render = |digest: &Map<String, Value>, listed: &[Value], left_out: usize| {

@@ -16,7 +16,7 @@ pub struct Account {
 
 impl Account {
     pub fn new(limit: f64, burst: f64, outage: Range<Time>) -> Self {
-        Self { limit, burst, level: burst, filled: Time(0), outage }
+        Self { limit, burst, level: burst, filled: Time::at(0), outage }
     }
 
     /// Whether a call that arrives now is served.

@@ -78,7 +78,7 @@ impl Pacer for Buckets {
     fn want(&mut self, workflow: usize, urgency: Urgency, _now: Time) {
         self.sequence += 1;
         self.outboxes[workflow].waiting.insert((urgency, self.sequence), ());
-        self.outboxes[workflow].next = Some(Time(0));
+        self.outboxes[workflow].next = Some(Time::at(0));
     }
 
     fn release(&mut self, now: Time) -> (Vec<(usize, Urgency)>, Option<Time>) {

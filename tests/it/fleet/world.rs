@@ -77,19 +77,19 @@ pub struct World<'a, P> {
 }
 
 fn at(seconds: i64) -> Time {
-    Time(seconds * 1000)
+    Time::at(seconds * 1000)
 }
 
 impl<'a, P: Pacer> World<'a, P> {
     pub fn new(scenario: &'a Scenario, seed: u64) -> Self {
         let process = |number| Process {
-            pacer: P::new(scenario.workflows, seed * 1000 + number as u64, Time(0)),
+            pacer: P::new(scenario.workflows, seed * 1000 + number as u64, Time::at(0)),
             waiting: HashMap::new(),
             wakes: None,
         };
         let mut world = Self {
             scenario,
-            now: Time(0),
+            now: Time::at(0),
             random: fastrand::Rng::with_seed(seed),
             events: BinaryHeap::new(),
             sequence: 0,
@@ -101,7 +101,7 @@ impl<'a, P: Pacer> World<'a, P> {
         let endless: &[Urgency] =
             if scenario.starts.is_none() { &[Urgency::Start, Urgency::Poll] } else { &[Urgency::Poll] };
         for process in 0..scenario.processes {
-            let begin = Time(world.random.i64(0..10_000));
+            let begin = Time::at(world.random.i64(0..10_000));
             for workflow in 0..scenario.workflows {
                 for urgency in endless {
                     for _ in 0..BACKLOG {

@@ -28,7 +28,7 @@ fn step(name: &str, resource: &str, status: &str) -> Step {
         status: status.into(),
         kind: Some("TrainingJob".into()),
         job_arn: Some(format!("arn:aws:sagemaker:us-west-2:100000000002:{resource}/pipelines-x-{name}")),
-        started: Some(Time(0)),
+        started: Some(Time::at(0)),
         ..Step::default()
     }
 }
@@ -54,7 +54,7 @@ fn steps(w: &mut World, train: &str) {
 }
 
 fn log(w: &mut World, lines: &[&str]) {
-    let lines = lines.iter().map(|text| LogLine { at: Time(1), text: (*text).to_owned() }).collect();
+    let lines = lines.iter().map(|text| LogLine { at: Time::at(1), text: (*text).to_owned() }).collect();
     w.log = LogTail { stream: Some("pipelines-x-Train/algo-1-1".into()), lines };
 }
 

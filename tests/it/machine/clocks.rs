@@ -36,13 +36,13 @@ fn world((aws, kubernetes): (i64, i64), asks: bool) -> World {
 
 /// By Kubernetes' clock, ten seconds before now.
 fn run_begins(w: &mut World) {
-    let started_at = Some(Time(w.now.0 + w.kubernetes_ahead - 10_000));
+    let started_at = Some(Time::at(w.now.millis() + w.kubernetes_ahead - 10_000));
     w.workflow = Some(WorkflowState::Alive { started_at, deadline: None, server_time: None });
 }
 
 /// A node of a workflow that was created with its run.
 fn node(w: &World, attempt: u32) -> Task {
-    Task { workflow_created: Some(Time(World::START.0 + w.kubernetes_ahead - 10_000)), ..task("a", attempt) }
+    Task { workflow_created: Some(Time::at(World::START.millis() + w.kubernetes_ahead - 10_000)), ..task("a", attempt) }
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_failure_that_may_be_an_earlier_runs_says_when_a_retry_will_run_it_again() {
 fn the_workflows_deadline_is_read_by_kubernetes_clock() {
     for kubernetes in [10 * MINUTES, -10 * MINUTES] {
         let mut w = world((0, kubernetes), true);
-        let deadline = Some(Time(w.now.0 + kubernetes + 5 * MINUTES));
+        let deadline = Some(Time::at(w.now.millis() + kubernetes + 5 * MINUTES));
         w.workflow = Some(WorkflowState::Alive { started_at: Some(w.now), deadline, server_time: None });
         w.ask(&node(&w, 0));
         w.pass(4 * MINUTE + 50 * SECOND);

@@ -24,9 +24,8 @@ pub use super::tasks::{ACCOUNT, key_of, message, output, phase, task, with};
 
 /// Pace and rounds of a new process.
 fn shared() -> Shared<()> {
-    let polls = Settings::default();
-    let rounds = rounds::Settings { poll_min: polls.poll_min, poll_max: polls.poll_max };
-    Shared::new(pace::Settings::default(), rounds, 1, Marker::uid_of)
+    let Settings { poll_min, poll_max, .. } = Settings::default();
+    Shared::new(pace::Settings::default(), rounds::Settings { poll_min, poll_max }, 1, Marker::uid_of)
 }
 
 /// A process that is put aside.
@@ -98,7 +97,7 @@ pub struct World {
 }
 
 impl World {
-    pub const START: Time = Time(1_795_000_000_000);
+    pub const START: Time = Time::at(1_795_000_000_000);
 
     pub fn new() -> Self {
         Self::with(Settings { pod_born: Self::START, ..Settings::default() })
@@ -183,6 +182,7 @@ impl World {
                     self.lists.insert(call, (site.clone(), self.now));
                     events.extend(self.call(call, site.client, operation));
                 }
+                Deed::List(..) | Deed::Listed(..) => unreachable!("here a machine's pages are asked for like all else"),
             }
         }
         events
@@ -267,14 +267,14 @@ impl World {
     }
 
     pub fn aws_now(&self) -> Time {
-        Time(self.now.0 + self.aws_ahead)
+        Time::at(self.now.millis() + self.aws_ahead)
     }
 
     /// What Kubernetes says, with its own clock's time.
     fn dated(&self, state: WorkflowState) -> WorkflowState {
         match state {
             WorkflowState::Alive { started_at, deadline, .. } => {
-                let now = Time((self.now.0 + self.kubernetes_ahead) / 1000 * 1000);
+                let now = Time::at((self.now.millis() + self.kubernetes_ahead) / 1000 * 1000);
                 WorkflowState::Alive { started_at, deadline, server_time: Some(now) }
             }
             state => state,
@@ -283,7 +283,7 @@ impl World {
 
     /// AWS's clock in the header `Date`: whole seconds.
     fn server_time(&self) -> Time {
-        Time(self.aws_now().0 / 1000 * 1000)
+        Time::at(self.aws_now().millis() / 1000 * 1000)
     }
 
     fn answer(&mut self, call: &Call) -> Result<CallReply, CallError> {

@@ -118,7 +118,7 @@ async fn a_log_is_asked_for_by_prefix_and_read_from_its_end() {
         _ => answer(200, events.to_string()),
     })
     .await;
-    let line = |at, text: &str| LogLine { at: Time(at), text: text.into() };
+    let line = |at, text: &str| LogLine { at: Time::at(at), text: text.into() };
     let expected = LogTail { stream: Some("job/algo-2-17".into()), lines: vec![line(7, "one\r"), line(0, "two")] };
     assert_eq!(reply(&stub, tail("job/")).await, CallReply::LogTail(expected));
     let asked = stub.asked();
@@ -140,7 +140,7 @@ async fn an_empty_last_page_is_followed_once() {
     })
     .await;
     let lines = |lines| CallReply::LogTail(LogTail { stream: Some("job/algo-1-17".into()), lines });
-    assert_eq!(reply(&stub, tail("job/")).await, lines(vec![LogLine { at: Time(1), text: "why".into() }]));
+    assert_eq!(reply(&stub, tail("job/")).await, lines(vec![LogLine { at: Time::at(1), text: "why".into() }]));
     assert_eq!(stub.asked()[2].json()["nextToken"], "b/9");
     // A stream without a line is no reason to go on for ever.
     assert_eq!(reply(&stub, tail("job/")).await, lines(Vec::new()));

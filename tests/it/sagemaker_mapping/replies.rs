@@ -89,7 +89,7 @@ async fn a_pipeline_is_described_with_its_definition() {
     let CallReply::Pipeline(pipeline) = reply(&stub, call).await else { panic!("a pipeline was asked for") };
     assert_eq!(pipeline.arn, "arn:aws:sagemaker:eu-west-1:111122223333:pipeline/train");
     assert_eq!(pipeline.status, "Active");
-    assert_eq!(pipeline.last_modified, Some(Time(1_795_295_298_428)));
+    assert_eq!(pipeline.last_modified, Some(Time::at(1_795_295_298_428)));
     assert_eq!(pipeline.definition, "{\"Steps\":[]}");
     assert_eq!(stub.asked()[0].json(), json!({ "PipelineName": "train", "PipelineVersionId": 2 }));
 }
@@ -112,7 +112,7 @@ async fn listing_passes_paging_tokens_through_and_asks_newest_first() {
     let sagemaker = backend(&stub).await;
     let list = |next_token: Option<&str>| Call::ListExecutions {
         pipeline: "train".into(),
-        created_after: Some(Time(1_795_000_000_250)),
+        created_after: Some(Time::at(1_795_000_000_250)),
         next_token: next_token.map(str::to_owned),
     };
     let second = sagemaker.call(plain(), list(Some("page-2"))).await.result.unwrap();
@@ -122,7 +122,7 @@ async fn listing_passes_paging_tokens_through_and_asks_newest_first() {
         ["arn:1", "arn:2"],
         "a line without ARN is no use"
     );
-    assert_eq!(page[0].created, Some(Time(1_795_295_298_500)));
+    assert_eq!(page[0].created, Some(Time::at(1_795_295_298_500)));
     assert_eq!((page[0].modified, page[0].failure_reason.as_deref()), (None, None));
     assert_eq!(page[1].status, Status::Unknown("Hibernating".into()));
     assert!(page[1].status.is_live());
@@ -148,7 +148,7 @@ async fn pipelines_are_listed_with_the_time_of_their_last_execution() {
     let sagemaker = backend(&stub).await;
     let result = sagemaker.call(plain(), Call::ListPipelines { next_token: None }).await.result.unwrap();
     let line = |name: &str, last_started| PipelineSummary { name: name.into(), last_started };
-    let page = vec![line("train", Some(Time(1_795_295_298_500))), line("new", None)];
+    let page = vec![line("train", Some(Time::at(1_795_295_298_500))), line("new", None)];
     assert_eq!(result, CallReply::Pipelines { page, next_token: Some("page-2".into()) });
     assert_eq!(stub.asked()[0].json(), json!({ "MaxResults": 100 }));
 }
@@ -173,7 +173,7 @@ async fn every_status_word_is_kept() {
         let CallReply::Execution(execution) = reply(&stub, call).await else { panic!("an execution was asked for") };
         assert_eq!(execution.status, Status::parse(word));
         assert_eq!(execution.status.as_str(), word);
-        assert_eq!((execution.created, execution.modified), (Some(Time(1500)), Some(Time(2000))));
+        assert_eq!((execution.created, execution.modified), (Some(Time::at(1500)), Some(Time::at(2000))));
         assert_eq!(execution.failure_reason.as_deref(), Some("why"));
         assert_eq!(execution.started_by.as_deref(), Some("arn:profile/d-1/me"));
     }
@@ -239,7 +239,7 @@ async fn steps_tell_their_kind_job_and_outputs() {
     assert_eq!(told(clarify), ["calculated-constraints=s3://c"], "an empty text is none");
     assert_eq!(lambda.outputs, [("n".to_owned(), "v".to_owned())]);
     assert_eq!((lambda.kind.as_deref(), lambda.job_arn.as_deref()), (Some("Lambda"), Some("a:lambda")));
-    assert_eq!((lambda.started, lambda.ended), (Some(Time(1000)), Some(Time(2250))));
+    assert_eq!((lambda.started, lambda.ended), (Some(Time::at(1000)), Some(Time::at(2250))));
     assert_eq!(callback.outputs, [("x".to_owned(), "y".to_owned())]);
     assert_eq!(fail.failure_reason.as_deref(), Some("too bad a model"));
     assert_eq!(failed.failure_reason.as_deref(), Some("ClientError"));

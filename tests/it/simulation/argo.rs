@@ -98,7 +98,7 @@ impl World {
     pub fn submit(&mut self, number: usize) {
         let plan = self.plan.workflows[number].clone();
         let created = self.now;
-        let stamp = Time(self.kubernetes_now().0 / 1000 * 1000);
+        let stamp = Time::at(self.kubernetes_now().millis() / 1000 * 1000);
         self.workflows.push(Workflow {
             uid: format!("uid-{number}"),
             created_stamp: stamp,
@@ -141,7 +141,7 @@ impl World {
 
     fn new_pod(&mut self, number: usize) -> PodId {
         let id = (number, self.workflows[number].pods.len());
-        let stamp = Time(self.now.0 + self.node_offset(number));
+        let stamp = Time::at(self.now.millis() + self.node_offset(number));
         let (born, offset) = (self.now, self.node_offset(number));
         self.workflows[number].pods.push(Pod::new(born, stamp, offset));
         if self.workflows[number].pods.iter().filter(|pod| !pod.ended).count() > 1 {
@@ -250,7 +250,7 @@ impl World {
             return WorkflowState::Over;
         }
         let deadline = self.plan.workflows[number].deadline.map(|d| workflow.started_stamp.plus(d));
-        let server_time = Some(Time(self.kubernetes_now().0 / 1000 * 1000));
+        let server_time = Some(Time::at(self.kubernetes_now().millis() / 1000 * 1000));
         WorkflowState::Alive { started_at: Some(workflow.started_stamp), deadline, server_time }
     }
 
@@ -380,7 +380,7 @@ impl World {
 
     fn argo_retry(&mut self, number: usize) {
         let now = self.now;
-        let stamp = Time(self.kubernetes_now().0 / 1000 * 1000);
+        let stamp = Time::at(self.kubernetes_now().millis() / 1000 * 1000);
         let workflow = &mut self.workflows[number];
         workflow.retry_at = None;
         if workflow.pods.iter().any(|pod| !pod.ended) {

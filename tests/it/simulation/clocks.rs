@@ -18,7 +18,7 @@ impl World {
 
     /// What Kubernetes' clock shows now.
     pub fn kubernetes_now(&self) -> Time {
-        Time(self.now.0 + self.kubernetes_offset())
+        Time::at(self.now.millis() + self.kubernetes_offset())
     }
 
     /// The clock of the node of a workflow's pods less AWS's, now.
@@ -33,7 +33,7 @@ impl World {
 
     /// AWS's clock as the header `Date` shows it: whole seconds.
     pub fn date(&self) -> Time {
-        Time(self.now.0 / 1000 * 1000)
+        Time::at(self.now.millis() / 1000 * 1000)
     }
 
     /// Whether a workflow's own deadline may be taken for passed by anybody's clock, which may be ahead by a moment.
@@ -46,6 +46,6 @@ impl World {
         // Whoever may no longer ask Kubernetes knows its clock as it was before it jumped.
         let before = self.plan.troubles.clocks.kubernetes;
         let fastest = pods.chain([before, self.kubernetes_offset(), self.node_offset(number)]).max().unwrap_or(0);
-        Time(self.now.0 + fastest).plus(10 * SECOND) >= deadline
+        Time::at(self.now.millis() + fastest).plus(10 * SECOND) >= deadline
     }
 }

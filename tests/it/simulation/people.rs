@@ -114,7 +114,7 @@ impl World {
         match deed {
             Deed::RetryInConsole => self.retry_in_console(chosen),
             Deed::StopInConsole => {
-                let call = Call::StopExecution { arn: arn.clone(), token: format!("{:064}", self.now.0) };
+                let call = Call::StopExecution { arn: arn.clone(), token: format!("{:064}", self.now.millis()) };
                 let ended = self.undisturbed(|w| door::ask(&mut w.book, &key, &client, &call, w.now)).result;
                 if ended.is_ok() {
                     self.checks.stopped_by_others.insert(arn.clone(), self.now);
@@ -149,7 +149,7 @@ impl World {
         let (arn, region, account) =
             (execution.arn.clone(), execution.scope.region.clone(), execution.scope.account.clone());
         let caller = self.book.caller(&format!("AKIA{account}"), &region);
-        let input = json!({"PipelineExecutionArn": arn, "ClientRequestToken": format!("{:064}", self.now.0)});
+        let input = json!({"PipelineExecutionArn": arn, "ClientRequestToken": format!("{:064}", self.now.millis())});
         let answer = self.undisturbed(|w| w.book.call(&caller, "RetryPipelineExecution", &input, w.now));
         if answer.result.is_ok() {
             self.checks.revived.insert(arn.clone(), self.now);

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use awf_aws::{
     input::Task,
     pipelines::{Call, CallEnded, CallError, CallErrorKind, ClientKey, Time},
+    rounds::Page,
     workflow::{CallId, Command, Event, Machine, RequestId, Settings, WorkflowState},
 };
 
@@ -71,7 +72,7 @@ impl World {
 
     /// The pod's own clock.
     pub fn pod_now(&self, id: PodId) -> Time {
-        Time(self.now.0 + self.skew(id))
+        Time::at(self.now.millis() + self.skew(id))
     }
 
     pub fn start_plugin(&mut self, id: PodId) {
@@ -333,14 +334,18 @@ impl World {
             Command::Pace { lane, request } => self.asks_for_turns(id, &lane, request),
             Command::Look { site, due, server_now } => self.looks(id, &site, due, server_now),
             Command::Call { call, client, operation, paced, .. } => {
-                if paced {
-                    plugin.turns.leaves(call, &client, &operation, now);
+                if let Some(page) = Page::of(&client, &operation) {
+                    self.asks_for_page(id, call, page, paced);
+                } else {
+                    if paced {
+                        plugin.turns.leaves(call, &client, &operation, now);
+                    }
+                    self.sends(id, call, client, operation);
                 }
-                self.sends(id, call, client, operation);
             }
             Command::WakeAt(at) => {
                 plugin.alarm = Some(at);
-                self.at(Time(at.0 - skew), Happening::Alarm(id, generation, at));
+                self.at(Time::at(at.millis() - skew), Happening::Alarm(id, generation, at));
             }
             Command::AskKubernetes => self.ask_kubernetes(id, generation),
             Command::Note(note) => self.check_note((id, generation), &note),

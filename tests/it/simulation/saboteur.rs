@@ -202,7 +202,7 @@ impl Sabotage {
     fn settings(self, settings: Settings) -> Settings {
         match self {
             Self::LimitOfThePipeline => Settings { max_running_per_workflow: None, ..settings },
-            Self::NoEpoch => Settings { pod_born: Time(0), ..settings },
+            Self::NoEpoch => Settings { pod_born: Time::at(0), ..settings },
             _ => settings,
         }
     }

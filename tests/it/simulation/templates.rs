@@ -95,7 +95,7 @@ impl World {
             e.accept_completed_with_failures = plan.accept;
             e.results = plan.declares.wanted();
             if self.plan.rerendered {
-                e.args_digest = format!("{:012x}", self.now.0 / 60_000);
+                e.args_digest = format!("{:012x}", self.now.millis() / 60_000);
                 e.work_digest = e.args_digest.clone();
                 e.parameters = vec![("Now".to_owned(), e.args_digest.clone())];
             }

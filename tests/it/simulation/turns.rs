@@ -2,13 +2,14 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 use awf_aws::{
     pace::{self, LaneKey, Request},
     pipelines::{Call, CallEnded, CallErrorKind, ClientKey, Time},
-    rounds::{self, Site, Wanted},
+    rounds::{self, Page, Site, Wanted},
     shared::{Deed, Shared},
     workflow::{CallId, Event, Settings, identity::Marker},
 };
@@ -25,6 +26,8 @@ pub struct Turns {
     sent: HashMap<CallId, (LaneKey, Time)>,
     /// Lists of poll rounds under way, and when they left. Their names are beyond those of the machine's calls.
     lists: HashMap<CallId, (Site, Time)>,
+    /// Pages of listings under way, named likewise.
+    pages: HashMap<CallId, (Page, Time)>,
     listed: u64,
     /// What was said and the machine has not heard: in order, as in a mailbox.
     said: VecDeque<Event>,
@@ -39,8 +42,13 @@ impl Turns {
         let polls = Settings::default();
         let rounds = rounds::Settings { poll_min: polls.poll_min, poll_max: polls.poll_max };
         let shared = Shared::new(pace::Settings::default(), rounds, seed, Marker::uid_of);
-        let (sent, lists, said) = (HashMap::new(), HashMap::new(), VecDeque::new());
-        Self { shared, sent, lists, listed: LISTS, said, wake: None }
+        let (sent, lists, pages, said) = (HashMap::new(), HashMap::new(), HashMap::new(), VecDeque::new());
+        Self { shared, sent, lists, pages, listed: LISTS, said, wake: None }
+    }
+
+    fn next_list(&mut self) -> CallId {
+        self.listed += 1;
+        CallId(self.listed)
     }
 
     pub fn leaves(&mut self, call: CallId, client: &ClientKey, operation: &Call, now: Time) {
@@ -65,23 +73,31 @@ impl World {
         self.follow(id, deeds);
     }
 
-    /// It is heard what became of a call. Whether it was a list of a poll round, which the machine does not know.
+    /// The machine asks for a page of a listing.
+    pub fn asks_for_page(&mut self, id: PodId, call: CallId, page: Page, paced: bool) {
+        let now = self.pod_now(id);
+        let deeds = self.turns(id).map(|turns| turns.shared.page_asked((), call.0, page, paced, now));
+        self.follow(id, deeds);
+    }
+
+    /// It is heard what became of a call. Whether it was a list that the machine hears of otherwise.
     pub fn shared_hears(&mut self, id: PodId, call: CallId, ended: &CallEnded) -> bool {
         let now = self.pod_now(id);
         let throttled = ended.result.as_ref().is_err_and(|error| error.kind == CallErrorKind::Throttled);
         let process = (id, self.pod(id).plugins);
         let throttled = self.hears_throttle(process, throttled);
         let Some(turns) = self.turns(id) else { return false };
-        let list = turns.lists.remove(&call);
-        let deeds = match &list {
-            Some((site, sent)) => Some(turns.shared.list_answered(site, ended.clone(), *sent, now)),
-            None => {
+        let (list, page) = (turns.lists.remove(&call), turns.pages.remove(&call));
+        let deeds = match (&list, &page) {
+            (Some((site, sent)), _) => Some(turns.shared.list_answered(site, ended.clone(), *sent, now)),
+            (None, Some((page, sent))) => Some(turns.shared.page_answered(page, ended.clone(), *sent, now)),
+            (None, None) => {
                 let sent = turns.sent.remove(&call);
                 sent.map(|(lane, sent)| turns.shared.call_answered(&lane, sent, throttled, now))
             }
         };
         self.follow(id, deeds);
-        list.is_some()
+        list.is_some() || page.is_some()
     }
 
     /// A turn's time has come.
@@ -110,10 +126,20 @@ impl World {
                 Deed::Call(site, operation, _) => {
                     let client = site.client.clone();
                     let turns = self.turns(id).expect("who lists lives");
-                    turns.listed += 1;
-                    let call = CallId(turns.listed);
+                    let call = turns.next_list();
                     turns.lists.insert(call, (site, now));
                     self.sends(id, call, client, operation);
+                }
+                Deed::List((), page) => {
+                    let (client, operation) = (page.site.client.clone(), page.call());
+                    let turns = self.turns(id).expect("who lists lives");
+                    let call = turns.next_list();
+                    turns.pages.insert(call, (page, now));
+                    self.sends(id, call, client, operation);
+                }
+                Deed::Listed((), number, ended) => {
+                    let ended = Arc::unwrap_or_clone(ended);
+                    self.says(id, Event::CallEnded { call: CallId(number), ended });
                 }
             }
         }
@@ -123,7 +149,7 @@ impl World {
             turns.wake = next;
             if let Some(at) = next {
                 let plugin = self.pod(id).plugins;
-                self.at(Time(at.0 - skew), Happening::TurnComes(id, plugin, at));
+                self.at(Time::at(at.millis() - skew), Happening::TurnComes(id, plugin, at));
             }
         }
     }

@@ -127,7 +127,7 @@ pub struct World {
 
 impl World {
     /// When every simulation begins.
-    pub const START: Time = Time(1_795_000_000_000);
+    pub const START: Time = Time::at(1_795_000_000_000);
 
     pub fn new(plan: Plan, sabotage: Option<Sabotage>, tell: bool) -> Self {
         let steps = |kind: &str| {
@@ -298,7 +298,7 @@ impl World {
     }
 
     fn clock(&self) -> String {
-        let ms = self.now.0 - Self::START.0;
+        let ms = self.now.millis() - Self::START.millis();
         format!("{:>6}.{:03}", ms / 1000, ms % 1000)
     }
 }

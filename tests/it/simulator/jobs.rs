@@ -174,7 +174,7 @@ fn a_log_grows_as_time_passes_and_is_read_from_either_end() {
     let stream = format!("{name}/algo-1-1795000000");
     let mut read = |seconds, more| events(&mut w, seconds, "TrainingJobs", &stream, more);
     assert_eq!(lines(&read(2.5, json!({}))), ["one", "two", "three"]);
-    assert_eq!(read(2.5, json!({}))["events"][1]["timestamp"], at(1.0).0);
+    assert_eq!(read(2.5, json!({}))["events"][1]["timestamp"], at(1.0).millis());
     let tail = read(9.0, json!({"limit": 2}));
     assert_eq!(lines(&tail), ["four", "five"]);
     let before = read(9.0, json!({"limit": 2, "nextToken": tail["nextBackwardToken"]}));
@@ -188,7 +188,10 @@ fn a_log_grows_as_time_passes_and_is_read_from_either_end() {
         (vec![], &tail["nextForwardToken"]),
         "the token stays the same"
     );
-    assert_eq!(lines(&read(9.0, json!({"startTime": at(1.0).0, "endTime": at(3.0).0}))), ["two", "three"]);
+    assert_eq!(
+        lines(&read(9.0, json!({"startTime": at(1.0).millis(), "endTime": at(3.0).millis()}))),
+        ["two", "three"]
+    );
 }
 
 #[test]

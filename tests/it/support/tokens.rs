@@ -17,7 +17,7 @@ pub fn token_of(claims: &Value) -> String {
 
 /// The usual claims, a day long until `expires`.
 pub fn claims(expires: Time) -> Value {
-    let seconds = expires.0 / 1000;
+    let seconds = expires.millis() / 1000;
     json!({
         "aud": [AUDIENCE],
         "exp": seconds,

@@ -88,7 +88,7 @@ impl World {
         {
             looks.stopping_since.get_or_insert(now);
         }
-        let new = Count { first: now, times: 0, stopping_since: None, failed: 0, last: [Time(0); BURST - 1] };
+        let new = Count { first: now, times: 0, stopping_since: None, failed: 0, last: [Time::at(0); BURST - 1] };
         let entry = (process, call.operation(), subject);
         let count = self.checks.calls.counts.entry(entry.clone()).or_insert(new);
         count.times += 1;

@@ -93,7 +93,7 @@ impl World {
         // A process that stood still goes on with what it knew.
         let stood_still = self.now.since(self.workflows[id.0].pods[id.1].stalled_until) < 60 * SECOND;
         let behind = if pods { 400 * SECOND } else { 120 * SECOND };
-        let process_began = if stood_still { Time(0) } else { self.now.minus(behind) };
+        let process_began = if stood_still { Time::at(0) } else { self.now.minus(behind) };
         let before = process_began.minus(SECOND.mul_f64(self.plan.troubles.stale));
         let blind = |e: &&Execution| {
             e.deleted || self.checks.revived.contains_key(&e.arn) || self.began(e) >= before || !e.status.is_live()

@@ -116,7 +116,7 @@ impl Saboteur {
         match sabotage {
             Sabotage::TokenWithoutAttempt => lies::token(&[&key, marker.predecessor.as_deref().unwrap_or_default()]),
             Sabotage::TokenWithoutPredecessor => lies::token(&[&key, &attempt]),
-            Sabotage::TokenOfTheMoment => format!("{:064}", sent.first.0),
+            Sabotage::TokenOfTheMoment => format!("{:064}", sent.first.millis()),
             Sabotage::TokenNewAfterLoss if sent.lost > 0 => lies::token(&[original, &sent.lost.to_string()]),
             _ => original.clone(),
         }

@@ -91,7 +91,7 @@ impl Saboteur {
         if let WorkflowState::Alive { deadline, server_time, .. } = state {
             return match sabotage {
                 Sabotage::StopOnAlive => WorkflowState::Over,
-                Sabotage::NoEpoch => WorkflowState::Alive { started_at: Some(Time(0)), deadline, server_time },
+                Sabotage::NoEpoch => WorkflowState::Alive { started_at: Some(Time::at(0)), deadline, server_time },
                 _ => {
                     self.alive.insert(process, state);
                     state
