@@ -11,6 +11,7 @@ use std::{
 };
 
 use clap::Args;
+use tracing_subscriber::filter::Targets;
 
 use crate::protocol::parse_go_duration;
 
@@ -111,7 +112,7 @@ pub struct LogArgs {
     /// How log lines are written: text or json
     #[arg(long, env = "AWF_AWS_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: String,
-    /// Which log lines are written, in the notation of tracing's EnvFilter; wins over --debug
+    /// Which log lines are written: `level` or `target=level`, several with commas between; wins over --debug
     #[arg(long, env = "RUST_LOG", value_name = "FILTER")]
     pub log_filter: Option<String>,
 }
@@ -176,7 +177,7 @@ pub struct ServiceAccount {
 /// A valid configuration of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
-    /// As `RUST_LOG`: directives of tracing-subscriber's EnvFilter.
+    /// As `RUST_LOG`: directives of tracing-subscriber's Targets.
     pub filter: String,
     pub format: LogFormat,
 }
@@ -308,9 +309,9 @@ impl LogArgs {
         };
         let given = given(self.log_filter.as_deref());
         if let Some(text) = given
-            && let Err(error) = tracing_subscriber::EnvFilter::try_new(text)
+            && let Some(why) = no_filter(text)
         {
-            problems.push(format!("--log-filter (RUST_LOG): {text:?} is not a filter: {error}"));
+            problems.push(format!("--log-filter (RUST_LOG): {text:?} is not a filter: {why}"));
             return None;
         }
         // The SDK's own lines below warnings may show requests; they have to be asked for by name.
@@ -318,6 +319,14 @@ impl LogArgs {
         let filter = given.map_or(usual, str::to_owned);
         Some(LogConfig { filter, format: format? })
     }
+}
+
+/// Why this is no filter of log lines.
+fn no_filter(text: &str) -> Option<String> {
+    if text.contains(['[', ']', '{', '}']) {
+        return Some("lines are not told apart by spans or fields; allowed are `level` and `target=level`".to_owned());
+    }
+    text.parse::<Targets>().err().map(|error| error.to_string())
 }
 
 /// Where this binary is: the demo starts it again.

@@ -3,7 +3,12 @@
 use std::panic;
 
 use tracing::{Event, Subscriber};
-use tracing_subscriber::{EnvFilter, Layer, layer::Context, prelude::*};
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    layer::Context,
+    prelude::*,
+};
 
 use crate::{
     config::{LogConfig, LogFormat},
@@ -36,7 +41,7 @@ impl<S: Subscriber> Layer<S> for Counting {
 
 /// Begins to log to stderr, panics included. Called once, by the binary; tests keep their own.
 pub fn init(config: &LogConfig) {
-    let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = config.filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     // A log that nobody reads any more must not end the process: the subscriber would report it to the same closed
     // stderr, which panics.
     let lines = tracing_subscriber::fmt::layer().with_writer(|| redact::Redacting).log_internal_errors(false);

@@ -17,6 +17,7 @@ use awf_aws::{
     simulator::{SharedBook, book::Book, locked, scenario::Scenario, serve, shared},
 };
 use serde_json::{Value, json};
+use tracing_subscriber::{filter::Targets, fmt, prelude::*};
 
 use crate::support::{
     process::TempDir,
@@ -207,7 +208,8 @@ fn variable(name: &str) -> Option<String> {
 #[ignore = "run by the tests below, in a process with a pod's environment"]
 async fn as_the_pod_does() {
     if let Some(filter) = variable("RUST_LOG") {
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).init();
+        let filter: Targets = filter.parse().expect("a filter");
+        tracing_subscriber::registry().with(fmt::layer().with_ansi(false)).with(filter).init();
     }
     let client = ClientKey {
         region: "us-west-2".into(),

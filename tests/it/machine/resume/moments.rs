@@ -1,17 +1,13 @@
 //! What AWS still shows just after a resume, and what the next attempt makes of a resume that moved nothing.
 
 use awf_aws::{
-    input::OnRetry,
     pipelines::{CallErrorKind, Execution, Status},
     protocol::Phase,
     workflow::{Event, Note},
 };
 
 use super::{
-    super::{
-        tasks::{task, with},
-        world::{World, message, phase},
-    },
+    super::world::{World, message, phase},
     MINUTE, SECOND, again, failed_once, fails, only, resumes, steps, until,
 };
 
@@ -81,40 +77,6 @@ fn the_end_before_another_pods_resume_is_nobodys_end_while_a_step_runs() {
     w.end(0, Status::Succeeded);
     until(&mut w, &again(1), Phase::Succeeded, MINUTE);
     assert_eq!((w.executions.len(), resumes(&w), w.count("RetryPipelineExecution")), (1, 1, 1));
-}
-
-#[test]
-fn an_end_whose_steps_were_listed_after_another_pods_resume_is_not_the_next_attempts() {
-    let mut w = World::new();
-    w.ask(&again(0));
-    w.pass(MINUTE);
-    fails(&mut w);
-    w.silent = vec!["ListPipelineExecutionSteps"];
-    w.pass(10 * SECOND);
-    let first = w.machine_of_another_pod();
-    let late = std::mem::take(&mut w.unanswered);
-    w.silent.clear();
-    until(&mut w, &again(1), Phase::Running, MINUTE);
-    w.machine_goes_on(first);
-    w.unanswered = late;
-    (w.steps[1].status, w.steps[1].started, w.steps[1].ended) = ("Executing".into(), Some(w.aws_now()), None);
-    w.answer_open(0);
-    // Lists lag: they know the marker, and not yet that it runs.
-    let lives = w.executions[0].clone();
-    w.executions[0].status = Status::Failed;
-    w.silent = vec!["DescribePipelineExecution"];
-    w.pass(5 * MINUTE + SECOND);
-    w.ask(&with(task("b", 0), |e| e.on_retry = OnRetry::Resume));
-    for _ in 0..10 {
-        let reply = w.ask(&again(1));
-        assert_eq!(phase(&reply).filter(|phase| phase.is_terminal()), None, "{reply:?}");
-        w.pass(2 * SECOND);
-    }
-    w.executions[0] = lives;
-    w.silent.clear();
-    w.answer_open(0);
-    w.end(0, Status::Succeeded);
-    until(&mut w, &again(1), Phase::Succeeded, MINUTE);
 }
 
 #[test]
