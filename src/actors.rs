@@ -18,7 +18,7 @@
 //! | `PublishGauges` | handle → runners, and by the supervisor → keeper, before a scrape is answered | at once |
 //! | `TurnsAsked`, `CallAnswered` | runner → keeper of what workflows share | by `Paced`, at once or when a turn comes |
 //! | `LookAsked` | runner → keeper | by `SeenByList`, as pages show something; one of them ends the look |
-//! | `PageAsked` | runner → keeper | by `PageShown`, when the page has come: the same to all who wanted it |
+//! | `PageAsked` | runner → keeper | by `PageShown`, when the page has come: the same to all who wanted it; by `PageWaits` before, when it has to wait for the pace |
 //! | `Forget` | supervisor → keeper, for a runner that is gone | none |
 //! | `Drain` | handle → supervisor → runners | when the machines are drained: what still runs |
 //! | `RunnerExited` | exit guard → supervisor | none: the one message that is sent without one |

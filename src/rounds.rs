@@ -35,7 +35,7 @@ mod listings;
 mod plan;
 mod site;
 
-pub use listings::{Answered, Listings, Page, Wish};
+pub use listings::{Listings, Page, Wish};
 pub use plan::{PAGE, Plan, interval, plan};
 
 use site::SiteRound;

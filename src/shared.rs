@@ -14,6 +14,7 @@ use crate::{
 pub enum Taker<Id> {
     Workflow(Id),
     Rounds,
+    Listings,
 }
 
 /// What is to be done.
@@ -25,8 +26,10 @@ pub enum Deed<Id> {
     Seen(Id, Seen),
     /// Make this call, which has waited so long for its turn, and tell [`Shared::list_answered`].
     Call(Site, Call, Duration),
-    /// Ask for this page in a workflow's name, and tell [`Shared::page_answered`].
-    List(Id, Page),
+    /// Ask for this page in a workflow's name, for which it has waited so long, and tell [`Shared::page_answered`].
+    List(Id, Page, Duration),
+    /// Tell a workflow that its call of this number waits for the pace.
+    ListingWaits(Id, u64),
     /// Tell a workflow what came of its call of this number.
     Listed(Id, u64, Arc<CallEnded>),
 }
@@ -84,28 +87,33 @@ impl<Id: Copy + Ord + Hash> Shared<Id> {
         self.follow(told, acts, now)
     }
 
-    /// A workflow's call of this number is for a page; `paced`: it has taken a turn for it.
-    pub fn page_asked(&mut self, who: Id, number: u64, page: Page, paced: bool, now: Time) -> Vec<Deed<Id>> {
-        match self.listings.ask(&page, (who, number), paced) {
-            Wish::Leaves => vec![Deed::List(who, page)],
-            Wish::Joins if paced => {
-                let lane = LaneKey::in_direction(&page.site.client, pace::Direction::Read);
-                self.turns_asked(who, &lane, Request::GiveBack(1), now)
-            }
-            Wish::Next | Wish::Joins => Vec::new(),
+    /// A workflow's call of this number is for a page.
+    pub fn page_asked(&mut self, who: Id, number: u64, page: &Page, now: Time) -> Vec<Deed<Id>> {
+        match self.listings.ask(page, (who, number), now) {
+            Wish::Turn => self.want_page(&page.lane(), Vec::new(), now),
+            Wish::Joined => vec![Deed::ListingWaits(who, number)],
+            Wish::Later => Vec::new(),
         }
     }
 
     /// A page that was asked for at `sent` came, or failed.
     pub fn page_answered(&mut self, page: &Page, ended: CallEnded, sent: Time, now: Time) -> Vec<Deed<Id>> {
-        let Some(answered) = self.listings.answered(page) else { return Vec::new() };
-        let lane = LaneKey::in_direction(&page.site.client, pace::Direction::Read);
+        let lane = page.lane();
         let throttled = ended.result.as_ref().is_err_and(|error| error.kind == CallErrorKind::Throttled);
-        let mut deeds = if answered.paced { self.call_answered(&lane, sent, throttled, now) } else { Vec::new() };
+        let told = self.governor.answered(&lane, sent, throttled, now);
+        let (askers, again) = self.listings.answered(page, now);
         let ended = Arc::new(ended);
-        deeds.extend(answered.told.into_iter().map(|(who, number)| Deed::Listed(who, number, ended.clone())));
-        deeds.extend(answered.next.map(|who| Deed::List(who, page.clone())));
+        let mut deeds: Vec<_> =
+            askers.into_iter().map(|(who, number)| Deed::Listed(who, number, ended.clone())).collect();
+        deeds.extend(if again { self.want_page(&lane, told, now) } else { self.follow(told, Vec::new(), now) });
         deeds
+    }
+
+    /// Many wait for a page, and none of them starts anything before: it goes before other questions.
+    fn want_page(&mut self, lane: &LaneKey, mut told: Vec<Told<Taker<Id>>>, now: Time) -> Vec<Deed<Id>> {
+        let want = Request::Want(Urgency::Start, 1);
+        told.extend(self.governor.asked(&Taker::Listings, lane, want, now));
+        self.follow(told, Vec::new(), now)
     }
 
     /// The turns whose time has come.
@@ -143,6 +151,18 @@ impl<Id: Copy + Ord + Hash> Shared<Id> {
                         acts.extend((0..turns).flat_map(|_| self.rounds.turn(&lane, now)));
                     }
                     (Taker::Rounds, Answer::Waits) => {}
+                    (Taker::Listings, Answer::Granted { turns, .. }) => {
+                        for _ in 0..turns {
+                            match self.listings.turn(&lane, now) {
+                                Some((who, page, waited)) => deeds.push(Deed::List(who, page, waited)),
+                                None => acts.push_back(Act::GiveBackTurn(lane.clone())),
+                            }
+                        }
+                    }
+                    (Taker::Listings, Answer::Waits) => {
+                        let waiting = self.listings.waiting(&lane);
+                        deeds.extend(waiting.map(|(who, number)| Deed::ListingWaits(who, number)));
+                    }
                 }
             } else if let Some(act) = acts.pop_front() {
                 match act {

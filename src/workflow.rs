@@ -94,6 +94,8 @@ pub enum Event {
     Unheard { task: Arc<Task> },
     /// A [`Command::Call`] came back.
     CallEnded { call: CallId, ended: CallEnded },
+    /// A [`Command::Call`] for a page of a listing has to wait for the pace.
+    CallWaits { call: CallId },
     /// What the governor says to a [`Command::Pace`], then or later.
     Paced { lane: LaneKey, answer: pace::Answer },
     /// The time of the last [`Command::WakeAt`] has come (too early or twice does no harm).

@@ -128,9 +128,12 @@ pub struct PageAsked {
     pub lister: Lister,
     pub call: CallId,
     pub page: Page,
-    /// It has taken a turn.
-    pub paced: bool,
 }
+
+/// A page that a machine has asked for has to wait for the pace.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct PageWaits(pub CallId);
 
 /// By what and in whose name a workflow's calls are made.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, W
 use super::{
     Dependencies,
     messages::{
-        CallAnswered, CrashForTest, Forget, KeeperExited, Lister, LookAsked, Paced, PageAsked, PageShown,
+        CallAnswered, CrashForTest, Forget, KeeperExited, Lister, LookAsked, Paced, PageAsked, PageShown, PageWaits,
         PublishGauges, SeenByList, TurnsAsked,
     },
     workflow_runner::WorkflowRunner,
@@ -108,9 +108,13 @@ impl SharedKeeper {
                     self.list(site, call, ctx);
                     continue;
                 }
-                Deed::List(who, page) => {
+                Deed::List(who, page, waited) => {
+                    self.dependencies.metrics.call_left(waited);
                     self.ask_for_page(who, page, ctx);
                     continue;
+                }
+                Deed::ListingWaits(who, number) => {
+                    self.runners.get(&who).map(|runner| runner.clone().try_send(PageWaits(CallId(number))).is_ok())
                 }
                 Deed::Listed(who, number, ended) => self.runners.get(&who).map(|runner| {
                     let queued = self.dependencies.metrics.message_queued(Kind::Workflow);
@@ -225,10 +229,10 @@ impl Handler<PageAsked> for SharedKeeper {
     type Result = ();
 
     fn handle(&mut self, asked: PageAsked, ctx: &mut Self::Context) {
-        let PageAsked { who, runner, lister, call, page, paced } = asked;
+        let PageAsked { who, runner, lister, call, page } = asked;
         self.runners.entry(who).or_insert(runner);
         self.listers.entry(who).or_insert(lister);
-        let deeds = self.shared.page_asked(who, call.0, page, paced, self.now());
+        let deeds = self.shared.page_asked(who, call.0, &page, self.now());
         self.do_all(deeds, ctx);
     }
 }

@@ -13,7 +13,7 @@ use super::{
     handle::Answered,
     messages::{
         CallAnswered, CallCameBack, CrashForTest, Drain, Execute, Lister, LookAsked, Paced, PageAsked, PageShown,
-        PublishGauges, RunnerExited, SeenByList, TurnsAsked, WorkflowObserved,
+        PageWaits, PublishGauges, RunnerExited, SeenByList, TurnsAsked, WorkflowObserved,
     },
     shared_keeper::{RunnerId, SharedKeeper},
 };
@@ -150,13 +150,13 @@ impl WorkflowRunner {
                     self.unheard.push(task);
                 }
             }
-            Command::Call { call, client, operation, paced, waited } => {
-                self.dependencies.metrics.call_left(waited);
-                match Page::of(&client, &operation) {
-                    Some(page) => self.ask_for_page(call, page, paced, ctx),
-                    None => self.call(call, client, operation, paced, ctx),
+            Command::Call { call, client, operation, paced, waited } => match Page::of(&client, &operation) {
+                Some(page) => self.ask_for_page(call, page, ctx),
+                None => {
+                    self.dependencies.metrics.call_left(waited);
+                    self.call(call, client, operation, paced, ctx);
                 }
-            }
+            },
             Command::Pace { lane, request } => {
                 let (who, keeper) = &self.keeper;
                 let asked = TurnsAsked { who: *who, runner: ctx.address(), lane, request };
@@ -239,10 +239,10 @@ impl WorkflowRunner {
     }
 
     /// Has the keeper ask for a page: others may want it, too.
-    fn ask_for_page(&self, call: CallId, page: Page, paced: bool, ctx: &Context<Self>) {
+    fn ask_for_page(&self, call: CallId, page: Page, ctx: &Context<Self>) {
         let (who, keeper) = &self.keeper;
         let lister = Lister { workflow: self.workflow.name.clone(), backend: self.backend.clone() };
-        let asked = PageAsked { who: *who, runner: ctx.address(), lister, call, page, paced };
+        let asked = PageAsked { who: *who, runner: ctx.address(), lister, call, page };
         if keeper.clone().try_send(asked).is_err() {
             tracing::debug!("a page was asked for, and the keeper of the listings is gone");
         }
@@ -310,6 +310,14 @@ impl Handler<CallCameBack> for WorkflowRunner {
     fn handle(&mut self, CallCameBack { call, ended, queued }: CallCameBack, ctx: &mut Self::Context) {
         queued.taken();
         self.step(Event::CallEnded { call, ended }, ctx);
+    }
+}
+
+impl Handler<PageWaits> for WorkflowRunner {
+    type Result = ();
+
+    fn handle(&mut self, PageWaits(call): PageWaits, ctx: &mut Self::Context) {
+        self.step(Event::CallWaits { call }, ctx);
     }
 }
 

@@ -2,9 +2,15 @@
 //! asked for once, for all who want it before its call leaves. So nobody is told of an earlier moment than it asked at, and
 //! hundreds of workflows of one pipeline cost little more than two.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
-use crate::pipelines::{Call, ClientKey, Time};
+use crate::{
+    pace::{Direction, LaneKey},
+    pipelines::{Call, ClientKey, Time},
+};
 
 use super::Site;
 
@@ -29,6 +35,11 @@ impl Page {
         Some(Self { site, created_after, next_token: next_token.clone() })
     }
 
+    /// The lane of its call.
+    pub fn lane(&self) -> LaneKey {
+        LaneKey::in_direction(&self.site.client, Direction::Read)
+    }
+
     /// The call for it.
     pub fn call(&self) -> Call {
         Call::ListExecutions {
@@ -42,87 +53,96 @@ impl Page {
 /// A workflow, and its name for the call.
 pub type Asker<Id> = (Id, u64);
 
-/// What becomes of a wish for a page.
+/// What follows for a page's call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// Its call leaves now.
-    Leaves,
-    /// It leaves once the one under way is back, which left before this was asked.
-    Next,
-    /// Another's wish, which is about to leave, is for the same: the turn is not needed.
-    Joins,
+    /// It wants a turn.
+    Turn,
+    /// It waits for the turn that others of its page have asked for.
+    Joined,
+    /// It wants one once the call under way is back, which left before this was asked.
+    Later,
 }
 
-/// Who hears an answer.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Answered<Id> {
-    pub told: Vec<Asker<Id>>,
-    /// The call had taken a turn.
-    pub paced: bool,
-    /// The page is asked for once more, in this one's name.
-    pub next: Option<Id>,
-}
-
-/// Those who wait for one call, and whether it has a turn.
-#[derive(Debug)]
-struct Party<Id> {
-    askers: Vec<Asker<Id>>,
-    paced: bool,
-}
-
-/// A page's call under way, and those who came after it had left.
+/// A page's call under way, and those for whom it has not left.
 #[derive(Debug)]
 struct Flight<Id> {
-    away: Party<Id>,
-    next: Option<Party<Id>>,
+    away: Vec<Asker<Id>>,
+    waiting: Vec<Asker<Id>>,
 }
 
 /// All pages that are asked for.
 #[derive(Debug)]
-pub struct Listings<Id>(BTreeMap<Page, Flight<Id>>);
+pub struct Listings<Id> {
+    flights: BTreeMap<Page, Flight<Id>>,
+    /// Pages that wait for a turn of a lane and since when, the first to come first.
+    lines: BTreeMap<LaneKey, VecDeque<(Page, Time)>>,
+}
 
 impl<Id> Default for Listings<Id> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self { flights: BTreeMap::new(), lines: BTreeMap::new() }
     }
 }
 
 impl<Id: Copy + PartialEq> Listings<Id> {
-    /// A workflow wants a page. `paced`: it has taken a turn for it.
-    pub fn ask(&mut self, page: &Page, asker: Asker<Id>, paced: bool) -> Wish {
-        let party = Party { askers: vec![asker], paced };
-        let Some(flight) = self.0.get_mut(page) else {
-            self.0.insert(page.clone(), Flight { away: party, next: None });
-            return Wish::Leaves;
-        };
-        match &mut flight.next {
-            None => {
-                flight.next = Some(party);
-                Wish::Next
-            }
-            Some(next) => {
-                next.askers.push(asker);
-                Wish::Joins
-            }
+    /// A workflow wants a page.
+    pub fn ask(&mut self, page: &Page, asker: Asker<Id>, now: Time) -> Wish {
+        let flight =
+            self.flights.entry(page.clone()).or_insert_with(|| Flight { away: Vec::new(), waiting: Vec::new() });
+        flight.waiting.push(asker);
+        if !flight.away.is_empty() {
+            return Wish::Later;
         }
+        if flight.waiting.len() > 1 {
+            return Wish::Joined;
+        }
+        self.wait(page, now);
+        Wish::Turn
     }
 
-    /// The page came, or failed.
-    pub fn answered(&mut self, page: &Page) -> Option<Answered<Id>> {
-        let Flight { away, next } = self.0.remove(page)?;
-        let leader = next.as_ref().and_then(|party| party.askers.first()).map(|(who, _)| *who);
-        if let Some(away) = next.filter(|_| leader.is_some()) {
-            self.0.insert(page.clone(), Flight { away, next: None });
-        }
-        Some(Answered { told: away.askers, paced: away.paced, next: leader })
+    fn wait(&mut self, page: &Page, now: Time) {
+        self.lines.entry(page.lane()).or_default().push_back((page.clone(), now));
     }
 
-    /// The workflow has ended or died.
+    /// A turn has come: which page is asked for, in whose name, and how long it has waited.
+    pub fn turn(&mut self, lane: &LaneKey, now: Time) -> Option<(Id, Page, Duration)> {
+        let line = self.lines.get_mut(lane)?;
+        while let Some((page, since)) = line.pop_front() {
+            // Who wanted it may have died, and who came after that has asked for a turn as well.
+            let Some(flight) = self.flights.get_mut(&page).filter(|flight| flight.away.is_empty()) else { continue };
+            flight.away = std::mem::take(&mut flight.waiting);
+            match flight.away.first() {
+                Some((leader, _)) => return Some((*leader, page, now.since(since))),
+                None => self.flights.remove(&page),
+            };
+        }
+        None
+    }
+
+    /// Those who wait for a turn of a lane.
+    pub fn waiting(&self, lane: &LaneKey) -> impl Iterator<Item = Asker<Id>> {
+        let pages = self.lines.get(lane).into_iter().flatten();
+        pages.filter_map(|(page, _)| self.flights.get(page)).flat_map(|flight| flight.waiting.iter().copied())
+    }
+
+    /// The page came, or failed: who is told, and whether it wants a turn for others.
+    pub fn answered(&mut self, page: &Page, now: Time) -> (Vec<Asker<Id>>, bool) {
+        let Some(flight) = self.flights.get_mut(page) else { return (Vec::new(), false) };
+        let told = std::mem::take(&mut flight.away);
+        let again = !flight.waiting.is_empty();
+        if again {
+            self.wait(page, now);
+        } else {
+            self.flights.remove(page);
+        }
+        (told, again)
+    }
+
+    /// The workflow has ended or died. A page that nobody wants any more is not asked for.
     pub fn forget(&mut self, who: Id) {
-        for flight in self.0.values_mut() {
-            for party in [Some(&mut flight.away), flight.next.as_mut()].into_iter().flatten() {
-                party.askers.retain(|(asker, _)| *asker != who);
-            }
+        for flight in self.flights.values_mut() {
+            flight.waiting.retain(|(asker, _)| *asker != who);
         }
     }
 }

@@ -140,9 +140,17 @@ pub enum Whose {
 /// A call that waits to leave or is on its way.
 struct OpenCall {
     purpose: Purpose,
-    /// Where it waits for its turn; nowhere once it has left.
-    waits: Option<LaneKey>,
+    place: Place,
     left: Time,
+}
+
+/// Where a call is.
+enum Place {
+    /// It waits here for its turn of this lane.
+    InLine(LaneKey),
+    /// Whoever keeps what workflows share has it wait for its turn.
+    AtTheKeepers,
+    OnItsWay,
 }
 
 /// Stops that AWS has not answered.
@@ -254,8 +262,11 @@ impl Effects {
         self.last_call += 1;
         let call = CallId(self.last_call);
         self.about.entry(purpose.subject()).or_default().push(call);
-        let lane = LaneKey::of(client, &operation);
-        self.calls.insert(call, OpenCall { purpose, waits: lane.clone(), left: self.now });
+        // Other workflows may want the same pages: whoever keeps what they share takes the turns for them.
+        let shared = matches!(purpose, Purpose::Listing(_));
+        let lane = LaneKey::of(client, &operation).filter(|_| !shared);
+        let place = lane.clone().map_or(Place::OnItsWay, Place::InLine);
+        self.calls.insert(call, OpenCall { purpose, place, left: self.now });
         let starts = lane.as_ref().filter(|_| urgency == Urgency::Start);
         let since = starts.and_then(|lane| self.outbox.take_head(lane)).unwrap_or(self.now);
         let waiting = Waiting { call, client: client.clone(), operation, since };
@@ -311,16 +322,21 @@ impl Effects {
         Some(open)
     }
 
+    /// A call that was handed over waits for its turn.
+    pub fn waits(&mut self, call: CallId) {
+        self.calls.entry(call).and_modify(|open| open.place = Place::AtTheKeepers);
+    }
+
     /// Whether an answer about this is on its way: a call has left, or may leave at once for all that is known.
     pub fn is_coming(&self, subject: &Subject) -> bool {
         self.about.get(subject).is_some_and(|calls| calls.iter().any(|call| self.comes(call)))
     }
 
     fn comes(&self, call: &CallId) -> bool {
-        match self.calls.get(call).map(|open| &open.waits) {
-            Some(Some(lane)) => self.outbox.may_come(lane),
-            Some(None) => true,
-            None => false,
+        match self.calls.get(call).map(|open| &open.place) {
+            Some(Place::InLine(lane)) => self.outbox.may_come(lane),
+            Some(Place::OnItsWay) => true,
+            Some(Place::AtTheKeepers) | None => false,
         }
     }
 
@@ -375,7 +391,7 @@ impl Effects {
 
     fn leave(&mut self, Leaving { waiting: Waiting { call, client, operation, since }, paced }: Leaving) {
         self.stops.unsent.remove(&call);
-        self.calls.entry(call).and_modify(|open| (open.left, open.waits) = (self.now, None));
+        self.calls.entry(call).and_modify(|open| (open.left, open.place) = (self.now, Place::OnItsWay));
         self.stops.in_flight += usize::from(matches!(operation, Call::StopExecution { .. }));
         self.commands.push(Command::Call { call, client, operation, paced, waited: self.now.since(since) });
     }

@@ -37,6 +37,7 @@ impl Machine {
             Event::Requested { request, task } => self.nodes.requested(request, &task, &mut self.world),
             Event::Unheard { task } => self.nodes.unheard(&task),
             Event::CallEnded { call, ended } => self.call_ended(call, ended),
+            Event::CallWaits { call } => self.world.fx.waits(call),
             Event::Paced { lane, answer } => self.world.fx.paced(&lane, answer),
             Event::Seen(seen) => self.seen(seen),
             Event::Tick => self.world.fx.ticked(),

@@ -184,7 +184,7 @@ impl Crowd {
                 Command::Answer { request, reply, .. } => self.answered(workflow, request, &reply),
                 Command::Call { call, client, operation, paced, .. } => {
                     if let Some(page) = Page::of(&client, &operation) {
-                        let deeds = self.shared.page_asked(workflow, call.0, page, paced, self.now);
+                        let deeds = self.shared.page_asked(workflow, call.0, &page, self.now);
                         self.follow(deeds);
                         continue;
                     }
@@ -221,9 +221,12 @@ impl Crowd {
                     let sent = self.now;
                     self.after(LATENCY, Happening::ListCameBack { site, ended, sent });
                 }
-                Deed::List(_, page) => {
+                Deed::List(_, page, _) => {
                     let (ended, sent) = (self.aws(&page.site.client, &page.call()), self.now);
                     self.after(LATENCY, Happening::PageCameBack { page, ended, sent });
+                }
+                Deed::ListingWaits(workflow, number) => {
+                    self.step(workflow, Event::CallWaits { call: CallId(number) });
                 }
                 Deed::Listed(workflow, number, ended) => {
                     let ended = Arc::unwrap_or_clone(ended);

@@ -54,6 +54,19 @@ fn a_request_is_kept_while_an_answer_is_on_its_way_and_no_longer() {
 }
 
 #[test]
+fn who_waits_for_a_listing_that_waits_for_the_pace_is_answered_at_once() {
+    let mut w = World::new();
+    w.silent.push("ListPipelineExecutions");
+    assert_eq!(at_once(&mut w, &task("a", 0)), None, "it may come at once");
+    let (call, _) = w.unanswered[0];
+    w.handle(Event::CallWaits { call });
+    assert_eq!(w.replies.len(), 1, "it will not");
+    w.silent.clear();
+    w.answer_open(0);
+    assert_eq!(w.ask(&task("a", 0)).node.and_then(|node| node.phase), Some(Phase::Running));
+}
+
+#[test]
 fn who_waits_for_the_next_try_is_answered_at_once() {
     for failing in ["GetCallerIdentity", "ListPipelineExecutions", START] {
         let mut w = World::new();

@@ -182,7 +182,9 @@ impl World {
                     self.lists.insert(call, (site.clone(), self.now));
                     events.extend(self.call(call, site.client, operation));
                 }
-                Deed::List(..) | Deed::Listed(..) => unreachable!("here a machine's pages are asked for like all else"),
+                Deed::List(..) | Deed::ListingWaits(..) | Deed::Listed(..) => {
+                    unreachable!("here a machine's pages are asked for like all else")
+                }
             }
         }
         events

@@ -335,7 +335,7 @@ impl World {
             Command::Look { site, due, server_now } => self.looks(id, &site, due, server_now),
             Command::Call { call, client, operation, paced, .. } => {
                 if let Some(page) = Page::of(&client, &operation) {
-                    self.asks_for_page(id, call, page, paced);
+                    self.asks_for_page(id, call, &page);
                 } else {
                     if paced {
                         plugin.turns.leaves(call, &client, &operation, now);

@@ -74,9 +74,9 @@ impl World {
     }
 
     /// The machine asks for a page of a listing.
-    pub fn asks_for_page(&mut self, id: PodId, call: CallId, page: Page, paced: bool) {
+    pub fn asks_for_page(&mut self, id: PodId, call: CallId, page: &Page) {
         let now = self.pod_now(id);
-        let deeds = self.turns(id).map(|turns| turns.shared.page_asked((), call.0, page, paced, now));
+        let deeds = self.turns(id).map(|turns| turns.shared.page_asked((), call.0, page, now));
         self.follow(id, deeds);
     }
 
@@ -130,13 +130,14 @@ impl World {
                     turns.lists.insert(call, (site, now));
                     self.sends(id, call, client, operation);
                 }
-                Deed::List((), page) => {
+                Deed::List((), page, _) => {
                     let (client, operation) = (page.site.client.clone(), page.call());
                     let turns = self.turns(id).expect("who lists lives");
                     let call = turns.next_list();
                     turns.pages.insert(call, (page, now));
                     self.sends(id, call, client, operation);
                 }
+                Deed::ListingWaits((), number) => self.says(id, Event::CallWaits { call: CallId(number) }),
                 Deed::Listed((), number, ended) => {
                     let ended = Arc::unwrap_or_clone(ended);
                     self.says(id, Event::CallEnded { call: CallId(number), ended });
