@@ -182,9 +182,7 @@ impl World {
                     self.lists.insert(call, (site.clone(), self.now));
                     events.extend(self.call(call, site.client, operation));
                 }
-                Deed::List(..) | Deed::ListingWaits(..) | Deed::Listed(..) => {
-                    unreachable!("here a machine's pages are asked for like all else")
-                }
+                other => unreachable!("here pages are asked for like all else: {other:?}"),
             }
         }
         events
