@@ -118,6 +118,7 @@ fn tell(c: &mut Criterion) {
         failure_reason: Some("Step failure: One or multiple steps failed.".to_owned()),
         started_by: None,
     };
+    let execution = report::Shown::from(execution);
     let mut group = c.benchmark_group("report");
     group.bench_function("running", |b| {
         b.iter(|| {

@@ -17,6 +17,7 @@ use super::key::execution_id;
 
 mod end;
 
+pub use super::shown::Shown;
 pub use end::{JobLog, Story, failed_step};
 
 /// Longer messages bloat the Workflow object; Argo shows them in one line.
