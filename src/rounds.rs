@@ -48,12 +48,14 @@ pub struct Site {
     pub pipeline: String,
 }
 
-/// An execution that is due.
+/// An execution that a workflow follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     pub arn: Arn,
     /// By AWS's clock.
     pub created: Time,
+    /// It is to be looked at now; else it has just started, and whoever lists takes it along.
+    pub due: bool,
 }
 
 /// What a workflow is told of its executions.
@@ -66,6 +68,8 @@ pub struct Seen {
     pub over: Option<LookEnd>,
     /// When the page was asked for, by our clock, and the answer's own time; nothing where no page was.
     pub asked: Option<(Time, Option<Time>)>,
+    /// How many executions other workflows of the process follow, wherever.
+    pub of_others: usize,
 }
 
 /// How a look ends.
@@ -115,14 +119,14 @@ impl<Id: Clone + Ord> Rounds<Id> {
         Self { settings, sites: BTreeMap::new(), lines: BTreeMap::new(), uids: HashMap::new(), uid_of }
     }
 
-    /// A workflow says which of its executions are due; `server_now`: now, by AWS's clock. Each look ends with one
-    /// [`Seen`] that is `over`.
+    /// A workflow says which of its executions are due, or have just started; `server_now`: now, by AWS's clock. Each look
+    /// at some that are due ends with one [`Seen`] that is `over`.
     pub fn look(
         &mut self,
         who: &Id,
         uid: &str,
         at: &Site,
-        due: Vec<Wanted>,
+        wanted: Vec<Wanted>,
         now: Time,
         server_now: Time,
     ) -> Vec<Act<Id>> {
@@ -132,9 +136,9 @@ impl<Id: Clone + Ord> Rounds<Id> {
         let settings = self.settings;
         let site = self.sites.entry(at.clone()).or_insert_with(|| SiteRound::new(at.clone(), settings));
         let mut acts = Vec::new();
-        site.look(who, due, now, server_now, &mut acts);
+        site.look(who, wanted, now, server_now, &mut acts);
         self.wants_turn(at, now, &mut acts);
-        acts
+        self.counted(acts)
     }
 
     /// A turn has come.
@@ -145,7 +149,7 @@ impl<Id: Clone + Ord> Rounds<Id> {
             Some((site, since)) => site.turn(now, now.since(since), &mut acts),
             None => acts.push(Act::GiveBackTurn(lane.clone())),
         }
-        acts
+        self.counted(acts)
     }
 
     /// A list was answered.
@@ -162,7 +166,7 @@ impl<Id: Clone + Ord> Rounds<Id> {
         let marked = |execution: &Execution| uids.get(uid_of(execution.description.as_deref()?)?).cloned();
         site.answered(result, server_time, now, marked, &mut acts);
         self.wants_turn(at, now, &mut acts);
-        acts
+        self.counted(acts)
     }
 
     /// The workflow has ended or died: nothing is followed for it any more.
@@ -172,6 +176,16 @@ impl<Id: Clone + Ord> Rounds<Id> {
             site.forget(who);
             !site.is_idle()
         });
+    }
+
+    /// Whoever is told something is told how many others there are.
+    fn counted(&self, mut acts: Vec<Act<Id>>) -> Vec<Act<Id>> {
+        for act in &mut acts {
+            if let Act::Tell(who, seen) = act {
+                seen.of_others = self.sites.values().map(|site| site.of_others(who)).sum();
+            }
+        }
+        acts
     }
 
     fn wants_turn(&mut self, at: &Site, now: Time, acts: &mut Vec<Act<Id>>) {

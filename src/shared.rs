@@ -169,7 +169,8 @@ impl<Id: Copy + Ord + Hash> Shared<Id> {
                     Act::Call(site, call, waited) => deeds.push(Deed::Call(site, call, waited)),
                     Act::Tell(who, seen) => deeds.push(Deed::Seen(who, seen)),
                     Act::WantTurn(lane) => {
-                        let want = Request::Want(Urgency::Poll, 1);
+                        // A page stands for up to a hundred polls: it goes before single ones.
+                        let want = Request::Want(Urgency::Ask, 1);
                         told.extend(self.governor.asked(&Taker::Rounds, &lane, want, now));
                     }
                     Act::GiveBackTurn(lane) => {

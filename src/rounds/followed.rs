@@ -1,7 +1,7 @@
 //! The executions of one pipeline that workflows of the process follow.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -26,17 +26,24 @@ pub struct Followed<Id> {
     entries: HashMap<Arn, Entry<Id>>,
     /// By when they are ripe.
     ripe: BTreeSet<(Time, Arn)>,
+    /// How many each workflow follows.
+    counts: BTreeMap<Id, usize>,
 }
 
 impl<Id: Clone + Ord> Followed<Id> {
     /// None yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, entries: HashMap::new(), ripe: BTreeSet::new() }
+        Self { settings, entries: HashMap::new(), ripe: BTreeSet::new(), counts: BTreeMap::new() }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// How many there are that this workflow does not follow.
+    pub fn of_others(&self, who: &Id) -> usize {
+        self.len() - self.counts.get(who).copied().unwrap_or_default()
     }
 
     /// A workflow wants it looked at now.
@@ -45,6 +52,7 @@ impl<Id: Clone + Ord> Followed<Id> {
             Some(entry) => {
                 if !entry.who.contains(who) {
                     entry.who.push(who.clone());
+                    count(&mut self.counts, who);
                 }
                 // Also later than it was: whoever is wanted again and again is not forgotten.
                 let before = std::mem::replace(&mut entry.ripe_at, now);
@@ -55,6 +63,7 @@ impl<Id: Clone + Ord> Followed<Id> {
                 let entry = Entry { who: vec![who.clone()], created, ripe_at: now, seen: Time::default() };
                 self.entries.insert(arn.clone(), entry);
                 self.ripe.insert((now, arn.clone()));
+                count(&mut self.counts, who);
             }
         }
     }
@@ -81,11 +90,13 @@ impl<Id: Clone + Ord> Followed<Id> {
     pub fn drop(&mut self, arn: &Arn) {
         if let Some((key, entry)) = self.entries.remove_entry(arn) {
             self.ripe.remove(&(entry.ripe_at, key));
+            entry.who.iter().for_each(|who| uncount(&mut self.counts, who));
         }
     }
 
     /// A workflow follows nothing any more.
     pub fn forget(&mut self, who: &Id) {
+        self.counts.remove(who);
         let ripe = &mut self.ripe;
         self.entries.retain(|arn, entry| {
             entry.who.retain(|other| other != who);
@@ -100,13 +111,25 @@ impl<Id: Clone + Ord> Followed<Id> {
     /// gone, or its workflow would have asked again: it is dropped.
     pub fn ripe(&mut self, now: Time) -> (BTreeSet<Arn>, Option<Time>) {
         let forgotten = now.minus(self.settings.poll_max * 2 + Duration::from_secs(10));
-        while let Some((ripe_at, arn)) = self.ripe.first().filter(|(ripe_at, _)| *ripe_at < forgotten).cloned() {
-            self.ripe.remove(&(ripe_at, arn.clone()));
-            self.entries.remove(&arn);
+        while let Some((_, arn)) = self.ripe.first().filter(|(ripe_at, _)| *ripe_at < forgotten).cloned() {
+            self.drop(&arn);
         }
         let ripe: BTreeSet<Arn> =
             self.ripe.iter().take_while(|(at, _)| *at <= now).map(|(_, arn)| arn.clone()).collect();
         let created = ripe.iter().filter_map(|arn| self.entries.get(arn)).map(|entry| entry.created).min();
         (ripe, created)
+    }
+}
+
+fn count<Id: Clone + Ord>(counts: &mut BTreeMap<Id, usize>, who: &Id) {
+    *counts.entry(who.clone()).or_default() += 1;
+}
+
+fn uncount<Id: Ord>(counts: &mut BTreeMap<Id, usize>, who: &Id) {
+    if let Some(count) = counts.get_mut(who) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(who);
+        }
     }
 }

@@ -80,15 +80,25 @@ impl<Id: Clone + Ord> SiteRound<Id> {
         }
     }
 
-    /// A workflow's executions are due.
-    pub fn look(&mut self, who: &Id, due: Vec<Wanted>, now: Time, server_now: Time, acts: &mut Vec<Act<Id>>) {
+    /// A workflow's executions are due, or have just started.
+    pub fn look(&mut self, who: &Id, all: Vec<Wanted>, now: Time, server_now: Time, acts: &mut Vec<Act<Id>>) {
         self.ahead = server_now.millis() - now.millis();
-        for wanted in &due {
-            self.followed.want(who, &wanted.arn, wanted.created, now);
+        let mut wanted = Vec::new();
+        for Wanted { arn, created, due } in all {
+            self.followed.want(who, &arn, created, now);
+            if due {
+                wanted.push(arn);
+            } else {
+                self.followed.seen(&arn, now, server_now);
+            }
         }
-        let wanted = due.into_iter().map(|wanted| wanted.arn).collect();
-        self.waiting.push(Look { who: who.clone(), wanted, asked: now });
-        self.consider(now, acts);
+        if wanted.is_empty() {
+            // It hears how many others there are.
+            self.tell(BTreeMap::from([(who.clone(), Vec::new())]), None, None, acts);
+        } else {
+            self.waiting.push(Look { who: who.clone(), wanted, asked: now });
+            self.consider(now, acts);
+        }
     }
 
     /// A turn has come, for which it waited so long.
@@ -202,7 +212,7 @@ impl<Id: Clone + Ord> SiteRound<Id> {
         asked: Option<(Time, Option<Time>)>,
         acts: &mut Vec<Act<Id>>,
     ) {
-        let seen = |shown| Seen { site: self.at.clone(), shown, over: over.cloned(), asked };
+        let seen = |shown| Seen { site: self.at.clone(), shown, over: over.cloned(), asked, of_others: 0 };
         acts.extend(told.into_iter().map(|(who, shown)| Act::Tell(who, seen(shown))));
     }
 
@@ -259,6 +269,11 @@ impl<Id: Clone + Ord> SiteRound<Id> {
         }
         let told = looks.into_iter().map(|look| (look.who, Vec::new())).collect();
         self.tell(told, Some(&LookEnd::Describe), None, acts);
+    }
+
+    /// How many executions are followed here that this workflow does not follow.
+    pub fn of_others(&self, who: &Id) -> usize {
+        self.followed.of_others(who)
     }
 
     /// A workflow is gone.

@@ -20,6 +20,10 @@ mod resuming;
 mod steps;
 mod stops;
 
+/// For at most so many live executions of the process are there calls for each: its steps while it runs, a describe when it
+/// has started.
+const CROWD: usize = 20;
+
 /// Every execution that the workflow has to do with.
 #[derive(Default)]
 pub struct Executions {
@@ -28,6 +32,8 @@ pub struct Executions {
     by_key: HashMap<Key, Vec<ExecutionId>>,
     /// By pipeline.
     polls: Vec<Polls>,
+    /// How many other workflows of the process follow, as a look last told.
+    of_others: usize,
 }
 
 impl Index<ExecutionId> for Executions {
@@ -81,6 +87,11 @@ impl Executions {
     /// How many run.
     pub fn live_count(&self) -> usize {
         self.polls.iter().map(Polls::live_count).sum()
+    }
+
+    /// Whether so many run in the process that there are no calls for each.
+    fn is_crowd(&self) -> bool {
+        self.live_count() + self.of_others > CROWD
     }
 
     /// How many of the workflow's own run of a pipeline.

@@ -33,10 +33,23 @@ use crate::machine::task;
 
 const START: Time = Time::at(1_795_000_000_000);
 const LATENCY: Duration = Duration::from_millis(50);
-const THROTTLED: f64 = 0.3;
-const QUOTA: usize = 200;
-/// How long an agent takes from one new node to the next.
-const APART: Duration = Duration::from_millis(60);
+
+/// Who plays, and how AWS is.
+#[derive(Clone, Copy)]
+struct Play {
+    workflows: u32,
+    /// Of each workflow.
+    nodes: usize,
+    /// Which its nodes use in turns.
+    pipelines: usize,
+    /// The share of calls that AWS throttles.
+    throttled: f64,
+    quota: usize,
+    step_seconds: f64,
+    /// How long an agent takes from one new node to the next.
+    apart: Duration,
+    polls: rounds::Settings,
+}
 
 enum Happening {
     Ask { workflow: u32, node: usize },
@@ -57,6 +70,7 @@ struct Workflow {
 }
 
 struct Crowd {
+    play: Play,
     now: Time,
     random: Rng,
     book: Book,
@@ -72,32 +86,36 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn new(workflows: u32, nodes: usize) -> Self {
+    fn new(play: Play) -> Self {
         let steps = json!({"Version": "2020-12-01", "Steps": [{"Name": "Train", "Type": "Training"}]});
-        let pipeline = ScenarioPipeline {
-            name: "MyPipeline".to_owned(),
+        let pipeline = |number| ScenarioPipeline {
+            name: pipeline_name(number),
             region: "us-west-2".to_owned(),
             account: None,
-            definition: steps,
+            definition: steps.clone(),
             description: None,
             role_arn: None,
         };
-        let faults = Faults::default().merged(&json!({"quota": QUOTA, "step_seconds": 30.0})).unwrap();
-        let scenario = Scenario { pipelines: vec![pipeline], faults, ..Scenario::default() };
-        let polls = Settings::default();
-        let rounds = rounds::Settings { poll_min: polls.poll_min, poll_max: polls.poll_max };
+        let Play { workflows, nodes, polls, .. } = play;
+        let faults = json!({"quota": play.quota, "step_seconds": play.step_seconds});
+        let faults = Faults::default().merged(&faults).unwrap();
+        let pipelines = (0..play.pipelines).map(pipeline).collect();
+        let scenario = Scenario { pipelines, faults, ..Scenario::default() };
+        let settings =
+            Settings { pod_born: START, poll_min: polls.poll_min, poll_max: polls.poll_max, ..Settings::default() };
         let workflow = |_| Workflow {
-            machine: Machine::new(Settings { pod_born: START, ..Settings::default() }),
+            machine: Machine::new(settings.clone()),
             alarm: None,
             requests: HashMap::new(),
             asked: 0,
             ends: BTreeMap::new(),
         };
         let mut crowd = Self {
+            play,
             now: START,
             random: Rng::with_seed(1),
             book: Book::new(scenario, START).unwrap(),
-            shared: Shared::new(pace::Settings::default(), rounds, 1, Marker::uid_of),
+            shared: Shared::new(pace::Settings::default(), polls, 1, Marker::uid_of),
             due: None,
             workflows: (0..workflows).map(workflow).collect(),
             agenda: BTreeMap::new(),
@@ -108,7 +126,7 @@ impl Crowd {
         };
         for workflow in 0..workflows {
             for node in 0..nodes {
-                let at = START.plus(APART * u32::try_from(node).unwrap());
+                let at = START.plus(play.apart * u32::try_from(node).unwrap());
                 crowd.at(at, Happening::Ask { workflow, node });
             }
         }
@@ -124,17 +142,26 @@ impl Crowd {
         self.at(self.now.plus(wait), happening);
     }
 
-    /// Plays until every node has ended.
-    fn run(&mut self, nodes: usize) {
+    /// Plays until this holds.
+    fn run(&mut self, until: impl Fn(&Self) -> bool) {
         while let Some(((at, _), happening)) = self.agenda.pop_first() {
             self.now = at;
             self.happen(happening);
-            if self.workflows.iter().all(|workflow| workflow.ends.len() == nodes) {
+            if until(self) {
                 return;
             }
             assert!(self.now < START.plus(Duration::from_secs(48 * 3600)), "not ended after two days");
         }
-        panic!("nothing more happens, and not all nodes have ended");
+        panic!("nothing more happens, and the end has not come");
+    }
+
+    fn run_for(&mut self, time: Duration) {
+        let end = self.now.plus(time);
+        self.run(|crowd| crowd.now >= end);
+    }
+
+    fn all_have_ended(&self) -> bool {
+        self.workflows.iter().all(|workflow| workflow.ends.len() == self.play.nodes)
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -144,7 +171,7 @@ impl Crowd {
                 asking.asked += 1;
                 let request = RequestId(asking.asked);
                 asking.requests.insert(request, node);
-                self.step(workflow, Event::Requested { request, task: Arc::new(node_task(workflow, node)) });
+                self.step(workflow, Event::Requested { request, task: Arc::new(self.play.task(workflow, node)) });
             }
             Happening::CameBack { workflow, call, ended } => {
                 if let Some((lane, sent)) = self.sent.remove(&(workflow, call)) {
@@ -247,7 +274,7 @@ impl Crowd {
         let name = call.operation();
         *self.calls.entry(name).or_default() += 1;
         self.book.faults.throttle.clear();
-        if self.random.f64() < THROTTLED {
+        if self.random.f64() < self.play.throttled {
             self.book.faults.throttle.insert(name.to_owned(), Times::Next(1));
         }
         let outcome = door::ask(&mut self.book, "AKIAPLUGIN", client, call, self.now);
@@ -277,12 +304,23 @@ fn uid(workflow: u32) -> String {
     format!("uid-{workflow}")
 }
 
-fn node_task(workflow: u32, node: usize) -> Task {
-    let name = format!("wf-{workflow}");
-    Task {
-        workflow: WorkflowId { uid: uid(workflow), name, namespace: "argo".to_owned() },
-        workflow_created: Some(START),
-        ..task(&format!("node-{node}"), 0)
+fn pipeline_name(number: usize) -> String {
+    format!("MyPipeline{number}")
+}
+
+impl Play {
+    fn task(&self, workflow: u32, node: usize) -> Task {
+        let name = format!("wf-{workflow}");
+        Task {
+            workflow: WorkflowId { uid: uid(workflow), name, namespace: "argo".to_owned() },
+            workflow_created: Some(START),
+            pipeline_name: pipeline_name(node % self.pipelines),
+            ..task(&format!("node-{node}"), 0)
+        }
+    }
+
+    fn all(&self) -> usize {
+        self.workflows as usize * self.nodes
     }
 }
 
@@ -290,10 +328,19 @@ fn node_task(workflow: u32, node: usize) -> Task {
 fn thousands_of_nodes_of_many_workflows_run_to_their_end_under_throttling_and_a_quota() {
     let size = env::var("AWF_AWS_TEST_CROWD").unwrap_or_else(|_| "10x30".to_owned());
     let (workflows, nodes) = size.split_once('x').expect("AWF_AWS_TEST_CROWD is as 100x100");
-    let (workflows, nodes): (u32, usize) = (workflows.parse().unwrap(), nodes.parse().unwrap());
-    let mut crowd = Crowd::new(workflows, nodes);
-    crowd.run(nodes);
-    let all = workflows as usize * nodes;
+    let play = Play {
+        workflows: workflows.parse().unwrap(),
+        nodes: nodes.parse().unwrap(),
+        pipelines: 1,
+        throttled: 0.3,
+        quota: 200,
+        step_seconds: 30.0,
+        apart: Duration::from_millis(60),
+        polls: default_polls(),
+    };
+    let mut crowd = Crowd::new(play);
+    crowd.run(Crowd::all_have_ended);
+    let all = play.all();
     let executions = crowd.book.executions();
     let markers: BTreeSet<String> = executions
         .iter()
@@ -305,5 +352,78 @@ fn thousands_of_nodes_of_many_workflows_run_to_their_end_under_throttling_and_a_
     assert_eq!((executions.len(), markers.len()), (all, all), "none lost, none twice");
     assert!(executions.iter().all(|e| e.status == Status::Succeeded));
     assert!(crowd.workflows.iter().all(|w| w.ends.values().all(|end| *end == Phase::Succeeded)));
-    assert!(crowd.most_running <= QUOTA);
+    assert!(crowd.most_running <= play.quota);
+}
+
+fn default_polls() -> rounds::Settings {
+    let Settings { poll_min, poll_max, .. } = Settings::default();
+    rounds::Settings { poll_min, poll_max }
+}
+
+/// The calls of so many poll rounds, two rounds after the last of so many executions has started; and the most calls that
+/// waited for their turn meanwhile.
+fn calls_of_rounds(
+    rounds: u32,
+    workflows: u32,
+    nodes: usize,
+    pipelines: usize,
+) -> (BTreeMap<&'static str, usize>, usize) {
+    let poll = Duration::from_secs(30);
+    let play = Play {
+        workflows,
+        nodes,
+        pipelines,
+        throttled: 0.0,
+        quota: usize::MAX,
+        step_seconds: 1e7,
+        apart: Duration::from_millis(1),
+        polls: rounds::Settings { poll_min: poll, poll_max: poll },
+    };
+    let mut crowd = Crowd::new(play);
+    crowd.run(|crowd| crowd.book.executions().len() == play.all());
+    println!("{} started after {:?}: {:?}", play.all(), crowd.now.since(START), crowd.calls);
+    crowd.run_for(poll * 2);
+    crowd.calls.clear();
+    let mut waiting = 0;
+    for _ in 0..rounds {
+        crowd.run_for(poll);
+        waiting = waiting.max(crowd.shared.lanes().map(|(_, lane)| lane.waiting()).sum());
+    }
+    (crowd.calls, waiting)
+}
+
+#[test]
+fn a_round_takes_a_list_for_a_hundred_executions_however_many_pipelines_and_workflows_they_belong_to() {
+    for (workflows, nodes, pipelines) in [(1, 1000, 1), (1, 1000, 10), (50, 20, 1)] {
+        let (calls, waiting) = calls_of_rounds(3, workflows, nodes, pipelines);
+        let all: usize = calls.values().sum();
+        let most = 3 * (workflows as usize * nodes / 100 + 2 * pipelines);
+        assert!(all <= most, "{workflows} workflows of {nodes} nodes, {pipelines} pipelines: {calls:?}");
+        assert_eq!(waiting, 0, "{calls:?}");
+    }
+}
+
+#[test]
+fn who_starts_a_crowd_makes_few_calls_but_the_starts() {
+    for (workflows, nodes, pipelines) in [(1, 1000, 10), (50, 20, 1)] {
+        let play = Play {
+            workflows,
+            nodes,
+            pipelines,
+            throttled: 0.0,
+            quota: usize::MAX,
+            step_seconds: 1e7,
+            apart: Duration::from_millis(1),
+            polls: default_polls(),
+        };
+        let mut crowd = Crowd::new(play);
+        crowd.run(|crowd| crowd.book.executions().len() == play.all());
+        let asked: usize = crowd.calls.iter().filter(|(name, _)| name.contains("Pipeline")).map(|(_, n)| n).sum();
+        let asked = asked - crowd.calls["StartPipelineExecution"];
+        assert!(
+            asked < play.all() / 4,
+            "{workflows} workflows of {nodes} nodes, {pipelines} pipelines: {:?}",
+            crowd.calls
+        );
+    }
 }

@@ -8,7 +8,7 @@ use std::{
 use awf_aws::{
     pace::{self, Direction, LaneKey, Request, Urgency},
     pipelines::{Call, CallEnded, CallError, CallErrorKind, CallReply, ClientKey, Time},
-    rounds::{self, Page},
+    rounds::{self, Page, Site, Wanted},
     shared::{Deed, Shared},
     workflow::identity::Marker,
 };
@@ -119,6 +119,18 @@ fn a_page_waits_for_its_turn_before_polls_and_its_workflows_hear_that_it_waits()
         polls += shared.due(at).iter().filter(|deed| matches!(deed, Deed::Pace(99, ..))).count();
     }
     assert!(polls >= 4, "{polls}");
+}
+
+#[test]
+fn a_list_of_a_round_goes_before_polls_for_it_stands_for_many() {
+    let mut shared = shared();
+    exhaust(&mut shared);
+    let site = Site { client: client(), pipeline: "Train".to_owned() };
+    let wanted = |n: u32| Wanted { arn: format!("arn:{n}").as_str().into(), created: START, due: true };
+    shared.looked((1, "uid-1"), &site, (0..10).map(wanted).collect(), START, START);
+    let at = shared.next_due().expect("turns come");
+    let deeds = shared.due(at);
+    assert!(matches!(&deeds[0], Deed::Call(asked, Call::ListExecutions { .. }, _) if *asked == site), "{deeds:?}");
 }
 
 #[test]

@@ -176,6 +176,7 @@ impl World {
                 let wanted = |number: &usize| Wanted {
                     arn: Arn::from(self.executions[*number].0.arn.as_str()),
                     created: self.executions[*number].0.created.unwrap(),
+                    due: true,
                 };
                 let wanted = numbers.iter().map(wanted).collect();
                 self.looking.insert(who, numbers.into_iter().collect());
@@ -268,6 +269,44 @@ fn a_workflow_that_is_gone_is_told_nothing_and_costs_nothing() {
     assert_eq!(world.calls_in(60), 0);
 }
 
+/// How many executions of others a workflow is told of when it says that one has started.
+fn of_others(rounds: &mut Rounds<u32>, who: u32, number: usize, site: &Site) -> usize {
+    let Execution { arn, created, .. } = execution(number, HOUR, Some(who));
+    let started = Wanted { arn: arn.as_str().into(), created: created.unwrap(), due: false };
+    let start = Time::at(HOUR);
+    let acts = rounds.look(&who, &who.to_string(), site, vec![started], start, start);
+    let [Act::Tell(told, seen)] = &acts[..] else { panic!("{acts:?}") };
+    assert_eq!((*told, &seen.over), (who, &None));
+    seen.of_others
+}
+
+#[test]
+fn who_starts_something_is_told_how_many_executions_the_others_follow() {
+    let mut rounds: Rounds<u32> = Rounds::new(Settings { poll_min: POLL_MIN, poll_max: POLL_MAX }, uid_of);
+    let elsewhere = Site { pipeline: "Other".to_owned(), ..site() };
+    assert_eq!(of_others(&mut rounds, 1, 1, &site()), 0);
+    assert_eq!(of_others(&mut rounds, 1, 2, &elsewhere), 0);
+    assert_eq!(of_others(&mut rounds, 2, 3, &site()), 2);
+    assert_eq!(of_others(&mut rounds, 1, 4, &site()), 1);
+    assert_eq!(of_others(&mut rounds, 1, 4, &site()), 1, "said twice");
+    assert_eq!(of_others(&mut rounds, 2, 4, &site()), 2, "what both follow is not another's");
+    rounds.forget(&1);
+    assert_eq!(of_others(&mut rounds, 3, 5, &site()), 2);
+}
+
+#[test]
+fn what_has_started_is_listed_with_what_is_due() {
+    let mut rounds: Rounds<u32> = Rounds::new(Settings { poll_min: POLL_MIN, poll_max: POLL_MAX }, uid_of);
+    let (start, later) = (Time::at(HOUR), Time::at(HOUR).plus(POLL_MIN));
+    for number in 0..10 {
+        of_others(&mut rounds, number, number as usize, &site());
+    }
+    let Execution { arn, .. } = execution(3, HOUR, Some(3));
+    let due = |created| vec![Wanted { arn: arn.as_str().into(), created, due: true }];
+    let acts = rounds.look(&3, "3", &site(), due(start), later, later);
+    assert!(matches!(&acts[..], [Act::WantTurn(_)]), "one is due, ten are ripe: {acts:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
@@ -312,7 +351,7 @@ fn a_list_says_how_long_it_has_waited_for_its_turn() {
     let start = Time::at(HOUR);
     let wanted = |number| {
         let Execution { arn, created, .. } = execution(number, 0, Some(1));
-        Wanted { arn: arn.as_str().into(), created: created.unwrap() }
+        Wanted { arn: arn.as_str().into(), created: created.unwrap(), due: true }
     };
     let acts = rounds.look(&1, "1", &site(), (0..50).map(wanted).collect(), start, start);
     let [Act::WantTurn(lane)] = &acts[..] else { panic!("{acts:?}") };

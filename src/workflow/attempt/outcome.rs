@@ -65,7 +65,7 @@ impl Attempt {
             self.conversation.note_start();
         }
         self.stop_latecomer(id, w);
-        w.describe(id);
+        w.executions.first_look(id, &mut w.fx, &mut w.pipelines);
     }
 
     fn start_failed(&mut self, error: &CallError, w: &mut World) -> bool {

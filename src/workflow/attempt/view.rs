@@ -143,7 +143,7 @@ fn followed(id: ExecutionId, w: &World) -> View {
     let tracked = &w.executions[id];
     let status = tracked.status();
     if tracked.seen().is_none() && tracked.trouble().is_none() {
-        let mut view = View::passing(Some(Phase::Running), "started");
+        let mut view = View::passing(Some(Phase::Running), report::running_message(&Status::Executing, None));
         view.outputs = Some(report::running_outputs(tracked.arn(), &Status::Executing, w.output_room()));
         return view;
     }

@@ -30,7 +30,7 @@ impl Executions {
         match pipelines.spelling(pipeline, fx) {
             Some(spelling) if !list_denied => {
                 let site = Site { client: pipelines[pipeline].client().clone(), pipeline: spelling };
-                let wanted = due.iter().map(|id| self.wanted(*id, fx)).collect();
+                let wanted = due.iter().map(|id| self.wanted(*id, true, fx)).collect();
                 self.polls(pipeline).begin_look(due);
                 fx.look(site, wanted);
             }
@@ -43,10 +43,26 @@ impl Executions {
         }
     }
 
-    fn wanted(&self, id: ExecutionId, fx: &Effects) -> Wanted {
+    /// Start returned this one. Who keeps the rounds hears of it, for whoever lists next shows it, too. Its token may have
+    /// found an older execution: a describe tells at once; in a crowd, where each would be a describe, the next list does.
+    pub fn first_look(&mut self, id: ExecutionId, fx: &mut Effects, pipelines: &mut Pipelines) {
+        let pipeline = self.all[id].pipeline();
+        if let Some(spelling) = pipelines.spelling(pipeline, fx) {
+            let site = Site { client: pipelines[pipeline].client().clone(), pipeline: spelling };
+            fx.look(site, vec![self.wanted(id, false, fx)]);
+        }
+        if self.is_crowd() {
+            self.look_later(id, fx);
+        } else {
+            self.describe(id, fx, pipelines);
+        }
+    }
+
+    fn wanted(&self, id: ExecutionId, due: bool, fx: &Effects) -> Wanted {
         Wanted {
             arn: self.all[id].execution().arn.clone(),
             created: self.all[id].execution().created.unwrap_or_else(|| fx.server_now()),
+            due,
         }
     }
 
@@ -65,6 +81,7 @@ impl Executions {
         fx: &mut Effects,
         pipelines: &mut Pipelines,
     ) {
+        self.of_others = seen.of_others;
         for execution in seen.shown {
             if let Some(id) = self.named(&execution.arn) {
                 self.polls(pipeline).was_shown(id);

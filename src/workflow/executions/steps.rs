@@ -14,12 +14,9 @@ use crate::{
 
 use super::Executions;
 
-/// Steps of running executions are listed for at most so many.
-const STEPS_FOR: usize = 20;
-
 impl Executions {
     pub(super) fn list_running_steps(&mut self, id: ExecutionId, fx: &mut Effects, pipelines: &Pipelines) {
-        if self.live_count() <= STEPS_FOR && self.all[id].steps_are_due(fx.now()) {
+        if !self.is_crowd() && self.all[id].steps_are_due(fx.now()) {
             self.list_steps(id, fx, pipelines);
         }
     }

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use awf_aws::{
     input::Task,
-    pipelines::{CallErrorKind, Status, Step, Time},
+    pipelines::{Call, CallErrorKind, Status, Step, Time},
     protocol::{ExecuteTemplateReply, Phase},
+    rounds::{Seen, Site},
     workflow::Event,
 };
 use fastrand::Rng;
@@ -225,4 +226,41 @@ fn talkative_step(number: usize) -> Step {
         outputs: vec![("answer".into(), "a".repeat(60))],
         reused: false,
     }
+}
+
+#[test]
+fn the_first_twenty_are_described_when_they_have_started_and_a_crowd_is_looked_at_by_lists_alone() {
+    let mut w = World::new();
+    for node in nodes(50) {
+        w.send(&node);
+    }
+    w.pass(40 * SECOND);
+    assert_eq!(w.executions.len(), 50);
+    let count = |w: &World, operation: &str| w.calls.iter().filter(|call| call.operation() == operation).count();
+    assert_eq!(count(&w, "DescribePipelineExecution"), 20);
+    let steps = count(&w, "ListPipelineExecutionSteps");
+    assert!(steps <= 20, "the steps of a crowd are not listed: {steps}");
+    w.end(30, Status::Succeeded);
+    w.pass(31 * SECOND);
+    assert_eq!(
+        phase(&w.ask(&task("n0030", 0))),
+        Some(Phase::Succeeded),
+        "a list showed the end, a describe confirmed it"
+    );
+    assert_eq!(count(&w, "DescribePipelineExecution"), 21);
+}
+
+#[test]
+fn who_starts_a_node_among_others_executions_belongs_to_their_crowd() {
+    let mut w = World::new();
+    let first = task("a", 0);
+    w.send(&first);
+    w.pass(5 * SECOND);
+    w.calls.clear();
+    let site = Site { client: first.client, pipeline: first.pipeline_name };
+    w.handle(Event::Seen(Seen { site, shown: vec![], over: None, asked: None, of_others: 20 }));
+    w.send(&task("b", 0));
+    w.pass(SECOND);
+    assert_eq!(w.executions.len(), 2);
+    assert_eq!(w.calls.iter().map(Call::operation).collect::<Vec<_>>(), [START]);
 }
