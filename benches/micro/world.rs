@@ -130,7 +130,7 @@ impl World {
                 // Nobody else follows anything: it describes what it wants to see.
                 Command::Look { site, .. } => {
                     let over = Some(LookEnd::Describe);
-                    Event::Seen(Seen { site, shown: Vec::new(), over, asked: None })
+                    Event::Seen(Seen { site, shown: Vec::new(), over, asked: None, of_others: 0 })
                 }
                 Command::WakeAt(at) => {
                     self.alarm = Some(at);

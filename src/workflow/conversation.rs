@@ -3,6 +3,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    iter,
     time::Duration,
 };
 
@@ -121,16 +122,17 @@ impl Conversation {
 
     /// Answers who waits: those whose time is up, and all unless the view may be outdone by what is on its way
     /// (`awaited`). When to answer the next of the others, if there are any.
-    pub fn answer(&mut self, view: &View, awaited: bool, key: Key, crowd: Crowd, fx: &mut Effects) -> Option<Time> {
+    pub fn answer(&mut self, view: View, awaited: bool, key: Key, crowd: Crowd, fx: &mut Effects) -> Option<Time> {
         let now = fx.now();
         let waits = awaited && !view.settled;
         let parked = std::mem::take(&mut self.parked);
         let (waiting, answered): (Vec<_>, Vec<_>) =
             parked.into_iter().partition(|(_, deadline)| waits && *deadline > now);
         self.parked = waiting;
-        for (request, _) in answered {
-            let reply = self.reply(view.clone(), key, crowd, now);
-            fx.answer(request, reply, std::mem::take(&mut self.started));
+        // One asks as a rule, and no view is copied.
+        for ((request, _), view) in answered.iter().zip(iter::repeat_n(view, answered.len())) {
+            let reply = self.reply(view, key, crowd, now);
+            fx.answer(*request, reply, std::mem::take(&mut self.started));
         }
         self.parked.first().map(|(_, deadline)| *deadline)
     }

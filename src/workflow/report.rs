@@ -123,10 +123,9 @@ impl OutputList {
     }
 
     fn push_within(&mut self, name: &str, value: &str, room: usize) {
-        let clean: String =
-            name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect();
-        let clean = if clean.is_empty() { "output".to_owned() } else { clean };
-        let mut unique = clean.clone();
+        let clean = name.replace(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'), "-");
+        let clean = if clean.is_empty() { "output" } else { &clean };
+        let mut unique = clean.to_owned();
         let mut number = 2;
         while self.parameters.iter().any(|known| known.name == unique) {
             unique = format!("{clean}-{number}");

@@ -18,7 +18,7 @@ impl Attempt {
     pub fn answer(&mut self, w: &mut World) -> Option<Time> {
         let view = self.view(w);
         let awaited = !view.settled && self.expects_news(w);
-        self.conversation.answer(&view, awaited, self.key, w.crowd(), &mut w.fx)
+        self.conversation.answer(view, awaited, self.key, w.crowd(), &mut w.fx)
     }
 
     /// Whether something is on its way that may change what it would be told.
