@@ -381,6 +381,9 @@ impl TrackedExecution {
         }
         if described && live {
             self.history.shows_life();
+            if !was_live {
+                self.history.is_revived(now);
+            }
         }
         self.execution.created = shown.created.or(self.execution.created);
         let stranger = shown.started_by.filter(|_| !self.foreign && self.stranger.is_none());

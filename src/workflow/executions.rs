@@ -5,6 +5,7 @@ use std::{collections::HashMap, ops::Index};
 use crate::pipelines::{Arn, Time};
 
 use super::{
+    effects::Effects,
     execution::TrackedExecution,
     key::Key,
     polls::Polls,
@@ -19,10 +20,6 @@ mod polling;
 mod resuming;
 mod steps;
 mod stops;
-
-/// For at most so many live executions of the process are there calls for each: its steps while it runs, a describe when it
-/// has started.
-const CROWD: usize = 20;
 
 /// Every execution that the workflow has to do with.
 #[derive(Default)]
@@ -90,8 +87,8 @@ impl Executions {
     }
 
     /// Whether so many run in the process that there are no calls for each.
-    fn is_crowd(&self) -> bool {
-        self.live_count() + self.of_others > CROWD
+    fn is_crowd(&self, fx: &Effects) -> bool {
+        self.live_count() + self.of_others > fx.settings().crowd
     }
 
     /// How many of the workflow's own run of a pipeline.

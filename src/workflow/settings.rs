@@ -15,6 +15,9 @@ pub struct Settings {
     pub max_running_per_workflow: Option<usize>,
     /// Open nodes held at once before further ones get free polls.
     pub max_nodes: usize,
+    /// For at most so many live executions of the process are there calls for each: its steps while it runs, a describe when
+    /// it has started.
+    pub crowd: usize,
     /// When this run of the workflow began as far as the pod can tell: the token file's age, or the process's.
     pub pod_born: Time,
     /// Whether [`super::Command::AskKubernetes`] is answered at all.
@@ -36,6 +39,7 @@ impl Default for Settings {
             denied_grace: Duration::from_secs(120),
             max_running_per_workflow: None,
             max_nodes: 20_000,
+            crowd: 20,
             pod_born: Time::at(0),
             kubernetes: false,
             workflow_check_interval: Duration::from_secs(60),

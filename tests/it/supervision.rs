@@ -26,6 +26,7 @@ use awf_aws::{
     results::Wanted,
     workflow::{LiveExecution, Settings},
 };
+use futures_util::future::join_all;
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep},
@@ -47,6 +48,8 @@ pub enum Script {
     Hangs,
     /// A start takes so long, everything else nothing; what was started runs.
     StartsAfter(Duration),
+    /// The same of a list.
+    ListsAfter(Duration),
 }
 
 impl Scripted {
@@ -58,12 +61,15 @@ impl Scripted {
 impl Backend for Scripted {
     fn call(&self, _: ClientKey, call: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        match self.script {
+        let script = self.script;
+        match script {
             Script::Panics => Box::pin(async { panic!("on purpose") }),
             Script::Hangs => Box::pin(std::future::pending()),
-            Script::StartsAfter(wait) => Box::pin(async move {
-                if let Call::StartExecution(_) = call {
-                    sleep(wait).await;
+            Script::StartsAfter(wait) | Script::ListsAfter(wait) => Box::pin(async move {
+                match (script, &call) {
+                    (Script::StartsAfter(_), Call::StartExecution(_))
+                    | (Script::ListsAfter(_), Call::ListExecutions { .. }) => sleep(wait).await,
+                    _ => {}
                 }
                 CallEnded { result: Ok(running(call)), server_time: None }
             }),
@@ -177,6 +183,8 @@ pub fn series(metrics: &Metrics, name: &str) -> f64 {
 
 const STARTS: &str = "awf_aws_aws_api_calls_total{operation=\"StartPipelineExecution\",outcome=\"ok\"}";
 
+const LISTS: &str = "awf_aws_aws_api_calls_total{operation=\"ListPipelineExecutions\",outcome=\"ok\"}";
+
 const RESTARTS: &str = "awf_aws_actor_restarts_total{actor=\"workflow\"}";
 
 #[actix::test]
@@ -231,6 +239,16 @@ async fn past_the_budget_a_runner_is_respawned_every_minute_and_never_given_up()
     assert!(handle.crash_runner_for_test(&mock("a").workflow));
     sleep(Duration::from_millis(1100)).await;
     assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded));
+}
+
+#[actix::test]
+async fn workflows_that_begin_while_one_lists_a_pipeline_share_the_next_list() {
+    tokio::time::pause();
+    let (handle, metrics, _death) = supervised(Scripted::new(Script::ListsAfter(Duration::from_millis(100))));
+    let asked = ["one", "two", "three"].map(|workflow| phase(&handle, execution(workflow)));
+    assert_eq!(join_all(asked).await, [Some(Phase::Running); 3]);
+    assert_eq!(series(&metrics, LISTS), 2.0);
+    assert_eq!(series(&metrics, STARTS), 3.0);
 }
 
 #[actix::test]

@@ -43,7 +43,7 @@ pub struct History {
     confirmed_at: Option<Time>,
     /// Since when an end is shown although steps that have run on since the end before are open.
     open_since: Option<Time>,
-    /// When this process heard that it was resumed.
+    /// When this process heard that it was resumed, or saw that it was.
     resumed_at: Option<Time>,
     /// A describe has shown an end since: its steps tell whether that is another than the one before.
     end_shown: bool,
@@ -213,6 +213,11 @@ impl History {
         self.look_from(now);
     }
 
+    /// A describe shows it live that had ended: it was resumed, by whomever.
+    pub fn is_revived(&mut self, now: Time) {
+        self.resumed_at = Some(now);
+    }
+
     /// A describe shows it live: for its marker's attempt.
     pub fn shows_life(&mut self) {
         (self.confirmed_at, self.end_shown, self.open_since) = (None, false, None);
@@ -260,12 +265,14 @@ impl History {
         }
     }
 
+    /// Whether its steps have run on since the end that its marker continues, or since the one that a describe showed before
+    /// they were listed: whoever resumed it meanwhile is another, and its marker is not known yet.
     fn has_run_on(&self, ran: Ran) -> bool {
-        self.continues.is_some_and(|c| self.taken != Some(c.end) && ran.until > c.end)
+        let since_the_end_before = self.continues.is_some_and(|c| self.taken != Some(c.end) && ran.until > c.end);
+        since_the_end_before || ran.open && self.listed_at.is_some_and(|end| ran.until > end)
     }
 
-    /// Whether its steps have run on since the end that its marker continues, and one of them still does: what was taken for
-    /// its end is the one before.
+    /// Whether its steps have run on since, and one of them still does: what was taken for its end is the one before.
     pub fn seems_to_run_on(&self) -> bool {
         self.ran.is_some_and(|ran| ran.open && self.has_run_on(ran))
     }

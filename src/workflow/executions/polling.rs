@@ -51,7 +51,7 @@ impl Executions {
             let site = Site { client: pipelines[pipeline].client().clone(), pipeline: spelling };
             fx.look(site, vec![self.wanted(id, false, fx)]);
         }
-        if self.is_crowd() {
+        if self.is_crowd(fx) {
             self.look_later(id, fx);
         } else {
             self.describe(id, fx, pipelines);

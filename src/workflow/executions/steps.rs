@@ -16,7 +16,7 @@ use super::Executions;
 
 impl Executions {
     pub(super) fn list_running_steps(&mut self, id: ExecutionId, fx: &mut Effects, pipelines: &Pipelines) {
-        if !self.is_crowd() && self.all[id].steps_are_due(fx.now()) {
+        if !self.is_crowd(fx) && self.all[id].steps_are_due(fx.now()) {
             self.list_steps(id, fx, pipelines);
         }
     }
