@@ -52,8 +52,9 @@
 //!    [`workflow::identity::decide`] says `Start`: `Attempt::want_start` (`workflow/attempt/start.rs`) joins the queue.
 //! 5. `Nodes::start_next` (`workflow/nodes/starts.rs`) finds the head of the queue and asks for a turn in its name; when that
 //!    comes, `Attempt::start` writes token and marker and sends StartPipelineExecution.
-//! 6. `Attempt::start_answered` (`workflow/attempt/outcome.rs`): the execution is tracked, followed, and described.
-//! 7. The describe shows it: `Executions::observe` (`workflow/executions/observing.rs`) says `Change::Execution`, its node looks,
+//! 6. `Attempt::start_answered` (`workflow/attempt/outcome.rs`): the execution is tracked, followed, and looked at for the first
+//!    time (`Executions::first_look`, `workflow/executions/polling.rs`): described, or listed with others in a crowd.
+//! 7. The look shows it: `Executions::observe` (`workflow/executions/observing.rs`) says `Change::Execution`, its node looks,
 //!    and `Attempt::answer` (`workflow/attempt/view.rs`) answers the parked request: `Running`, with the ARN.
 //!
 //! # The end of a node

@@ -1,17 +1,18 @@
 //! Poll rounds of the process: executions of one pipeline that several workflows follow are looked at by one list.
 //!
 //! ```text
-//!   workflow ── look(due executions) ──▶  Rounds  ── Turn, Call: ListPipelineExecutions ──▶ AWS
+//!   workflow ── look(its executions) ──▶  Rounds  ── Turn, Call: ListPipelineExecutions ──▶ AWS
 //!   workflow ◀── Seen: what a page shows of it; in the end what it has to describe ──┘
 //! ```
 //!
-//! A workflow says which of its executions are due. It is cheaper to describe few of them and to list many, newest first,
-//! a hundred at once; and what a page shows is told to everybody who follows it, due or not. So all come due together the
-//! next time, and N executions of a pipeline cost about N/100 calls however many workflows they belong to.
+//! A workflow says which of its executions are due, and which have just started. It is cheaper to describe few of them and
+//! to list many, newest first, a hundred at once; and what a page shows is told to everybody who follows it, due or not. So
+//! all come due together the next time, and N executions of a pipeline cost about N/100 calls however many workflows they
+//! belong to.
 //!
 //! | question | subject |
 //! |---|---|
-//! | Which executions are followed, and which are worth a look? | `followed` |
+//! | Which executions are followed, by whom, and which are worth a look? | `followed` |
 //! | A describe each, or a list? | [`plan`] |
 //! | Which call is next for a pipeline, and who is told what? | `site` |
 //! | Whose turn is it, and for whom did an answer come? | [`Rounds`] |

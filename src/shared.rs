@@ -65,11 +65,11 @@ impl<Id: Copy + Ord + Hash> Shared<Id> {
         &mut self,
         (who, uid): (Id, &str),
         site: &Site,
-        due: Vec<Wanted>,
+        wanted: Vec<Wanted>,
         now: Time,
         server_now: Time,
     ) -> Vec<Deed<Id>> {
-        let acts = self.rounds.look(&who, uid, site, due, now, server_now);
+        let acts = self.rounds.look(&who, uid, site, wanted, now, server_now);
         self.follow(Vec::new(), acts, now)
     }
 

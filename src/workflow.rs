@@ -148,8 +148,9 @@ pub enum Command {
     },
     /// Ask the governor, which answers by [`Event::Paced`].
     Pace { lane: LaneKey, request: pace::Request },
-    /// Have these executions of a pipeline looked at: [`Event::Seen`] tells what lists show, and when that is all.
-    Look { site: Site, due: Vec<Wanted>, server_now: Time },
+    /// Have these executions of a pipeline looked at, or, where they have just started, known to whoever looks:
+    /// [`Event::Seen`] tells what lists show, and when that is all.
+    Look { site: Site, wanted: Vec<Wanted>, server_now: Time },
     /// Send [`Event::Tick`] at this time; replaces the one asked for before.
     WakeAt(Time),
     /// Ask Kubernetes and send [`Event::WorkflowObserved`].

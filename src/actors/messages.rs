@@ -113,7 +113,7 @@ pub struct LookAsked {
     /// Whom to tell.
     pub runner: Addr<WorkflowRunner>,
     pub site: Site,
-    pub due: Vec<Wanted>,
+    pub wanted: Vec<Wanted>,
     pub server_now: Time,
 }
 

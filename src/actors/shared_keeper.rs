@@ -209,9 +209,9 @@ impl Handler<LookAsked> for SharedKeeper {
     type Result = ();
 
     fn handle(&mut self, look: LookAsked, ctx: &mut Self::Context) {
-        let LookAsked { who, uid, runner, site, due, server_now } = look;
+        let LookAsked { who, uid, runner, site, wanted, server_now } = look;
         self.runners.entry(who).or_insert(runner);
-        let deeds = self.shared.looked((who, &uid), &site, due, self.now(), server_now);
+        let deeds = self.shared.looked((who, &uid), &site, wanted, self.now(), server_now);
         self.do_all(deeds, ctx);
     }
 }

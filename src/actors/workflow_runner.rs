@@ -164,10 +164,10 @@ impl WorkflowRunner {
                     tracing::debug!("turns were asked for, and their keeper is gone");
                 }
             }
-            Command::Look { site, due, server_now } => {
+            Command::Look { site, wanted, server_now } => {
                 let (who, keeper) = &self.keeper;
                 let (uid, runner) = (self.workflow.uid.clone(), ctx.address());
-                let asked = LookAsked { who: *who, uid, runner, site, due, server_now };
+                let asked = LookAsked { who: *who, uid, runner, site, wanted, server_now };
                 if keeper.clone().try_send(asked).is_err() {
                     tracing::debug!("executions were to be looked at, and the keeper of the rounds is gone");
                 }

@@ -278,8 +278,8 @@ impl Effects {
     }
 
     /// Has executions looked at by whoever keeps the process's poll rounds.
-    pub fn look(&mut self, site: Site, due: Vec<Wanted>) {
-        self.commands.push(Command::Look { site, due, server_now: self.server_now() });
+    pub fn look(&mut self, site: Site, wanted: Vec<Wanted>) {
+        self.commands.push(Command::Look { site, wanted, server_now: self.server_now() });
     }
 
     /// Takes in when a poll round's list was asked for, and the date of its answer.

@@ -225,8 +225,8 @@ impl Crowd {
                     let deeds = self.shared.turns_asked(workflow, &lane, request, self.now);
                     self.follow(deeds);
                 }
-                Command::Look { site, due, server_now } => {
-                    let deeds = self.shared.looked((workflow, &uid(workflow)), &site, due, self.now, server_now);
+                Command::Look { site, wanted, server_now } => {
+                    let deeds = self.shared.looked((workflow, &uid(workflow)), &site, wanted, self.now, server_now);
                     self.follow(deeds);
                 }
                 Command::WakeAt(at) => {

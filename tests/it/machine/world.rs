@@ -250,8 +250,8 @@ impl World {
                         let heard = self.hears(deeds);
                         events.extend(heard);
                     }
-                    Command::Look { site, due, server_now } => {
-                        let deeds = self.shared.looked(((), "uid-1"), &site, due, self.now, server_now);
+                    Command::Look { site, wanted, server_now } => {
+                        let deeds = self.shared.looked(((), "uid-1"), &site, wanted, self.now, server_now);
                         let heard = self.hears(deeds);
                         events.extend(heard);
                     }

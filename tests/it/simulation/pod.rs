@@ -334,7 +334,7 @@ impl World {
                 self.after(wait, Happening::Reply { pod: id, agent, exchange, node, reply });
             }
             Command::Pace { lane, request } => self.asks_for_turns(id, &lane, request),
-            Command::Look { site, due, server_now } => self.looks(id, &site, due, server_now),
+            Command::Look { site, wanted, server_now } => self.looks(id, &site, wanted, server_now),
             Command::Call { call, client, operation, paced, .. } => {
                 if let Some(page) = Page::of(&client, &operation) {
                     self.asks_for_page(id, call, &page);

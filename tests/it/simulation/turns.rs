@@ -67,9 +67,9 @@ impl World {
     }
 
     /// The machine wants executions looked at.
-    pub fn looks(&mut self, id: PodId, site: &Site, due: Vec<Wanted>, server_now: Time) {
+    pub fn looks(&mut self, id: PodId, site: &Site, wanted: Vec<Wanted>, server_now: Time) {
         let (now, uid) = (self.pod_now(id), self.workflows[id.0].uid.clone());
-        let deeds = self.turns(id).map(|turns| turns.shared.looked(((), &uid), site, due, now, server_now));
+        let deeds = self.turns(id).map(|turns| turns.shared.looked(((), &uid), site, wanted, now, server_now));
         self.follow(id, deeds);
     }
 
