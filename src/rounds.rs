@@ -69,7 +69,7 @@ pub struct Seen {
     pub over: Option<LookEnd>,
     /// When the page was asked for, by our clock, and the answer's own time; nothing where no page was.
     pub asked: Option<(Time, Option<Time>)>,
-    /// How many executions other workflows of the process follow, wherever.
+    /// How many executions only other workflows of the process follow, wherever; up to a minute after their end.
     pub of_others: usize,
 }
 
@@ -139,7 +139,7 @@ impl<Id: Clone + Ord> Rounds<Id> {
         let mut acts = Vec::new();
         site.look(who, wanted, now, server_now, &mut acts);
         self.wants_turn(at, now, &mut acts);
-        self.counted(acts)
+        self.counted(acts, now)
     }
 
     /// A turn has come.
@@ -150,7 +150,7 @@ impl<Id: Clone + Ord> Rounds<Id> {
             Some((site, since)) => site.turn(now, now.since(since), &mut acts),
             None => acts.push(Act::GiveBackTurn(lane.clone())),
         }
-        self.counted(acts)
+        self.counted(acts, now)
     }
 
     /// A list was answered.
@@ -167,7 +167,7 @@ impl<Id: Clone + Ord> Rounds<Id> {
         let marked = |execution: &Execution| uids.get(uid_of(execution.description.as_deref()?)?).cloned();
         site.answered(result, server_time, now, marked, &mut acts);
         self.wants_turn(at, now, &mut acts);
-        self.counted(acts)
+        self.counted(acts, now)
     }
 
     /// The workflow has ended or died: nothing is followed for it any more.
@@ -180,10 +180,10 @@ impl<Id: Clone + Ord> Rounds<Id> {
     }
 
     /// Whoever is told something is told how many others there are.
-    fn counted(&self, mut acts: Vec<Act<Id>>) -> Vec<Act<Id>> {
+    fn counted(&mut self, mut acts: Vec<Act<Id>>, now: Time) -> Vec<Act<Id>> {
         for act in &mut acts {
             if let Act::Tell(who, seen) = act {
-                seen.of_others = self.sites.values().map(|site| site.of_others(who)).sum();
+                seen.of_others = self.sites.values_mut().map(|site| site.of_others(who, now)).sum();
             }
         }
         acts

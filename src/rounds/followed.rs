@@ -48,24 +48,28 @@ impl<Id: Clone + Ord> Followed<Id> {
 
     /// A workflow wants it looked at now.
     pub fn want(&mut self, who: &Id, arn: &Arn, created: Time, now: Time) {
-        match self.entries.get_mut(arn) {
-            Some(entry) => {
-                if !entry.who.contains(who) {
-                    entry.who.push(who.clone());
-                    count(&mut self.counts, who);
-                }
-                // Also later than it was: whoever is wanted again and again is not forgotten.
-                let before = std::mem::replace(&mut entry.ripe_at, now);
-                self.ripe.remove(&(before, arn.clone()));
-                self.ripe.insert((now, arn.clone()));
-            }
-            None => {
-                let entry = Entry { who: vec![who.clone()], created, ripe_at: now, seen: Time::default() };
-                self.entries.insert(arn.clone(), entry);
-                self.ripe.insert((now, arn.clone()));
-                count(&mut self.counts, who);
-            }
+        self.ripens(who, arn, created, now);
+    }
+
+    /// A workflow has just started it, or found it so.
+    pub fn started(&mut self, who: &Id, arn: &Arn, created: Time, now: Time) {
+        let known = self.entries.get(arn).map(|entry| entry.ripe_at);
+        self.ripens(who, arn, created, known.unwrap_or(now.plus(self.settings.poll_min / 2)));
+    }
+
+    fn ripens(&mut self, who: &Id, arn: &Arn, created: Time, at: Time) {
+        let new = || Entry { who: Vec::new(), created, ripe_at: at, seen: Time::default() };
+        let entry = self.entries.entry(arn.clone()).or_insert_with(new);
+        if !entry.who.contains(who) {
+            entry.who.push(who.clone());
+            count(&mut self.counts, who);
         }
+        // What has just started was created a moment before that was known; whoever has looked at it knows better.
+        entry.created = entry.created.min(created);
+        // Also later than it was: whoever is wanted again and again is not forgotten.
+        let before = std::mem::replace(&mut entry.ripe_at, at);
+        self.ripe.remove(&(before, arn.clone()));
+        self.ripe.insert((at, arn.clone()));
     }
 
     /// It was looked at, or is about to be. Gives who follows it, whom it was shown to.
@@ -107,13 +111,17 @@ impl<Id: Clone + Ord> Followed<Id> {
         });
     }
 
-    /// Those that are worth a look, and when the first of them was created. Who has been for long has ended unseen or is
-    /// gone, or its workflow would have asked again: it is dropped.
-    pub fn ripe(&mut self, now: Time) -> (BTreeSet<Arn>, Option<Time>) {
+    /// What has been worth a look for long has ended unseen or is gone, or its workflow would have asked again: it is dropped.
+    pub fn drop_forgotten(&mut self, now: Time) {
         let forgotten = now.minus(self.settings.poll_max * 2 + Duration::from_secs(10));
         while let Some((_, arn)) = self.ripe.first().filter(|(ripe_at, _)| *ripe_at < forgotten).cloned() {
             self.drop(&arn);
         }
+    }
+
+    /// Those that are worth a look, and when the first of them was created.
+    pub fn ripe(&mut self, now: Time) -> (BTreeSet<Arn>, Option<Time>) {
+        self.drop_forgotten(now);
         let ripe: BTreeSet<Arn> =
             self.ripe.iter().take_while(|(at, _)| *at <= now).map(|(_, arn)| arn.clone()).collect();
         let created = ripe.iter().filter_map(|arn| self.entries.get(arn)).map(|entry| entry.created).min();

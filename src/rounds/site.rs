@@ -85,11 +85,11 @@ impl<Id: Clone + Ord> SiteRound<Id> {
         self.ahead = server_now.millis() - now.millis();
         let mut wanted = Vec::new();
         for Wanted { arn, created, due } in all {
-            self.followed.want(who, &arn, created, now);
             if due {
+                self.followed.want(who, &arn, created, now);
                 wanted.push(arn);
             } else {
-                self.followed.seen(&arn, now, server_now);
+                self.followed.started(who, &arn, created, now);
             }
         }
         if wanted.is_empty() {
@@ -272,7 +272,9 @@ impl<Id: Clone + Ord> SiteRound<Id> {
     }
 
     /// How many executions are followed here that this workflow does not follow.
-    pub fn of_others(&self, who: &Id) -> usize {
+    pub fn of_others(&mut self, who: &Id, now: Time) -> usize {
+        // Those of a pipeline at which nobody looks any more have ended: describes told their workflows.
+        self.followed.drop_forgotten(now);
         self.followed.of_others(who)
     }
 

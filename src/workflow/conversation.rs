@@ -15,7 +15,7 @@ use crate::{
 use super::{RequestId, effects::Effects, key::Key, report};
 
 /// Beyond this many live executions a node's message changes at most every [`MESSAGE_REST`].
-const CROWD: usize = 20;
+const MANY: usize = 20;
 const MESSAGE_REST: Duration = Duration::from_secs(300);
 
 /// What a node would be told now.
@@ -158,7 +158,7 @@ impl Conversation {
                 // Earlier than promised: the reply was lost or the agent is new. It gets everything again.
                 let resend = now < last.at.plus(last.requeue.mul_f64(0.8));
                 let only_message = last.without_message == without_message;
-                let rests = crowd.live > CROWD && now < last.message_at.plus(MESSAGE_REST);
+                let rests = crowd.live > MANY && now < last.message_at.plus(MESSAGE_REST);
                 let same = last.with_message == with_message || (only_message && rests);
                 resend || !same
             }

@@ -381,7 +381,8 @@ impl TrackedExecution {
         }
         if described && live {
             self.history.shows_life();
-            if !was_live {
+            // Only describes tell when something ended.
+            if !was_live && self.execution.modified.is_some() {
                 self.history.is_revived(now);
             }
         }

@@ -87,7 +87,7 @@ impl Executions {
     }
 
     /// Whether so many run in the process that there are no calls for each.
-    fn is_crowd(&self, fx: &Effects) -> bool {
+    pub fn is_crowd(&self, fx: &Effects) -> bool {
         self.live_count() + self.of_others > fx.settings().crowd
     }
 

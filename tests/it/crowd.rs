@@ -83,6 +83,8 @@ struct Crowd {
     sent: HashMap<(u32, CallId), (LaneKey, Time)>,
     calls: BTreeMap<&'static str, usize>,
     most_running: usize,
+    /// Calls that waited for their turn at once.
+    most_waiting: usize,
 }
 
 impl Crowd {
@@ -123,6 +125,7 @@ impl Crowd {
             sent: HashMap::new(),
             calls: BTreeMap::new(),
             most_running: 0,
+            most_waiting: 0,
         };
         for workflow in 0..workflows {
             for node in 0..nodes {
@@ -261,6 +264,8 @@ impl Crowd {
                 }
             }
         }
+        let waiting = self.shared.lanes().map(|(_, lane)| lane.waiting()).sum();
+        self.most_waiting = self.most_waiting.max(waiting);
         let next = self.shared.next_due();
         if self.due != next {
             self.due = next;
@@ -360,8 +365,8 @@ fn default_polls() -> rounds::Settings {
     rounds::Settings { poll_min, poll_max }
 }
 
-/// The calls of so many poll rounds, two rounds after the last of so many executions has started; and the most calls that
-/// waited for their turn meanwhile.
+/// The calls of so many poll rounds, two rounds after the last of so many executions has started; and how many calls waited
+/// for their turn at most meanwhile.
 fn calls_of_rounds(
     rounds: u32,
     workflows: u32,
@@ -384,12 +389,9 @@ fn calls_of_rounds(
     println!("{} started after {:?}: {:?}", play.all(), crowd.now.since(START), crowd.calls);
     crowd.run_for(poll * 2);
     crowd.calls.clear();
-    let mut waiting = 0;
-    for _ in 0..rounds {
-        crowd.run_for(poll);
-        waiting = waiting.max(crowd.shared.lanes().map(|(_, lane)| lane.waiting()).sum());
-    }
-    (crowd.calls, waiting)
+    crowd.most_waiting = 0;
+    crowd.run_for(poll * rounds);
+    (crowd.calls, crowd.most_waiting)
 }
 
 #[test]
@@ -397,9 +399,9 @@ fn a_round_takes_a_list_for_a_hundred_executions_however_many_pipelines_and_work
     for (workflows, nodes, pipelines) in [(1, 1000, 1), (1, 1000, 10), (50, 20, 1)] {
         let (calls, waiting) = calls_of_rounds(3, workflows, nodes, pipelines);
         let all: usize = calls.values().sum();
-        let most = 3 * (workflows as usize * nodes / 100 + 2 * pipelines);
+        let most = 3 * (workflows as usize * nodes / 100 + pipelines);
         assert!(all <= most, "{workflows} workflows of {nodes} nodes, {pipelines} pipelines: {calls:?}");
-        assert_eq!(waiting, 0, "{calls:?}");
+        assert!(waiting <= pipelines, "{waiting} waited: {calls:?}");
     }
 }
 

@@ -271,10 +271,13 @@ fn a_workflow_that_is_gone_is_told_nothing_and_costs_nothing() {
 
 /// How many executions of others a workflow is told of when it says that one has started.
 fn of_others(rounds: &mut Rounds<u32>, who: u32, number: usize, site: &Site) -> usize {
+    of_others_at(Time::at(HOUR), rounds, who, number, site)
+}
+
+fn of_others_at(now: Time, rounds: &mut Rounds<u32>, who: u32, number: usize, site: &Site) -> usize {
     let Execution { arn, created, .. } = execution(number, HOUR, Some(who));
     let started = Wanted { arn: arn.as_str().into(), created: created.unwrap(), due: false };
-    let start = Time::at(HOUR);
-    let acts = rounds.look(&who, &who.to_string(), site, vec![started], start, start);
+    let acts = rounds.look(&who, &who.to_string(), site, vec![started], now, now);
     let [Act::Tell(told, seen)] = &acts[..] else { panic!("{acts:?}") };
     assert_eq!((*told, &seen.over), (who, &None));
     seen.of_others
@@ -292,6 +295,34 @@ fn who_starts_something_is_told_how_many_executions_the_others_follow() {
     assert_eq!(of_others(&mut rounds, 2, 4, &site()), 2, "what both follow is not another's");
     rounds.forget(&1);
     assert_eq!(of_others(&mut rounds, 3, 5, &site()), 2);
+}
+
+#[test]
+fn what_a_describe_has_shown_ended_is_not_counted_for_long() {
+    let mut rounds: Rounds<u32> = Rounds::new(Settings { poll_min: POLL_MIN, poll_max: POLL_MAX }, uid_of);
+    let elsewhere = Site { pipeline: "Other".to_owned(), ..site() };
+    assert_eq!(of_others(&mut rounds, 1, 1, &elsewhere), 0);
+    assert_eq!(of_others(&mut rounds, 2, 2, &site()), 1);
+    let later = Time::at(HOUR).plus(POLL_MAX * 3);
+    assert_eq!(of_others_at(later, &mut rounds, 2, 3, &site()), 0, "nobody has asked for it again");
+}
+
+#[test]
+fn what_was_created_earlier_than_its_workflow_thought_is_listed_from_then_on() {
+    let mut rounds: Rounds<u32> = Rounds::new(Settings { poll_min: POLL_MIN, poll_max: POLL_MAX }, uid_of);
+    let (start, earlier) = (Time::at(HOUR), Time::at(HOUR - 60_000));
+    for number in 0..5 {
+        of_others(&mut rounds, 1, number, &site());
+    }
+    let due = |number| Wanted { arn: execution(number, 0, None).arn.as_str().into(), created: earlier, due: true };
+    let later = start.plus(POLL_MIN);
+    let acts = rounds.look(&1, "1", &site(), (0..5).map(due).collect(), later, later);
+    let [Act::WantTurn(lane)] = &acts[..] else { panic!("{acts:?}") };
+    let acts = rounds.turn(lane, later);
+    let [Act::Call(_, Call::ListExecutions { created_after: Some(after), .. }, _)] = &acts[..] else {
+        panic!("{acts:?}")
+    };
+    assert!(*after < earlier, "{after:?}");
 }
 
 #[test]

@@ -305,7 +305,7 @@ impl Attempt {
             let why = "allow sagemaker:ListPipelineExecutionSteps: only its steps tell later whether it has run on";
             return Objection::Because(why.to_owned());
         };
-        if ran.open {
+        if ran.is_open() {
             let since = *self.resumes().open_step.get_or_insert(w.fx.now());
             if w.fx.now() >= since.plus(STEPS_END_WITHIN) {
                 return Objection::Because("one of its steps does not end".to_owned());

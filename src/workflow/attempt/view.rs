@@ -147,7 +147,9 @@ fn followed(id: ExecutionId, w: &World) -> View {
         view.outputs = Some(report::running_outputs(tracked.arn(), &Status::Executing, w.output_room()));
         return view;
     }
-    let mut text = report::running_message(status, tracked.steps());
+    // Those of a crowd are not listed again.
+    let steps = tracked.steps().filter(|_| !w.executions.is_crowd(&w.fx));
+    let mut text = report::running_message(status, steps);
     if let Some(attempt) = tracked.resumed_after() {
         text.push_str(&format!(", resumed after attempt {attempt}"));
     }

@@ -58,15 +58,21 @@ pub struct History {
 pub struct Ran {
     /// The last time that stands in any of them; without steps, the creation.
     pub until: Time,
-    /// One of them has not ended.
-    pub open: bool,
+    /// When the last of those that have not ended began.
+    open: Option<Time>,
 }
 
 impl Ran {
     fn through(steps: &[Step], created: Time) -> Self {
         let times = steps.iter().flat_map(|step| [step.started, step.ended]).flatten();
-        let open = |step: &Step| !matches!(step.status.as_str(), "Succeeded" | "Failed" | "Stopped");
-        Self { until: times.max().unwrap_or(created), open: steps.iter().any(open) }
+        let open = |step: &&Step| !matches!(step.status.as_str(), "Succeeded" | "Failed" | "Stopped");
+        let began = steps.iter().filter(open).map(|step| step.started.unwrap_or(created));
+        Self { until: times.max().unwrap_or(created), open: began.max() }
+    }
+
+    /// Whether one of them has not ended.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
     }
 }
 
@@ -155,7 +161,7 @@ impl History {
     pub fn steps_show_new_end(&mut self, steps: &[Step], created: Option<Time>) -> bool {
         let ran = Ran::through(steps, created.unwrap_or_default());
         let newer = self.continues.is_some_and(|continues| ran.until > continues.end);
-        let shown = self.end_shown && newer && !ran.open;
+        let shown = self.end_shown && newer && !ran.is_open();
         if shown {
             (self.end_shown, self.resumed_at) = (false, None);
         }
@@ -213,7 +219,7 @@ impl History {
         self.look_from(now);
     }
 
-    /// A describe shows it live that had ended: it was resumed, by whomever.
+    /// A describe shows it live whose end a describe has shown: it was resumed, by whomever.
     pub fn is_revived(&mut self, now: Time) {
         self.resumed_at = Some(now);
     }
@@ -265,16 +271,16 @@ impl History {
         }
     }
 
-    /// Whether its steps have run on since the end that its marker continues, or since the one that a describe showed before
-    /// they were listed: whoever resumed it meanwhile is another, and its marker is not known yet.
+    /// Whether its steps have run on since the end that its marker continues; or whether one runs that began after the end
+    /// that a describe showed before they were listed: whoever resumed it meanwhile is another, whose marker is not known yet.
     fn has_run_on(&self, ran: Ran) -> bool {
         let since_the_end_before = self.continues.is_some_and(|c| self.taken != Some(c.end) && ran.until > c.end);
-        since_the_end_before || ran.open && self.listed_at.is_some_and(|end| ran.until > end)
+        since_the_end_before || ran.open.zip(self.listed_at).is_some_and(|(began, end)| began > end)
     }
 
     /// Whether its steps have run on since, and one of them still does: what was taken for its end is the one before.
     pub fn seems_to_run_on(&self) -> bool {
-        self.ran.is_some_and(|ran| ran.open && self.has_run_on(ran))
+        self.ran.is_some_and(|ran| ran.is_open() && self.has_run_on(ran))
     }
 
     /// Whether an end is shown of what seems to run.

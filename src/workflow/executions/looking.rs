@@ -46,8 +46,13 @@ impl Executions {
         self.polls(pipeline).look_no_more(id);
         if self.all[id].begin_describe() {
             let call = Call::DescribeExecution { arn: self.all[id].arn().to_owned() };
-            pipelines.call(Urgency::Poll, pipeline, call, Purpose::Describe(id), fx);
+            pipelines.call(self.urgency(id), pipeline, call, Purpose::Describe(id), fx);
         }
+    }
+
+    /// What confirms and explains an end goes before looks at what runs: those wait for the lists that stand for many.
+    pub(super) fn urgency(&self, id: ExecutionId) -> Urgency {
+        if self.all[id].is_live() { Urgency::Poll } else { Urgency::Ask }
     }
 
     pub(super) fn until_the_next_look(&self, id: ExecutionId, fx: &Effects) -> Duration {

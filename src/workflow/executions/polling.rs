@@ -44,17 +44,18 @@ impl Executions {
     }
 
     /// Start returned this one. Who keeps the rounds hears of it, for whoever lists next shows it, too. Its token may have
-    /// found an older execution: a describe tells at once; in a crowd, where each would be a describe, the next list does.
+    /// found an older execution: a describe tells at once. In a crowd, where each would be a describe, it is looked at with
+    /// the others in its time.
     pub fn first_look(&mut self, id: ExecutionId, fx: &mut Effects, pipelines: &mut Pipelines) {
         let pipeline = self.all[id].pipeline();
         if let Some(spelling) = pipelines.spelling(pipeline, fx) {
             let site = Site { client: pipelines[pipeline].client().clone(), pipeline: spelling };
             fx.look(site, vec![self.wanted(id, false, fx)]);
         }
-        if self.is_crowd(fx) {
-            self.look_later(id, fx);
-        } else {
+        if !self.is_crowd(fx) || pipelines[pipeline].listing().is_denied_now(fx.now()) {
             self.describe(id, fx, pipelines);
+        } else if !self.is_looked_at(id) {
+            self.look_later(id, fx);
         }
     }
 

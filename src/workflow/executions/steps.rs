@@ -1,7 +1,6 @@
 //! Listing the steps of executions.
 
 use crate::{
-    pace::Urgency,
     pipelines::{Call, CallError, CallReply},
     workflow::{
         effects::{Change, Effects, Purpose, Timer, Whose},
@@ -43,7 +42,7 @@ impl Executions {
     ) {
         let tracked = &self.all[id];
         let call = Call::ListSteps { arn: tracked.arn().to_owned(), next_token };
-        pipelines.call(Urgency::Poll, tracked.pipeline(), call, Purpose::Steps { execution: id, listing }, fx);
+        pipelines.call(self.urgency(id), tracked.pipeline(), call, Purpose::Steps { execution: id, listing }, fx);
     }
 
     /// Takes in a page of steps.

@@ -1,13 +1,13 @@
 //! What AWS still shows just after a resume, and what the next attempt makes of a resume that moved nothing.
 
 use awf_aws::{
-    pipelines::{CallErrorKind, Execution, Status},
+    pipelines::{CallErrorKind, Execution, Status, Step},
     protocol::Phase,
     workflow::{Event, Note},
 };
 
 use super::{
-    super::world::{World, message, phase},
+    super::world::{World, message, phase, task},
     MINUTE, SECOND, again, failed_once, fails, only, resumes, steps, until,
 };
 
@@ -178,4 +178,46 @@ fn an_attempt_before_the_resumed_one_is_told_that_its_end_may_be_an_earlier_runs
     w.restart();
     let text = until(&mut w, &again(0), Phase::Failed, MINUTE);
     assert!(text.contains("superseded by attempt 1") && text.contains(hint), "{text}");
+}
+
+#[test]
+fn a_stale_list_does_not_undo_what_somebody_has_resumed_in_the_console() {
+    let mut w = failed_once(&again(0));
+    let before = w.executions[0].clone();
+    w.executions[0].status = Status::Executing;
+    w.executions[0].modified = Some(w.aws_now());
+    until(&mut w, &again(1), Phase::Running, MINUTE);
+    let finished = |w: &World| w.notes.iter().filter(|n| matches!(n, Note::ExecutionFinished { .. })).count();
+    assert_eq!(finished(&w), 1);
+    w.stale = Some((0, before));
+    // Many others run, so that it is looked at in lists.
+    for other in 0..30 {
+        w.ask(&task(&format!("o{other}"), 0));
+    }
+    w.pass(40 * SECOND);
+    assert_eq!(finished(&w), 1, "a describe has shown it live, and lists lag");
+    assert_eq!(phase(&w.ask(&again(1))).filter(|phase| phase.is_terminal()), None);
+}
+
+#[test]
+fn an_end_whose_steps_were_listed_after_somebody_had_resumed_it_is_not_told() {
+    let (mut w, node) = (World::new(), task("a", 0));
+    w.ask(&node);
+    w.pass(5 * MINUTE);
+    fails(&mut w);
+    w.silent = vec!["ListPipelineExecutionSteps"];
+    w.pass(40 * SECOND);
+    assert_eq!(w.unanswered.len(), 1, "its end was described, and its steps are being listed");
+    let now = w.aws_now();
+    w.executions[0].status = Status::Executing;
+    w.executions[0].modified = Some(now);
+    w.steps[1] = Step { status: "Executing".into(), started: Some(now), ended: None, ..w.steps[1].clone() };
+    w.pass(SECOND);
+    w.silent.clear();
+    w.answer_open(0);
+    assert_eq!(phase(&w.ask(&node)).filter(|phase| phase.is_terminal()), None, "one of them runs since");
+    w.pass(10 * SECOND);
+    w.end(0, Status::Succeeded);
+    w.steps = steps(&w, "Succeeded");
+    until(&mut w, &node, Phase::Succeeded, 2 * MINUTE);
 }
