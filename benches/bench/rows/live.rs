@@ -199,8 +199,23 @@ impl Live {
         Self { _nodes: nodes, plugin, aws, tasks, poll }
     }
 
+    /// Waits for a pause between two rounds, so that as many are counted as are meant; for a round at most, for there may be
+    /// none.
+    async fn pause(&self) {
+        let deadline = Instant::now() + self.poll;
+        let mut quiet = (f64::NAN, Instant::now());
+        while Instant::now() < deadline && quiet.1.elapsed() < self.poll / 10 {
+            sleep(Duration::from_millis(200)).await;
+            let calls = self.plugin.metric("aws_api_calls_total").await;
+            if calls != quiet.0 {
+                quiet = (calls, Instant::now());
+            }
+        }
+    }
+
     /// Counts calls and samples memory for so many rounds.
     async fn polled(&self, rounds: u32) -> Polled {
+        self.pause().await;
         let before = self.aws.book().await;
         let mut memory = f64::NAN;
         for _ in 0..self.poll.as_secs() * u64::from(rounds) {
