@@ -314,6 +314,12 @@ fn pipeline_name(number: usize) -> String {
 }
 
 impl Play {
+    /// AWS takes everything at once, and nothing ends.
+    fn unhindered(workflows: u32, nodes: usize, pipelines: usize, polls: rounds::Settings) -> Self {
+        let (throttled, quota, step_seconds, apart) = (0.0, usize::MAX, 1e7, Duration::from_millis(1));
+        Self { workflows, nodes, pipelines, throttled, quota, step_seconds, apart, polls }
+    }
+
     fn task(&self, workflow: u32, node: usize) -> Task {
         let name = format!("wf-{workflow}");
         Task {
@@ -374,16 +380,7 @@ fn calls_of_rounds(
     pipelines: usize,
 ) -> (BTreeMap<&'static str, usize>, usize) {
     let poll = Duration::from_secs(30);
-    let play = Play {
-        workflows,
-        nodes,
-        pipelines,
-        throttled: 0.0,
-        quota: usize::MAX,
-        step_seconds: 1e7,
-        apart: Duration::from_millis(1),
-        polls: rounds::Settings { poll_min: poll, poll_max: poll },
-    };
+    let play = Play::unhindered(workflows, nodes, pipelines, rounds::Settings { poll_min: poll, poll_max: poll });
     let mut crowd = Crowd::new(play);
     crowd.run(|crowd| crowd.book.executions().len() == play.all());
     println!("{} started after {:?}: {:?}", play.all(), crowd.now.since(START), crowd.calls);
@@ -408,16 +405,7 @@ fn a_round_takes_a_list_for_a_hundred_executions_however_many_pipelines_and_work
 #[test]
 fn who_starts_a_crowd_makes_few_calls_but_the_starts() {
     for (workflows, nodes, pipelines) in [(1, 1000, 10), (50, 20, 1)] {
-        let play = Play {
-            workflows,
-            nodes,
-            pipelines,
-            throttled: 0.0,
-            quota: usize::MAX,
-            step_seconds: 1e7,
-            apart: Duration::from_millis(1),
-            polls: default_polls(),
-        };
+        let play = Play::unhindered(workflows, nodes, pipelines, default_polls());
         let mut crowd = Crowd::new(play);
         crowd.run(|crowd| crowd.book.executions().len() == play.all());
         let asked: usize = crowd.calls.iter().filter(|(name, _)| name.contains("Pipeline")).map(|(_, n)| n).sum();
