@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use actix_web::{
-    Error, HttpResponse,
+    Error, HttpResponse, Resource,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     guard,
@@ -47,36 +47,36 @@ pub fn api(routes: &mut web::ServiceConfig) {
     routes
         .service(
             web::resource(EXECUTE_PATH)
+                .app_data(Route::Execute)
                 .route(web::route().guard(guard::Post()).to(execute::execute))
                 // Never 404 on this path: it makes the agent drop the plugin for good.
                 .default_service(web::to(post_only)),
         )
-        .route("/healthz", web::get().to(ops::healthz));
+        .service(get("/healthz", Route::Health).to(ops::healthz));
 }
 
 /// The routes for operators; the application's data must hold an [`AppState`].
 pub fn ops(routes: &mut web::ServiceConfig) {
     routes
-        .route("/metrics", web::get().to(ops::metrics))
-        .route("/healthz", web::get().to(ops::healthz))
-        .route("/readyz", web::get().to(ops::readyz));
+        .service(get("/metrics", Route::Metrics).to(ops::metrics))
+        .service(get("/healthz", Route::Health).to(ops::healthz))
+        .service(get("/readyz", Route::Health).to(ops::readyz));
+}
+
+/// A resource that is only read.
+fn get(path: &str, counted_as: Route) -> Resource {
+    web::resource(path).guard(guard::Get()).app_data(counted_as)
 }
 
 /// Counts every request by the route that took it, never by its path: anybody can invent paths.
 pub async fn count<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
-    let state = request.app_data::<web::Data<AppState>>().cloned();
-    let route = match request.match_pattern().as_deref() {
-        Some(EXECUTE_PATH) => Route::Execute,
-        Some("/metrics") => Route::Metrics,
-        Some("/healthz" | "/readyz") => Route::Health,
-        _ => Route::Other,
-    };
-    let answered = next.call(request).await;
-    if let Some(state) = state {
-        let status = answered.as_ref().map_or_else(|e| e.as_response_error().status_code(), ServiceResponse::status);
-        state.metrics.http_answered(route, status.as_u16());
+    let answered = next.call(request).await?;
+    let request = answered.request();
+    if let Some(state) = request.app_data::<web::Data<AppState>>() {
+        let route = request.app_data::<Route>().copied().unwrap_or(Route::Other);
+        state.metrics.http_answered(route, answered.status().as_u16());
     }
-    answered
+    Ok(answered)
 }
 
 async fn post_only() -> HttpResponse {

@@ -36,7 +36,8 @@ pub fn one_line(text: &str) -> String {
 
 /// A text on one line within `max` bytes, with `…` where its end is missing.
 pub fn fit(text: &str, max: usize) -> String {
-    ellipsize(&one_line(text), max)
+    let line = one_line(text);
+    if line.len() <= max { line } else { ellipsize(&line, max) }
 }
 
 /// A time as RFC 3339 in UTC, to the second. `None` for a year with more than four digits.

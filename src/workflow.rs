@@ -26,7 +26,7 @@ use crate::{
     input::Task,
     pace::{self, LaneKey},
     pipelines::{Call, CallEnded, ClientKey, Time},
-    protocol::ExecuteTemplateReply,
+    protocol::Reply,
     rounds::{Seen, Site, Wanted},
 };
 
@@ -133,7 +133,7 @@ pub enum WorkflowState {
 pub enum Command {
     Answer {
         request: RequestId,
-        reply: ExecuteTemplateReply,
+        reply: Reply,
         /// Whether an execution was started since the node was last answered (for the metric).
         started: bool,
     },

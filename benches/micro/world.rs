@@ -116,7 +116,7 @@ impl World {
         while let Some(command) = open.pop_front() {
             let event = match command {
                 Command::Answer { reply, .. } => {
-                    answer = Some(reply);
+                    answer = Some(reply.read());
                     continue;
                 }
                 Command::Call { call, client, operation, .. } => {

@@ -22,7 +22,7 @@ use crate::{
     input::{Task, WorkflowId},
     metrics::{Metrics, labels::Actor},
     pipelines::{Clock, Time},
-    protocol::ExecuteTemplateReply,
+    protocol::{ExecuteTemplateReply, Reply},
     workflow::LiveExecution,
 };
 
@@ -48,14 +48,14 @@ pub enum SupervisorError {
 /// An answer, and whether the request started an execution (for the metric).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answered {
-    pub reply: ExecuteTemplateReply,
+    pub reply: Reply,
     /// Whether this request is the one that started an execution.
     pub started: bool,
 }
 
 impl Answered {
     fn free_poll() -> Self {
-        Self { reply: ExecuteTemplateReply::free_poll(FREE_POLL), started: false }
+        Self { reply: ExecuteTemplateReply::free_poll(FREE_POLL).into(), started: false }
     }
 }
 

@@ -125,7 +125,7 @@ impl Handler<GetRunner> for Supervisor {
             return Some(known);
         }
         let key = registry_key(&workflow);
-        if self.registry.is_draining() || self.histories.get(&key).is_some_and(|history| history.respawning) {
+        if self.registry.is_draining() || self.histories.get(&*key).is_some_and(|history| history.respawning) {
             return None;
         }
         Some(self.spawn(workflow, ctx))
@@ -142,7 +142,7 @@ impl Handler<RunnerExited> for Supervisor {
         if !self.registry.remove(&workflow, generation) {
             return;
         }
-        let history = self.histories.entry(registry_key(&workflow)).or_default();
+        let history = self.histories.entry(registry_key(&workflow).into_owned()).or_default();
         let wait = history.died((self.dependencies.clock)());
         history.respawning = true;
         tracing::error!(
@@ -160,7 +160,7 @@ impl Handler<Respawn> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, Respawn { workflow }: Respawn, ctx: &mut Self::Context) {
-        if let Some(history) = self.histories.get_mut(&registry_key(&workflow)) {
+        if let Some(history) = self.histories.get_mut(&*registry_key(&workflow)) {
             history.respawning = false;
         }
         if !self.registry.is_draining() {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, ContentType},
+    },
     web,
 };
 use futures_util::StreamExt as _;
@@ -16,7 +19,7 @@ use super::AppState;
 use crate::{
     input::{self, AllowedRoles, InputError, Task},
     metrics::labels::{Label as _, Outcome},
-    protocol::{ExecuteTemplateArgs, ExecuteTemplateReply, Phase},
+    protocol::{ExecuteTemplateArgs, ExecuteTemplateReply, Phase, Reply},
     text::ellipsize,
 };
 
@@ -32,7 +35,7 @@ pub async fn execute(request: HttpRequest, body: web::Payload, state: web::Data<
     match answer(&request, body, &state).await {
         Ok((outcome, reply)) => {
             timer.answered(outcome);
-            HttpResponse::Ok().json(reply)
+            HttpResponse::Ok().content_type(ContentType::json()).body(reply.into_json())
         }
         Err(Refused { outcome, status, sentence }) => {
             timer.answered(outcome);
@@ -56,11 +59,7 @@ impl Refused {
     }
 }
 
-async fn answer(
-    request: &HttpRequest,
-    body: web::Payload,
-    state: &AppState,
-) -> Result<(Outcome, ExecuteTemplateReply), Refused> {
+async fn answer(request: &HttpRequest, body: web::Payload, state: &AppState) -> Result<(Outcome, Reply), Refused> {
     state.token.check(request.headers()).map_err(|refusal| Refused::new(StatusCode::FORBIDDEN, refusal.to_string()))?;
     check_content_type(request)?;
     let body = read(request, body).await?;
@@ -68,22 +67,23 @@ async fn answer(
         Some(task) => task,
         None => match read_task(body, state)? {
             Ok(Some(task)) => task,
-            Ok(None) => return Ok((Outcome::Ignored, ExecuteTemplateReply::not_mine())),
+            Ok(None) => return Ok((Outcome::Ignored, ExecuteTemplateReply::not_mine().into())),
             Err(error) => {
-                return Ok((Outcome::Invalid, ExecuteTemplateReply::end(Phase::Error, error.to_string(), None)));
+                let reply = ExecuteTemplateReply::end(Phase::Error, error.to_string(), None);
+                return Ok((Outcome::Invalid, reply.into()));
             }
         },
     };
     let began = Instant::now();
     match state.supervisor.execute(task.clone()).await {
         Ok(answered) => {
-            let outcome = Outcome::of(&answered.reply, answered.started);
+            let outcome = Outcome::of(answered.reply.phase(), answered.started);
             tracing::debug!(
                 workflow.name = task.workflow.name,
                 template = task.template_name,
                 attempt = task.attempt,
                 outcome = outcome.as_str(),
-                requeue = answered.reply.requeue,
+                requeue = answered.reply.read().requeue,
                 seconds = began.elapsed().as_secs_f64(),
                 "answered the agent"
             );

@@ -5,12 +5,13 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use actix_web::web::Bytes;
+use foldhash::quality::RandomState;
 
 use crate::input::Task;
 
@@ -24,7 +25,8 @@ const LONGEST: usize = 4 * 1024;
 #[derive(Debug, Default)]
 pub struct Reread<S = RandomState> {
     tasks: Mutex<Generations>,
-    /// Keyed anew in each process: nobody can send bodies that collide on purpose.
+    /// Keyed anew in each process, and quick: a body is hashed before every answer. Of bodies that collide all the same, the
+    /// last is kept, and the others are read again.
     hasher: S,
 }
 

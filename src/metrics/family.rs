@@ -3,13 +3,14 @@
 use std::{
     marker::PhantomData,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use prometheus::{
-    Error, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector,
+    Error, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    core::Collector,
 };
 
 use super::labels::{Label, SELDOM};
@@ -54,6 +55,8 @@ pub trait Labels: Copy + 'static {
     fn values(self) -> Vec<&'static str>;
     /// Every series there can be.
     fn all() -> Vec<Self>;
+    /// Which of [`Self::all`] this one is, from 0.
+    fn place(self) -> usize;
 }
 
 fn words<A: Label>() -> (&'static str, Vec<&'static str>) {
@@ -72,6 +75,10 @@ impl Labels for () {
     fn all() -> Vec<Self> {
         vec![()]
     }
+
+    fn place(self) -> usize {
+        0
+    }
 }
 
 impl<A: Label> Labels for A {
@@ -86,6 +93,10 @@ impl<A: Label> Labels for A {
     fn all() -> Vec<Self> {
         A::ALL.to_vec()
     }
+
+    fn place(self) -> usize {
+        Label::place(self)
+    }
 }
 
 impl<A: Label, B: Label> Labels for (A, B) {
@@ -99,6 +110,10 @@ impl<A: Label, B: Label> Labels for (A, B) {
 
     fn all() -> Vec<Self> {
         A::ALL.iter().flat_map(|a| B::ALL.iter().map(move |b| (*a, *b))).collect()
+    }
+
+    fn place(self) -> usize {
+        self.0.place() * B::ALL.len() + self.1.place()
     }
 }
 
@@ -194,9 +209,25 @@ impl Changes {
     }
 }
 
+/// The series of a metric that were written, each at its labels' place: to find one, the library hashes the words of its
+/// labels under a lock, and a request writes seven.
+#[derive(Clone)]
+struct Written<M>(Box<[OnceLock<M>]>);
+
+impl<M> Written<M> {
+    fn none<L: Labels>() -> Self {
+        Self(L::all().iter().map(|_| OnceLock::new()).collect())
+    }
+
+    fn series<L: Labels>(&self, labels: L, find: impl FnOnce(&[&'static str]) -> M) -> &M {
+        self.0[labels.place()].get_or_init(|| find(&labels.values()))
+    }
+}
+
 /// A counter with typed labels.
 pub struct Counter<L> {
-    series: IntCounterVec,
+    family: IntCounterVec,
+    written: Written<IntCounter>,
     changes: Changes,
     labels: PhantomData<fn(L)>,
 }
@@ -204,10 +235,10 @@ pub struct Counter<L> {
 impl<L: Labels> Counter<L> {
     /// Registers it. An error is a name that is taken.
     pub fn new(def: &Def<L>, registry: &Registry, changes: &Changes) -> Result<Self, Error> {
-        let series = IntCounterVec::new(def.opts(), &Def::<L>::label_names())?;
-        def.series_at_start().iter().for_each(|values| drop(series.with_label_values(values)));
-        registry.register(Box::new(series.clone()))?;
-        Ok(Self { series, changes: changes.clone(), labels: PhantomData })
+        let family = IntCounterVec::new(def.opts(), &Def::<L>::label_names())?;
+        def.series_at_start().iter().for_each(|values| drop(family.with_label_values(values)));
+        registry.register(Box::new(family.clone()))?;
+        Ok(Self { family, written: Written::none::<L>(), changes: changes.clone(), labels: PhantomData })
     }
 
     /// Counts one.
@@ -218,22 +249,27 @@ impl<L: Labels> Counter<L> {
     /// Counts so many; zero is no change.
     pub fn add(&self, labels: L, count: u64) {
         if count > 0 {
-            self.series.with_label_values(&labels.values()).inc_by(count);
+            self.series(labels).inc_by(count);
             self.changes.one_more();
         }
     }
 
     /// Sets it to what was counted elsewhere.
     pub(super) fn set(&self, labels: L, count: u64) {
-        let series = self.series.with_label_values(&labels.values());
+        let series = self.series(labels);
         series.inc_by(count.saturating_sub(series.get()));
+    }
+
+    fn series(&self, labels: L) -> &IntCounter {
+        self.written.series(labels, |values| self.family.with_label_values(values))
     }
 }
 
 /// A gauge with typed labels.
 #[derive(Clone)]
 pub struct Gauge<L> {
-    series: IntGaugeVec,
+    family: IntGaugeVec,
+    written: Written<IntGauge>,
     labels: PhantomData<fn(L)>,
 }
 
@@ -241,51 +277,61 @@ impl<L: Labels> Gauge<L> {
     /// Registers it. An error is a name that is taken.
     pub fn new(def: &Def<L>, registry: &Registry) -> Result<Self, Error> {
         let gauge = Self::unregistered(def)?;
-        registry.register(Box::new(gauge.series.clone()))?;
+        registry.register(Box::new(gauge.family.clone()))?;
         Ok(gauge)
     }
 
     /// For a collector of the module's own.
     pub(super) fn unregistered(def: &Def<L>) -> Result<Self, Error> {
-        let series = IntGaugeVec::new(def.opts(), &Def::<L>::label_names())?;
-        def.series_at_start().iter().for_each(|values| drop(series.with_label_values(values)));
-        Ok(Self { series, labels: PhantomData })
+        let family = IntGaugeVec::new(def.opts(), &Def::<L>::label_names())?;
+        def.series_at_start().iter().for_each(|values| drop(family.with_label_values(values)));
+        Ok(Self { family, written: Written::none::<L>(), labels: PhantomData })
     }
 
     /// Sets the value.
     pub fn set(&self, labels: L, value: i64) {
-        self.series.with_label_values(&labels.values()).set(value);
+        self.series(labels).set(value);
     }
 
     /// Moves the value by so much, up or down.
     pub fn add(&self, labels: L, value: i64) {
-        self.series.with_label_values(&labels.values()).add(value);
+        self.series(labels).add(value);
+    }
+
+    fn series(&self, labels: L) -> &IntGauge {
+        self.written.series(labels, |values| self.family.with_label_values(values))
     }
 
     pub(super) fn collector(&self) -> &dyn Collector {
-        &self.series
+        &self.family
     }
 }
 
 /// A gauge of fractions with typed labels.
 pub struct FloatGauge<L> {
-    series: GaugeVec,
+    family: GaugeVec,
+    written: Written<prometheus::Gauge>,
     labels: PhantomData<fn(L)>,
 }
 
 impl<L: Labels> FloatGauge<L> {
     /// For a collector of the module's own.
     pub(super) fn unregistered(def: &Def<L>) -> Result<Self, Error> {
-        Ok(Self { series: GaugeVec::new(def.opts(), &Def::<L>::label_names())?, labels: PhantomData })
+        let family = GaugeVec::new(def.opts(), &Def::<L>::label_names())?;
+        Ok(Self { family, written: Written::none::<L>(), labels: PhantomData })
     }
 
     /// Sets the value.
     pub fn set(&self, labels: L, value: f64) {
-        self.series.with_label_values(&labels.values()).set(value);
+        self.series(labels).set(value);
+    }
+
+    fn series(&self, labels: L) -> &prometheus::Gauge {
+        self.written.series(labels, |values| self.family.with_label_values(values))
     }
 
     pub(super) fn collector(&self) -> &dyn Collector {
-        &self.series
+        &self.family
     }
 }
 
@@ -311,7 +357,8 @@ impl TimeGauge {
 
 /// A histogram with typed labels.
 pub struct Histogram<L> {
-    series: HistogramVec,
+    family: HistogramVec,
+    written: Written<prometheus::Histogram>,
     changes: Changes,
     labels: PhantomData<fn(L)>,
 }
@@ -321,15 +368,19 @@ impl<L: Labels> Histogram<L> {
     pub fn new(def: &Def<L>, registry: &Registry, changes: &Changes) -> Result<Self, Error> {
         let buckets = if let Kind::Histogram(buckets) = def.kind { buckets.to_vec() } else { Vec::new() };
         let opts = HistogramOpts { common_opts: def.opts(), buckets };
-        let series = HistogramVec::new(opts, &Def::<L>::label_names())?;
-        def.series_at_start().iter().for_each(|values| drop(series.with_label_values(values)));
-        registry.register(Box::new(series.clone()))?;
-        Ok(Self { series, changes: changes.clone(), labels: PhantomData })
+        let family = HistogramVec::new(opts, &Def::<L>::label_names())?;
+        def.series_at_start().iter().for_each(|values| drop(family.with_label_values(values)));
+        registry.register(Box::new(family.clone()))?;
+        Ok(Self { family, written: Written::none::<L>(), changes: changes.clone(), labels: PhantomData })
     }
 
     /// Counts one duration.
     pub fn observe(&self, labels: L, seconds: f64) {
-        self.series.with_label_values(&labels.values()).observe(seconds);
+        self.series(labels).observe(seconds);
         self.changes.one_more();
+    }
+
+    fn series(&self, labels: L) -> &prometheus::Histogram {
+        self.written.series(labels, |values| self.family.with_label_values(values))
     }
 }

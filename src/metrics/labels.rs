@@ -2,7 +2,7 @@
 
 use crate::{
     pipelines::{CallErrorKind, Status},
-    protocol::{ExecuteTemplateReply, Phase},
+    protocol::Phase,
 };
 
 /// A label: its name and all its values.
@@ -13,6 +13,8 @@ pub trait Label: Copy + 'static {
     const ALL: &'static [Self];
     /// The value as Prometheus sees it.
     fn as_str(self) -> &'static str;
+    /// Which of [`Self::ALL`] it is, from 0.
+    fn place(self) -> usize;
 }
 
 macro_rules! label {
@@ -27,6 +29,10 @@ macro_rules! label {
 
             fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
+            }
+
+            fn place(self) -> usize {
+                self as usize
             }
         }
     };
@@ -49,10 +55,9 @@ label! {
 }
 
 impl Outcome {
-    /// What an answer to a valid task counts as.
-    pub fn of(reply: &ExecuteTemplateReply, started: bool) -> Self {
-        match reply.node.as_ref().and_then(|node| node.phase) {
-            None if reply.node.is_none() => Self::Ignored,
+    /// What an answer to a valid task of ours counts as.
+    pub fn of(phase: Option<Phase>, started: bool) -> Self {
+        match phase {
             Some(Phase::Succeeded) => Self::Succeeded,
             Some(Phase::Failed) => Self::Failed,
             Some(Phase::Error) => Self::Error,
@@ -334,5 +339,9 @@ impl Label for Version {
 
     fn as_str(self) -> &'static str {
         env!("CARGO_PKG_VERSION")
+    }
+
+    fn place(self) -> usize {
+        0
     }
 }

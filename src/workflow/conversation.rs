@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     pipelines::Time,
-    protocol::{ExecuteTemplateReply, NodeResult, Outputs, Phase, go_duration},
+    protocol::{ExecuteTemplateReply, NodeResult, Outputs, Phase, Reply, go_duration},
 };
 
 use super::{RequestId, effects::Effects, key::Key, report};
@@ -18,7 +18,26 @@ use super::{RequestId, effects::Effects, key::Key, report};
 const MANY: usize = 20;
 const MESSAGE_REST: Duration = Duration::from_secs(300);
 
-/// What a node would be told now.
+/// What a node would be told.
+#[derive(Clone, Debug)]
+pub enum Telling {
+    /// Its end.
+    End(Reply),
+    /// How it stands now.
+    Now(View),
+}
+
+impl Telling {
+    /// Whether nothing that is on its way can say it better.
+    pub fn is_settled(&self) -> bool {
+        match self {
+            Self::End(_) => true,
+            Self::Now(view) => view.settled,
+        }
+    }
+}
+
+/// How a node stands that has not ended.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// `None`: nothing can be said yet (a free poll).
@@ -38,12 +57,6 @@ impl View {
     /// A view that may soon be outdone.
     pub fn passing(phase: Option<Phase>, message: impl Into<String>) -> Self {
         Self { phase, message: message.into(), outputs: None, settled: false }
-    }
-
-    /// The end that a node has come to.
-    pub fn ended(reply: &ExecuteTemplateReply) -> Self {
-        let node = reply.node.clone().unwrap_or_default();
-        Self { phase: node.phase, message: node.message, outputs: node.outputs, settled: true }
     }
 }
 
@@ -122,16 +135,26 @@ impl Conversation {
 
     /// Answers who waits: those whose time is up, and all unless the view may be outdone by what is on its way
     /// (`awaited`). When to answer the next of the others, if there are any.
-    pub fn answer(&mut self, view: View, awaited: bool, key: Key, crowd: Crowd, fx: &mut Effects) -> Option<Time> {
+    pub fn answer(
+        &mut self,
+        telling: Telling,
+        awaited: bool,
+        key: Key,
+        crowd: Crowd,
+        fx: &mut Effects,
+    ) -> Option<Time> {
         let now = fx.now();
-        let waits = awaited && !view.settled;
+        let waits = awaited && !telling.is_settled();
         let parked = std::mem::take(&mut self.parked);
         let (waiting, answered): (Vec<_>, Vec<_>) =
             parked.into_iter().partition(|(_, deadline)| waits && *deadline > now);
         self.parked = waiting;
-        // One asks as a rule, and no view is copied.
-        for ((request, _), view) in answered.iter().zip(iter::repeat_n(view, answered.len())) {
-            let reply = self.reply(view, key, crowd, now);
+        // One asks as a rule, and nothing is copied.
+        for ((request, _), telling) in answered.iter().zip(iter::repeat_n(telling, answered.len())) {
+            let reply = match telling {
+                Telling::End(reply) => reply,
+                Telling::Now(view) => self.reply(view, key, crowd, now).into(),
+            };
             fx.answer(*request, reply, std::mem::take(&mut self.started));
         }
         self.parked.first().map(|(_, deadline)| *deadline)
@@ -143,9 +166,6 @@ impl Conversation {
             message: if view.phase.is_some() { report::message(&view.message) } else { String::new() },
             outputs: view.outputs,
         };
-        if view.phase.is_some_and(Phase::is_terminal) {
-            return ExecuteTemplateReply { node: Some(node), requeue: None };
-        }
         self.answers += 1;
         let requeue = report::requeue(now.since(self.asked_since), crowd.open, key.spread(self.answers));
         if view.phase.is_none() {

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     pace::{Answer, Direction, LaneKey, Urgency},
     pipelines::{Call, CallEnded, ClientKey, Time},
-    protocol::ExecuteTemplateReply,
+    protocol::Reply,
     rounds::{Site, Wanted},
 };
 
@@ -431,7 +431,7 @@ impl Effects {
     }
 
     /// Answers a request.
-    pub fn answer(&mut self, request: RequestId, reply: ExecuteTemplateReply, started: bool) {
+    pub fn answer(&mut self, request: RequestId, reply: Reply, started: bool) {
         self.commands.push(Command::Answer { request, reply, started });
     }
 

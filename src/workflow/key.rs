@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
@@ -11,8 +11,15 @@ use sha2::{Digest, Sha256};
 use crate::{input::Task, text::hex};
 
 /// SHA-256 over (workflow uid, execution key or its stand-in): one node of one workflow.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key([u8; 32]);
+
+impl Hash for Key {
+    /// Of a digest, the first bytes spread as well as all of them.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u32(self.number());
+    }
+}
 
 impl Key {
     /// The key under which an `execute` task's executions are known.

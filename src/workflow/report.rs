@@ -1,6 +1,6 @@
 //! What Argo hears: messages, outputs and requeue times within the limits that one batch of the agent can carry.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use serde_json::json;
 
@@ -123,12 +123,11 @@ impl OutputList {
     }
 
     fn push_within(&mut self, name: &str, value: &str, room: usize) {
-        let clean = name.replace(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'), "-");
-        let clean = if clean.is_empty() { "output" } else { &clean };
-        let mut unique = clean.to_owned();
+        let clean = parameter_name(name);
+        let mut unique = clean.clone();
         let mut number = 2;
         while self.parameters.iter().any(|known| known.name == unique) {
-            unique = format!("{clean}-{number}");
+            unique = format!("{clean}-{number}").into();
             number += 1;
         }
         let cost = cost(&unique, value) + 1;
@@ -137,7 +136,7 @@ impl OutputList {
             return;
         }
         self.bytes += cost;
-        self.parameters.push(Parameter { name: unique, value: value.to_owned() });
+        self.parameters.push(Parameter { name: unique.into_owned(), value: value.to_owned() });
     }
 
     /// The finished outputs, with `result` (valid JSON, ≤ 1 KiB) when there is room for it.
@@ -151,6 +150,16 @@ impl OutputList {
             self.parameters.push(Parameter { name: "outputs-truncated".to_owned(), value: "true".to_owned() });
         }
         Outputs { parameters: self.parameters, artifacts: self.artifacts, result }
+    }
+}
+
+/// A name with `-` for whatever Argo would refuse in it.
+fn parameter_name(name: &str) -> Cow<'_, str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    match name {
+        "" => "output".into(),
+        name if name.chars().all(allowed) => name.into(),
+        name => name.replace(|c| !allowed(c), "-").into(),
     }
 }
 

@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, time::Duration};
 use crate::{
     input::{Action, Task},
     pipelines::Time,
-    protocol::{ExecuteTemplateReply, Phase},
+    protocol::{Phase, Reply},
     results::Wanted,
 };
 
 use super::{
     RequestId,
-    conversation::{Conversation, View},
+    conversation::{Conversation, Telling, View},
     effects::{Effects, NodeRef, Subject, Timer},
     execution::TrackedExecution,
     executions::Starter,
@@ -104,7 +104,7 @@ enum Stage {
         /// Why there may be more.
         gap: Option<String>,
     },
-    Ended(ExecuteTemplateReply),
+    Ended(Reply),
 }
 
 /// What a stop node has to do with the others before it can go on.
@@ -309,7 +309,7 @@ impl StopNode {
             }),
             _ => None,
         };
-        self.stage = Stage::Ended(ExecuteTemplateReply::end(phase, report::message(text), outputs));
+        self.stage = Stage::Ended(Reply::end(phase, report::message(text), outputs));
         w.tally.node_ended(w.fx.now());
     }
 
@@ -359,9 +359,9 @@ impl StopNode {
 
     /// Answers who waits for it, as far as there is something to say; when to look at the others.
     pub fn answer(&mut self, w: &mut World) -> Option<Time> {
-        let view = self.view(w);
-        let awaited = !view.settled && self.expects_news(w);
-        self.conversation.answer(view, awaited, self.key, w.crowd(), &mut w.fx)
+        let telling = self.telling(w);
+        let awaited = !telling.is_settled() && self.expects_news(w);
+        self.conversation.answer(telling, awaited, self.key, w.crowd(), &mut w.fx)
     }
 
     /// Whether something is on its way that may change what it would be told.
@@ -374,14 +374,14 @@ impl StopNode {
         }
     }
 
-    fn view(&self, w: &World) -> View {
+    fn telling(&self, w: &World) -> Telling {
         let targets = match &self.stage {
-            Stage::Ended(reply) => return View::ended(reply),
+            Stage::Ended(reply) => return Telling::End(reply.clone()),
             Stage::Looking { .. } => {
-                return match self.trouble(w) {
+                return Telling::Now(match self.trouble(w) {
                     Some(trouble) => View::settled(Phase::Running, trouble.told(0), None),
                     None => View::passing(Some(Phase::Running), "looking for what is to be stopped"),
-                };
+                });
             }
             Stage::Stopping { targets, .. } => targets,
         };
@@ -391,11 +391,7 @@ impl StopNode {
         if let Some(trouble) = tracked().find_map(TrackedExecution::any_trouble) {
             text = format!("{text}; {}", trouble.told(text.len() + 2));
         }
-        View {
-            phase: Some(Phase::Running),
-            message: text,
-            outputs: None,
-            settled: tracked().all(|t| t.seen().is_some()),
-        }
+        let settled = tracked().all(|t| t.seen().is_some());
+        Telling::Now(View { phase: Some(Phase::Running), message: text, outputs: None, settled })
     }
 }

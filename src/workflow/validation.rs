@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     input::{Action, Task},
     pipelines::Time,
-    protocol::{ExecuteTemplateReply, Phase},
+    protocol::{Phase, Reply},
 };
 
 use super::{
     RequestId,
-    conversation::{Conversation, View},
+    conversation::{Conversation, Telling, View},
     effects::Effects,
     key::Key,
     pipeline::DIGEST_FOR,
@@ -28,7 +28,7 @@ pub struct Validation {
     denied_grace: Duration,
     /// Until it has succeeded.
     task: Option<Arc<Task>>,
-    ended: Option<(Time, ExecuteTemplateReply)>,
+    ended: Option<(Time, Reply)>,
 }
 
 impl Validation {
@@ -68,7 +68,7 @@ impl Validation {
         let now = w.fx.now();
         match &self.ended {
             // A refusal is looked at again later: by then the pipeline may have been mended, and a check changes nothing.
-            Some((at, reply)) if has_succeeded(reply) || now < at.plus(DIGEST_FOR) => return,
+            Some((at, reply)) if reply.phase() == Some(Phase::Succeeded) || now < at.plus(DIGEST_FOR) => return,
             Some(_) => {
                 self.ended = None;
                 self.conversation.begin_anew(now);
@@ -77,7 +77,7 @@ impl Validation {
             None => {}
         }
         if let Some(reply) = self.verdict(w) {
-            if has_succeeded(&reply) {
+            if reply.phase() == Some(Phase::Succeeded) {
                 self.task = None;
             }
             self.ended = Some((now, reply));
@@ -85,10 +85,10 @@ impl Validation {
         }
     }
 
-    fn verdict(&self, w: &mut World) -> Option<ExecuteTemplateReply> {
+    fn verdict(&self, w: &mut World) -> Option<Reply> {
         let task = self.task.as_deref()?;
         let Action::Validate { parameters, version } = &task.action else { return None };
-        let error = |text: &str| ExecuteTemplateReply::end(Phase::Error, report::message(text), None);
+        let error = |text: &str| Reply::end(Phase::Error, report::message(text), None);
         let digest = match w.pipelines.digest(self.pipeline, *version, &mut w.fx) {
             Some(Ok(digest)) => digest,
             Some(Err(text)) => return Some(error(&text)),
@@ -101,7 +101,7 @@ impl Validation {
         Some(match digest.check(parameters) {
             Ok(()) => {
                 let text = format!("pipeline {} is Active, {} steps", task.pipeline_name, digest.step_count);
-                ExecuteTemplateReply::end(Phase::Succeeded, text, Some(digest.outputs()))
+                Reply::end(Phase::Succeeded, text, Some(digest.outputs()))
             }
             Err(text) => error(&text),
         })
@@ -109,9 +109,9 @@ impl Validation {
 
     /// Answers who waits for it, as far as there is something to say; when to look at the others.
     pub fn answer(&mut self, w: &mut World) -> Option<Time> {
-        let view = self.view(w);
-        let awaited = !view.settled && self.expects_news(w);
-        self.conversation.answer(view, awaited, self.key, w.crowd(), &mut w.fx)
+        let telling = self.telling(w);
+        let awaited = !telling.is_settled() && self.expects_news(w);
+        self.conversation.answer(telling, awaited, self.key, w.crowd(), &mut w.fx)
     }
 
     /// Whether something is on its way that may change what it would be told.
@@ -119,21 +119,17 @@ impl Validation {
         w.is_coming(self.pipeline)
     }
 
-    fn view(&self, w: &World) -> View {
+    fn telling(&self, w: &World) -> Telling {
         if let Some((_, reply)) = &self.ended {
-            return View::ended(reply);
+            return Telling::End(reply.clone());
         }
         let version = match self.task.as_deref().map(|task| &task.action) {
             Some(Action::Validate { version, .. }) => *version,
             _ => None,
         };
-        match w.pipelines.digest_trouble(self.pipeline, version) {
+        Telling::Now(match w.pipelines.digest_trouble(self.pipeline, version) {
             Some(trouble) => View::settled(Phase::Pending, trouble.told(0), None),
             None => View::passing(None, "describing the pipeline"),
-        }
+        })
     }
-}
-
-fn has_succeeded(reply: &ExecuteTemplateReply) -> bool {
-    reply.node.as_ref().and_then(|node| node.phase) == Some(Phase::Succeeded)
 }

@@ -211,7 +211,7 @@ impl Crowd {
     fn step(&mut self, workflow: u32, event: Event) {
         for command in self.workflows[workflow as usize].machine.handle(event, self.now) {
             match command {
-                Command::Answer { request, reply, .. } => self.answered(workflow, request, &reply),
+                Command::Answer { request, reply, .. } => self.answered(workflow, request, &reply.read()),
                 Command::Call { call, client, operation, paced, .. } => {
                     if let Some(page) = Page::of(&client, &operation) {
                         let deeds = self.shared.page_asked(workflow, call.0, &page, self.now);

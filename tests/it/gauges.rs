@@ -143,7 +143,7 @@ impl Plugin {
         let body = body.to_string();
         let args: ExecuteTemplateArgs<'_> = serde_json::from_str(&body).unwrap();
         let task = input::read_task(&args).unwrap().unwrap();
-        self.supervisor.execute(Arc::new(task)).await.unwrap().reply
+        self.supervisor.execute(Arc::new(task)).await.unwrap().reply.read()
     }
 
     /// The next look at what runs is at most half a minute away.

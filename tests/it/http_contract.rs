@@ -10,6 +10,7 @@ use actix_web::{
         Method, StatusCode,
         header::{self, HeaderMap},
     },
+    middleware::from_fn,
     test::{self, TestRequest},
     web,
 };
@@ -57,14 +58,19 @@ impl Answer {
     }
 }
 
-async fn send(state: &web::Data<AppState>, request: TestRequest) -> Answer {
-    let app = test::init_service(App::new().app_data(state.clone()).configure(http::api)).await;
+/// What one of the two services answers.
+async fn send_to(routes: fn(&mut web::ServiceConfig), state: &web::Data<AppState>, request: TestRequest) -> Answer {
+    let app = App::new().app_data(state.clone()).wrap(from_fn(http::count)).configure(routes);
+    let app = test::init_service(app).await;
     answer(test::call_service(&app, request.to_request()).await).await
 }
 
+async fn send(state: &web::Data<AppState>, request: TestRequest) -> Answer {
+    send_to(http::api, state, request).await
+}
+
 async fn send_to_ops(state: &web::Data<AppState>, path: &str) -> Answer {
-    let app = test::init_service(App::new().app_data(state.clone()).configure(http::ops)).await;
-    answer(test::call_service(&app, TestRequest::get().uri(path).to_request()).await).await
+    send_to(http::ops, state, TestRequest::get().uri(path)).await
 }
 
 async fn answer(response: actix_web::dev::ServiceResponse) -> Answer {
@@ -130,6 +136,35 @@ async fn anything_but_post_is_405_and_says_what_is_allowed() {
         let answer = send(&state, TestRequest::with_uri(EXECUTE_PATH).method(method.clone())).await;
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
         assert_eq!(answer.headers.get(header::ALLOW).unwrap(), "POST");
+    }
+}
+
+#[actix::test]
+async fn every_request_is_counted_by_the_route_that_took_it() {
+    let (api, ops): (fn(&mut web::ServiceConfig), fn(&mut web::ServiceConfig)) = (http::api, http::ops);
+    let post_execute = || post(mock("success").to_string());
+    let get = |path: &str| TestRequest::get().uri(path);
+    for (routes, request, handler, code) in [
+        (api, post_execute(), "execute", 200),
+        (api, post("no JSON"), "execute", 400),
+        (api, get(EXECUTE_PATH), "execute", 405),
+        (api, get("/healthz"), "health", 200),
+        (api, TestRequest::post().uri("/healthz"), "other", 404),
+        (api, get("/metrics"), "other", 404),
+        (api, get("/anything/at/all"), "other", 404),
+        (ops, get("/metrics"), "metrics", 200),
+        (ops, get("/healthz"), "health", 200),
+        (ops, get("/readyz"), "health", 200),
+        (ops, post_execute(), "other", 404),
+    ] {
+        let state = state(None);
+        let answer = send_to(routes, &state, request).await;
+        assert_eq!(answer.status.as_u16(), code, "{handler}");
+        let counted = format!("awf_aws_http_requests_total{{code=\"{code}\",handler=\"{handler}\"}}");
+        assert!(series(&state.metrics, &counted) == 1.0, "{counted}");
+        let text = state.metrics.encode().unwrap();
+        let all = text.lines().filter(|line| line.starts_with("awf_aws_http_requests_total{"));
+        assert_eq!(all.filter(|line| !line.ends_with(" 0")).count(), 1, "only {counted}");
     }
 }
 

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use awf_aws::protocol::{
-    Artifact, ExecuteTemplateArgs, ExecuteTemplateReply, NodeResult, Outputs, Parameter, Phase, S3Artifact, Template,
-    go_duration, parse_go_duration,
+    Artifact, ExecuteTemplateArgs, ExecuteTemplateReply, NodeResult, Outputs, Parameter, Phase, Reply, S3Artifact,
+    Template, go_duration, parse_go_duration,
 };
 use serde_json::json;
 
@@ -75,6 +75,24 @@ fn an_answer_reads_back_as_it_was_written() {
     ] {
         assert_eq!(serde_json::from_str::<ExecuteTemplateReply>(&on_the_wire(&reply)).unwrap(), reply);
     }
+}
+
+#[test]
+fn an_answer_goes_out_as_its_json_and_tells_its_phase() {
+    let long = Outputs { result: Some("x".repeat(8_000)), ..Outputs::default() };
+    for (reply, phase) in [
+        (ExecuteTemplateReply::not_mine(), None),
+        (ExecuteTemplateReply::free_poll(Duration::from_secs(15)), None),
+        (ExecuteTemplateReply::end(Phase::Failed, "a \"quoted\" word\n", None), Some(Phase::Failed)),
+        (ExecuteTemplateReply::end(Phase::Succeeded, "done", Some(long)), Some(Phase::Succeeded)),
+    ] {
+        let (text, read) = (on_the_wire(&reply), reply.clone());
+        let made = Reply::from(reply);
+        assert_eq!((made.phase(), made.read()), (phase, read));
+        assert_eq!(made.into_json(), text);
+    }
+    let end = Reply::end(Phase::Error, "why", None);
+    assert_eq!(end, ExecuteTemplateReply::end(Phase::Error, "why", None).into());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Requests that were read before are not read again, and are never taken for others.
 
 use std::{
-    hash::{BuildHasherDefault, Hasher, RandomState},
+    hash::{BuildHasherDefault, Hasher},
     sync::Arc,
 };
 
@@ -39,7 +39,7 @@ fn keep(reread: &Reread, nodes: std::ops::Range<usize>) {
 
 #[test]
 fn the_same_bytes_are_the_same_task() {
-    let reread = Reread::<RandomState>::default();
+    let reread: Reread = Reread::default();
     assert_eq!(reread.task(&body(1)), None);
     keep(&reread, 0..100);
     for node in 0..100 {
@@ -50,7 +50,7 @@ fn the_same_bytes_are_the_same_task() {
 
 #[test]
 fn one_other_byte_is_another_request() {
-    let reread = Reread::<RandomState>::default();
+    let reread: Reread = Reread::default();
     keep(&reread, 1..2);
     let mut other = body(1).to_vec();
     for place in 0..other.len() {
@@ -85,7 +85,7 @@ fn bodies_of_the_same_hash_are_not_taken_for_each_other() {
 
 #[test]
 fn a_thousand_nodes_that_are_asked_for_in_turn_are_read_once_each() {
-    let reread = Reread::<RandomState>::default();
+    let reread: Reread = Reread::default();
     let mut read_anew = 0;
     for _ in 0..3 {
         for node in 0..1_000 {
@@ -100,7 +100,7 @@ fn a_thousand_nodes_that_are_asked_for_in_turn_are_read_once_each() {
 
 #[test]
 fn new_nodes_take_the_place_of_old_ones() {
-    let reread = Reread::<RandomState>::default();
+    let reread: Reread = Reread::default();
     keep(&reread, 0..3_000);
     assert!((2_999..3_000).chain(2_500..2_999).all(|node| reread.task(&body(node)).is_some()), "the last are kept");
     assert_eq!(reread.task(&body(0)), None);
@@ -108,7 +108,7 @@ fn new_nodes_take_the_place_of_old_ones() {
 
 #[test]
 fn no_more_than_a_thousand_requests_are_kept() {
-    let reread = Reread::<RandomState>::default();
+    let reread: Reread = Reread::default();
     keep(&reread, 0..10_000);
     let kept: Vec<usize> = (0..10_000).filter(|node| reread.task(&body(*node)).is_some()).collect();
     assert!((512..=1_024).contains(&kept.len()), "{} are kept", kept.len());
@@ -117,7 +117,7 @@ fn no_more_than_a_thousand_requests_are_kept() {
 
 #[test]
 fn a_long_request_is_read_each_time() {
-    let reread = Reread::<RandomState>::default();
+    let reread: Reread = Reread::default();
     let mut long = body(1).to_vec();
     long.extend([b' '; 8 * 1024]);
     reread.keep(long.clone().into(), &read(&long));

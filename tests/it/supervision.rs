@@ -163,7 +163,7 @@ fn execution(workflow: &str) -> Arc<Task> {
 }
 
 async fn ask(handle: &SupervisorHandle, task: Arc<Task>) -> ExecuteTemplateReply {
-    handle.execute(task).await.unwrap().reply
+    handle.execute(task).await.unwrap().reply.read()
 }
 
 async fn phase(handle: &SupervisorHandle, task: Arc<Task>) -> Option<Phase> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     pipelines::Time,
-    protocol::{ExecuteTemplateReply, Phase},
+    protocol::{Phase, Reply},
     workflow::{
         notes::Note,
         report::{self, spoken},
@@ -56,8 +56,8 @@ impl Attempt {
         self.task = None;
         let arn = tracked.map(|tracked| tracked.arn().to_owned());
         w.fx.note(Note::NodeEnded { key: self.key, attempt: self.number, phase, message: text.clone(), arn });
-        let reply = ExecuteTemplateReply::end(phase, report::message(&text), outputs);
-        self.set_stage(Stage::Ended(Box::new(reply)), w);
+        let reply = Reply::end(phase, report::message(&text), outputs);
+        self.set_stage(Stage::Ended(reply), w);
     }
 
     /// A denial that lasts is the node's end: nobody waits days for a trust policy.

@@ -5,7 +5,14 @@ use std::time::Duration;
 use crate::{
     pipelines::{Status, Time},
     protocol::Phase,
-    workflow::{conversation::View, effects::Subject, key::execution_id, report, slab::ExecutionId, world::World},
+    workflow::{
+        conversation::{Telling, View},
+        effects::Subject,
+        key::execution_id,
+        report,
+        slab::ExecutionId,
+        world::World,
+    },
 };
 
 use super::{Attempt, InFlightResume, Stage};
@@ -16,9 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Attempt {
     /// Answers who waits for it, as far as there is something to say; when to look at the others.
     pub fn answer(&mut self, w: &mut World) -> Option<Time> {
-        let view = self.view(w);
-        let awaited = !view.settled && self.expects_news(w);
-        self.conversation.answer(view, awaited, self.key, w.crowd(), &mut w.fx)
+        let telling = self.telling(w);
+        let awaited = !telling.is_settled() && self.expects_news(w);
+        self.conversation.answer(telling, awaited, self.key, w.crowd(), &mut w.fx)
     }
 
     /// Whether something is on its way that may change what it would be told.
@@ -40,9 +47,9 @@ impl Attempt {
         }
     }
 
-    fn view(&self, w: &World) -> View {
+    fn telling(&self, w: &World) -> Telling {
         let mut view = match &self.stage {
-            Stage::Ended(reply) => return View::ended(reply),
+            Stage::Ended(reply) => return Telling::End(reply.clone()),
             Stage::Following(id) => followed(*id, w),
             Stage::Queued { .. } | Stage::Resuming(_) if self.resume_is_in_doubt(w) => {
                 self.view_unknown("it is not known whether its execution was resumed; looking, then asking again", w)
@@ -60,7 +67,7 @@ impl Attempt {
         if let Some(warning) = stranger.as_deref().or(self.note()).filter(|_| view.phase.is_some()) {
             view.message = format!("{}; warning: {warning}", view.message);
         }
-        view
+        Telling::Now(view)
     }
 
     /// Before the past is known: nothing for a moment, then `Running` with the reason, since it may run for hours.

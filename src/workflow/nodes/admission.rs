@@ -51,7 +51,7 @@ impl Nodes {
                 }
                 self.advance(node, w);
             }
-            Err(reply) => w.fx.answer(request, *reply, false),
+            Err(reply) => w.fx.answer(request, (*reply).into(), false),
         }
     }
 

@@ -236,7 +236,7 @@ impl World {
             for command in self.machine.handle(event, self.now) {
                 match command {
                     Command::Answer { request, reply, .. } => {
-                        assert!(self.replies.insert(request.0, reply).is_none(), "one answer a request");
+                        assert!(self.replies.insert(request.0, reply.read()).is_none(), "one answer a request");
                     }
                     Command::Call { call, client, operation, paced, .. } => {
                         self.paced.push((operation.operation(), paced));

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use awf_aws::metrics::{
     catalogue::{self, MOST_SERIES},
-    family::Kind,
+    family::{Kind, Labels},
+    labels::{Access, CallOutcome, Code, Mode, Operation, Outcome, Region, Route, StepEnd, StepType, Version},
 };
 
 use crate::support::{
@@ -12,6 +13,22 @@ use crate::support::{
     process::TempDir,
     prometheus::{installed, printed, run},
 };
+
+/// Whether the places of these labels are those of all of them, in their order.
+fn are_in_order<L: Labels>() -> bool {
+    L::all().into_iter().map(Labels::place).eq(0..L::all().len())
+}
+
+#[test]
+fn every_series_has_a_place_of_its_own() {
+    assert!(are_in_order::<()>());
+    assert!(are_in_order::<Outcome>());
+    assert!(are_in_order::<(Route, Code)>());
+    assert!(are_in_order::<(Operation, CallOutcome)>());
+    assert!(are_in_order::<(StepType, StepEnd)>());
+    assert!(are_in_order::<(Region, Access)>());
+    assert!(are_in_order::<(Version, Mode)>());
+}
 
 /// What the text format says: by family its type, help, and the lines of its series.
 #[derive(Debug, Default, PartialEq)]

@@ -318,6 +318,7 @@ impl World {
                     self.checks.broke("a request was answered twice");
                     return;
                 };
+                let reply = reply.read();
                 self.check_reply(id, node, &reply);
                 self.tell(|w| {
                     let node = &w.workflows[id.0].nodes[node];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use awf_aws::{
     pipelines::{Call, CallError, CallErrorKind, ClientKey, StartExecution, Time},
-    protocol::ExecuteTemplateReply,
+    protocol::{ExecuteTemplateReply, Reply},
     workflow::{CallId, Command, RequestId, identity::Marker},
 };
 
@@ -55,18 +55,13 @@ impl World {
         acts
     }
 
-    fn answer_altered(
-        &mut self,
-        Scene { sabotage, process, .. }: Scene,
-        request: RequestId,
-        reply: ExecuteTemplateReply,
-    ) -> ExecuteTemplateReply {
-        if sabotage != Sabotage::EndNotRepeated || ended(&reply).is_none() {
+    fn answer_altered(&mut self, Scene { sabotage, process, .. }: Scene, request: RequestId, reply: Reply) -> Reply {
+        if sabotage != Sabotage::EndNotRepeated || ended(&reply.read()).is_none() {
             return reply;
         }
         let Some(node) = self.node_asked(process.0, request) else { return reply };
         let first = self.saboteur.told.insert((process, node));
-        if first { reply } else { ExecuteTemplateReply::free_poll(15 * SECOND) }
+        if first { reply } else { ExecuteTemplateReply::free_poll(15 * SECOND).into() }
     }
 }
 
