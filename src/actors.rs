@@ -10,6 +10,10 @@
 //!       WorkflowRunner ◀─Paced, SeenByList, PageShown─ SharedKeeper ◀─TurnsAsked, CallAnswered, LookAsked, PageAsked─┘
 //! ```
 //!
+//! The supervisor and the keeper live on the main thread, a runner on the thread of the HTTP worker that was the first to be
+//! asked for its workflow: what that worker is asked needs no other thread (half of a workflow's requests), the runners of
+//! several workflows share both, and a single workflow's machine is still one actor's.
+//!
 //! | message | from → to | answer |
 //! |---|---|---|
 //! | `Execute` | handle → runner | through the channel inside it, when the machine says so |
@@ -28,6 +32,7 @@
 //! |---|---|---|
 //! | a call to AWS (panic in its future) | [`crate::backend::carry_out`], which awaits its task | the machine hears `OutcomeUnknown` |
 //! | a runner (panic in the machine) | its exit guard | parked requests get free polls at once; respawned after 1, 2, 4 s, past three deaths in 10 min every 60 s; the new machine finds everything again in AWS |
+//! | the thread that a runner lives on (the server's end) | its exit guard | after a drain nothing; else it is respawned on the main thread |
 //! | the keeper | its exit guard | the supervisor stops, and with it the process |
 //! | the supervisor | the sender it holds is dropped | the process exits 70; until then 503 |
 //! | an HTTP worker | actix-web | a new one; actors do not notice |

@@ -139,22 +139,64 @@ impl ExecuteTemplateReply {
     }
 }
 
-/// An answer on its way out: the JSON that Argo reads. Whoever makes an answer writes it, too: one text goes to the thread
-/// that sends it instead of a dozen, each of which would be freed there into the memory of the thread that made it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
-    phase: Option<Phase>,
-    json: Bytes,
+/// What a workflow's machine answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// To one request.
+    Once(ExecuteTemplateReply),
+    /// A node's end: the same to all who ask.
+    End(ReplyText),
 }
 
 impl Reply {
-    /// As much as most answers take.
-    const USUAL: usize = 768;
+    /// What Argo reads of it.
+    pub fn read(&self) -> ExecuteTemplateReply {
+        match self {
+            Self::Once(reply) => reply.clone(),
+            Self::End(text) => text.read(),
+        }
+    }
 
-    /// The end of a node. It is kept for as long as the workflow is served, and all who ask share it.
+    /// The text that goes out. `paper` is the asker's own and empty: whoever frees a text has to have made it, for
+    /// allocators keep the memory of each thread apart, and two threads at one of them wait for each other.
+    pub fn written_on(self, paper: Vec<u8>) -> ReplyText {
+        match self {
+            Self::Once(reply) => ReplyText::written(&reply, paper),
+            Self::End(text) => text,
+        }
+    }
+}
+
+/// An answer as it goes out, and the phase that it tells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplyText {
+    phase: Option<Phase>,
+    json: Json,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Json {
+    Own(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl ReplyText {
+    /// The end of a node. It is kept for as long as the workflow is served: as a text it takes half the room of its parts.
     pub fn end(phase: Phase, message: impl Into<String>, outputs: Option<Outputs>) -> Self {
-        let json = written(&ExecuteTemplateReply::end(phase, message, outputs));
-        Self { phase: Some(phase), json: json.into_boxed_slice().into() }
+        let text = Self::written(&ExecuteTemplateReply::end(phase, message, outputs), Self::paper());
+        let phase = text.phase;
+        let Json::Own(json) = text.json else { return text };
+        Self { phase, json: Json::Shared(json.into_boxed_slice().into()) }
+    }
+
+    /// Room for what most answers take.
+    pub fn paper() -> Vec<u8> {
+        Vec::with_capacity(768)
+    }
+
+    fn written(reply: &ExecuteTemplateReply, mut paper: Vec<u8>) -> Self {
+        serde_json::to_writer(&mut paper, reply).expect("texts and lists of them can be written as JSON");
+        Self { phase: reply.node.as_ref().and_then(|node| node.phase), json: Json::Own(paper) }
     }
 
     /// The phase that it tells.
@@ -162,27 +204,28 @@ impl Reply {
         self.phase
     }
 
-    /// What Argo reads.
+    /// What Argo reads of it.
     pub fn read(&self) -> ExecuteTemplateReply {
-        serde_json::from_slice(&self.json).expect("what was written as JSON can be read")
+        let json = match &self.json {
+            Json::Own(json) => json,
+            Json::Shared(json) => &json[..],
+        };
+        serde_json::from_slice(json).expect("what was written as JSON can be read")
     }
 
     /// The body of the response.
     pub fn into_json(self) -> Bytes {
-        self.json
+        match self.json {
+            Json::Own(json) => json.into(),
+            Json::Shared(json) => json,
+        }
     }
 }
 
-impl From<ExecuteTemplateReply> for Reply {
+impl From<ExecuteTemplateReply> for ReplyText {
     fn from(reply: ExecuteTemplateReply) -> Self {
-        Self { phase: reply.node.as_ref().and_then(|node| node.phase), json: written(&reply).into() }
+        Self::written(&reply, Self::paper())
     }
-}
-
-fn written(reply: &ExecuteTemplateReply) -> Vec<u8> {
-    let mut json = Vec::with_capacity(Reply::USUAL);
-    serde_json::to_writer(&mut json, reply).expect("texts and lists of them can be written as JSON");
-    json
 }
 
 /// Argo's NodeResult, less `progress`, which the controller drops.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use actix::{Addr, MailboxError};
+use actix::{Addr, Arbiter, MailboxError};
 use futures_util::future::{join, join_all};
 use tokio::{sync::oneshot, time::timeout};
 
@@ -22,7 +22,7 @@ use crate::{
     input::{Task, WorkflowId},
     metrics::{Metrics, labels::Actor},
     pipelines::{Clock, Time},
-    protocol::{ExecuteTemplateReply, Reply},
+    protocol::{ExecuteTemplateReply, ReplyText},
     workflow::LiveExecution,
 };
 
@@ -48,7 +48,7 @@ pub enum SupervisorError {
 /// An answer, and whether the request started an execution (for the metric).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answered {
-    pub reply: Reply,
+    pub reply: ReplyText,
     /// Whether this request is the one that started an execution.
     pub started: bool,
 }
@@ -107,7 +107,7 @@ impl SupervisorHandle {
         let (reply, answer) = oneshot::channel();
         // The address is this request's own clone, so it is never full; closed means dead and soon respawned.
         let queued = self.shared.metrics.message_queued(Actor::Workflow);
-        if runner.try_send(Execute { task, reply, queued }).is_err() {
+        if runner.try_send(Execute { task, reply, paper: ReplyText::paper(), queued }).is_err() {
             return Ok(Answered::free_poll());
         }
         Ok(answer.await.unwrap_or_else(|_| Answered::free_poll()))
@@ -121,7 +121,7 @@ impl SupervisorHandle {
             return Ok(Some(known));
         }
         let queued = self.shared.metrics.message_queued(Actor::Supervisor);
-        match self.supervisor.send(GetRunner { workflow: workflow.clone(), queued }).await {
+        match self.supervisor.send(GetRunner { workflow: workflow.clone(), home: Arbiter::current(), queued }).await {
             Ok(runner) => Ok(runner),
             Err(MailboxError::Closed) => Err(SupervisorError::Gone),
             Err(MailboxError::Timeout) => Ok(None),

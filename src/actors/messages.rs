@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{Addr, Message};
+use actix::{Addr, ArbiterHandle, Message};
 use tokio::sync::oneshot;
 
 use super::{handle::Answered, shared_keeper::RunnerId, workflow_runner::WorkflowRunner};
@@ -23,6 +23,8 @@ use crate::{
 pub struct Execute {
     pub task: Arc<Task>,
     pub reply: oneshot::Sender<Answered>,
+    /// What the answer is written on.
+    pub paper: Vec<u8>,
     pub queued: QueuedMessage,
 }
 
@@ -31,6 +33,8 @@ pub struct Execute {
 #[rtype(result = "Option<Addr<WorkflowRunner>>")]
 pub struct GetRunner {
     pub workflow: WorkflowId,
+    /// Where the request came in, and the runner will live.
+    pub home: ArbiterHandle,
     pub queued: QueuedMessage,
 }
 

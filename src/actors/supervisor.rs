@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
+use actix::{
+    Actor, ActorContext, Addr, Arbiter, ArbiterHandle, AsyncContext, Context, Handler, Message, ResponseFuture,
+};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
@@ -100,12 +102,14 @@ impl Supervisor {
         (SupervisorHandle::new(supervisor, registry, clock, metrics, reply_timeout), death)
     }
 
-    fn spawn(&mut self, workflow: WorkflowId, ctx: &mut Context<Self>) -> Addr<WorkflowRunner> {
+    fn spawn(&mut self, workflow: WorkflowId, home: &ArbiterHandle, ctx: &mut Context<Self>) -> Addr<WorkflowRunner> {
         self.generation += 1;
         let guard = ExitGuard::new(workflow.clone(), self.generation, ctx.address().downgrade().recipient());
         tracing::info!(workflow.name = workflow.name, workflow.uid = workflow.uid, "following a workflow");
         let keeper = (self.generation, self.keeper.clone());
-        let runner = WorkflowRunner::new(workflow.clone(), self.dependencies.clone(), keeper, guard).start();
+        let (followed, dependencies) = (workflow.clone(), self.dependencies.clone());
+        let runner =
+            WorkflowRunner::start_in_arbiter(home, move |_| WorkflowRunner::new(followed, dependencies, keeper, guard));
         self.registry.insert(&workflow, self.generation, runner.clone());
         runner
     }
@@ -118,7 +122,7 @@ impl Actor for Supervisor {
 impl Handler<GetRunner> for Supervisor {
     type Result = Option<Addr<WorkflowRunner>>;
 
-    fn handle(&mut self, GetRunner { workflow, queued }: GetRunner, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, GetRunner { workflow, home, queued }: GetRunner, ctx: &mut Self::Context) -> Self::Result {
         queued.taken();
         // Two first requests of a workflow can be on their way here at once.
         if let Some(known) = self.registry.runner(&workflow) {
@@ -128,7 +132,7 @@ impl Handler<GetRunner> for Supervisor {
         if self.registry.is_draining() || self.histories.get(&*key).is_some_and(|history| history.respawning) {
             return None;
         }
-        Some(self.spawn(workflow, ctx))
+        Some(self.spawn(workflow, &home, ctx))
     }
 }
 
@@ -140,6 +144,10 @@ impl Handler<RunnerExited> for Supervisor {
         // By a clone of its address, whose one place is always free; where it is gone, the process is about to end.
         let _gone = self.keeper.clone().try_send(Forget { who: generation }).is_err();
         if !self.registry.remove(&workflow, generation) {
+            return;
+        }
+        if self.registry.is_draining() && !panicking {
+            tracing::debug!(workflow.name = workflow.name, "a runner ended with the server's thread that it lived on");
             return;
         }
         let history = self.histories.entry(registry_key(&workflow).into_owned()).or_default();
@@ -165,7 +173,8 @@ impl Handler<Respawn> for Supervisor {
         }
         if !self.registry.is_draining() {
             self.dependencies.metrics.actor_restarted(&workflow);
-            self.spawn(workflow, ctx);
+            // Where it lived may be gone; the thread of the supervisor is the last that goes.
+            self.spawn(workflow, &Arbiter::current(), ctx);
         }
     }
 }

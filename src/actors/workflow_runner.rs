@@ -62,6 +62,13 @@ struct Alarm {
     armed: Option<(Time, SpawnHandle)>,
 }
 
+/// Who waits for the answer about a task.
+struct Asker {
+    task: Arc<Task>,
+    reply: oneshot::Sender<Answered>,
+    paper: Vec<u8>,
+}
+
 /// The actor of one workflow.
 pub struct WorkflowRunner {
     workflow: WorkflowId,
@@ -71,7 +78,7 @@ pub struct WorkflowRunner {
     keeper: (RunnerId, Addr<SharedKeeper>),
     machine: Box<Machine>,
     /// Requests that wait for the machine's answer.
-    parked: HashMap<RequestId, (oneshot::Sender<Answered>, Arc<Task>)>,
+    parked: HashMap<RequestId, Asker>,
     /// Whose answers came too late; the machine is yet to be told.
     unheard: Vec<Arc<Task>>,
     next_request: u64,
@@ -143,11 +150,11 @@ impl WorkflowRunner {
     fn carry_out(&mut self, command: Command, ctx: &mut Context<Self>) {
         match command {
             Command::Answer { request, reply, started } => {
-                if let Some((asker, task)) = self.parked.remove(&request)
-                    && asker.send(Answered { reply, started }).is_err()
+                if let Some(asker) = self.parked.remove(&request)
+                    && asker.reply.send(Answered { reply: reply.written_on(asker.paper), started }).is_err()
                 {
                     tracing::debug!(workflow.name = self.workflow.name, "an answer came too late for its request");
-                    self.unheard.push(task);
+                    self.unheard.push(asker.task);
                 }
             }
             Command::Call { call, client, operation, paced, waited } => match Page::of(&client, &operation) {
@@ -291,7 +298,7 @@ impl Actor for WorkflowRunner {
 impl Handler<Execute> for WorkflowRunner {
     type Result = ();
 
-    fn handle(&mut self, Execute { task, reply, queued }: Execute, ctx: &mut Self::Context) {
+    fn handle(&mut self, Execute { task, reply, paper, queued }: Execute, ctx: &mut Self::Context) {
         queued.taken();
         // Who has given up asks again, and then it counts.
         if reply.is_closed() {
@@ -299,7 +306,7 @@ impl Handler<Execute> for WorkflowRunner {
         }
         self.next_request += 1;
         let request = RequestId(self.next_request);
-        self.parked.insert(request, (reply, task.clone()));
+        self.parked.insert(request, Asker { task: task.clone(), reply, paper });
         self.step(Event::Requested { request, task }, ctx);
     }
 }

@@ -19,7 +19,7 @@ use super::AppState;
 use crate::{
     input::{self, AllowedRoles, InputError, Task},
     metrics::labels::{Label as _, Outcome},
-    protocol::{ExecuteTemplateArgs, ExecuteTemplateReply, Phase, Reply},
+    protocol::{ExecuteTemplateArgs, ExecuteTemplateReply, Phase, ReplyText},
     text::ellipsize,
 };
 
@@ -59,7 +59,7 @@ impl Refused {
     }
 }
 
-async fn answer(request: &HttpRequest, body: web::Payload, state: &AppState) -> Result<(Outcome, Reply), Refused> {
+async fn answer(request: &HttpRequest, body: web::Payload, state: &AppState) -> Result<(Outcome, ReplyText), Refused> {
     state.token.check(request.headers()).map_err(|refusal| Refused::new(StatusCode::FORBIDDEN, refusal.to_string()))?;
     check_content_type(request)?;
     let body = read(request, body).await?;

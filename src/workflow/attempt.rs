@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     input::{Action, Execute, OnRetry, OnStop, Task},
     pipelines::{StartExecution, Time},
-    protocol::Reply,
+    protocol::ReplyText,
     results::Wanted,
 };
 
@@ -148,7 +148,7 @@ enum Stage {
     /// The outcome of its start is looked for by marker.
     Searching(Box<Search>),
     Following(ExecutionId),
-    Ended(Reply),
+    Ended(ReplyText),
 }
 
 /// A start on its way, repeated byte for byte until its outcome is known.

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     pipelines::Time,
-    protocol::{ExecuteTemplateReply, NodeResult, Outputs, Phase, Reply, go_duration},
+    protocol::{ExecuteTemplateReply, NodeResult, Outputs, Phase, Reply, ReplyText, go_duration},
 };
 
 use super::{RequestId, effects::Effects, key::Key, report};
@@ -22,7 +22,7 @@ const MESSAGE_REST: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub enum Telling {
     /// Its end.
-    End(Reply),
+    End(ReplyText),
     /// How it stands now.
     Now(View),
 }
@@ -152,8 +152,8 @@ impl Conversation {
         // One asks as a rule, and nothing is copied.
         for ((request, _), telling) in answered.iter().zip(iter::repeat_n(telling, answered.len())) {
             let reply = match telling {
-                Telling::End(reply) => reply,
-                Telling::Now(view) => self.reply(view, key, crowd, now).into(),
+                Telling::End(text) => Reply::End(text),
+                Telling::Now(view) => Reply::Once(self.reply(view, key, crowd, now)),
             };
             fx.answer(*request, reply, std::mem::take(&mut self.started));
         }

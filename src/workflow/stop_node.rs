@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use crate::{
     input::{Action, Task},
     pipelines::Time,
-    protocol::{Phase, Reply},
+    protocol::{Phase, ReplyText},
     results::Wanted,
 };
 
@@ -104,7 +104,7 @@ enum Stage {
         /// Why there may be more.
         gap: Option<String>,
     },
-    Ended(Reply),
+    Ended(ReplyText),
 }
 
 /// What a stop node has to do with the others before it can go on.
@@ -309,7 +309,7 @@ impl StopNode {
             }),
             _ => None,
         };
-        self.stage = Stage::Ended(Reply::end(phase, report::message(text), outputs));
+        self.stage = Stage::Ended(ReplyText::end(phase, report::message(text), outputs));
         w.tally.node_ended(w.fx.now());
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     input::{Action, Task},
     pipelines::Time,
-    protocol::{Phase, Reply},
+    protocol::{Phase, ReplyText},
 };
 
 use super::{
@@ -28,7 +28,7 @@ pub struct Validation {
     denied_grace: Duration,
     /// Until it has succeeded.
     task: Option<Arc<Task>>,
-    ended: Option<(Time, Reply)>,
+    ended: Option<(Time, ReplyText)>,
 }
 
 impl Validation {
@@ -85,10 +85,10 @@ impl Validation {
         }
     }
 
-    fn verdict(&self, w: &mut World) -> Option<Reply> {
+    fn verdict(&self, w: &mut World) -> Option<ReplyText> {
         let task = self.task.as_deref()?;
         let Action::Validate { parameters, version } = &task.action else { return None };
-        let error = |text: &str| Reply::end(Phase::Error, report::message(text), None);
+        let error = |text: &str| ReplyText::end(Phase::Error, report::message(text), None);
         let digest = match w.pipelines.digest(self.pipeline, *version, &mut w.fx) {
             Some(Ok(digest)) => digest,
             Some(Err(text)) => return Some(error(&text)),
@@ -101,7 +101,7 @@ impl Validation {
         Some(match digest.check(parameters) {
             Ok(()) => {
                 let text = format!("pipeline {} is Active, {} steps", task.pipeline_name, digest.step_count);
-                Reply::end(Phase::Succeeded, text, Some(digest.outputs()))
+                ReplyText::end(Phase::Succeeded, text, Some(digest.outputs()))
             }
             Err(text) => error(&text),
         })

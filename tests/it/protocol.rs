@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use awf_aws::protocol::{
-    Artifact, ExecuteTemplateArgs, ExecuteTemplateReply, NodeResult, Outputs, Parameter, Phase, Reply, S3Artifact,
-    Template, go_duration, parse_go_duration,
+    Artifact, ExecuteTemplateArgs, ExecuteTemplateReply, NodeResult, Outputs, Parameter, Phase, Reply, ReplyText,
+    S3Artifact, Template, go_duration, parse_go_duration,
 };
 use serde_json::json;
 
@@ -87,12 +87,15 @@ fn an_answer_goes_out_as_its_json_and_tells_its_phase() {
         (ExecuteTemplateReply::end(Phase::Succeeded, "done", Some(long)), Some(Phase::Succeeded)),
     ] {
         let (text, read) = (on_the_wire(&reply), reply.clone());
-        let made = Reply::from(reply);
+        let made = ReplyText::from(reply.clone());
+        assert_eq!(Reply::Once(reply).written_on(ReplyText::paper()), made);
         assert_eq!((made.phase(), made.read()), (phase, read));
         assert_eq!(made.into_json(), text);
     }
-    let end = Reply::end(Phase::Error, "why", None);
-    assert_eq!(end, ExecuteTemplateReply::end(Phase::Error, "why", None).into());
+    let (end, reply) =
+        (ReplyText::end(Phase::Error, "why", None), ExecuteTemplateReply::end(Phase::Error, "why", None));
+    assert_eq!((end.phase(), end.read()), (Some(Phase::Error), reply.clone()));
+    assert_eq!(Reply::End(end).written_on(ReplyText::paper()).into_json(), on_the_wire(&reply));
 }
 
 #[test]

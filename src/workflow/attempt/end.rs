@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     pipelines::Time,
-    protocol::{Phase, Reply},
+    protocol::{Phase, ReplyText},
     workflow::{
         notes::Note,
         report::{self, spoken},
@@ -56,7 +56,7 @@ impl Attempt {
         self.task = None;
         let arn = tracked.map(|tracked| tracked.arn().to_owned());
         w.fx.note(Note::NodeEnded { key: self.key, attempt: self.number, phase, message: text.clone(), arn });
-        let reply = Reply::end(phase, report::message(&text), outputs);
+        let reply = ReplyText::end(phase, report::message(&text), outputs);
         self.set_stage(Stage::Ended(reply), w);
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     input::{Action, Execute, MockState, Task},
-    protocol::{ExecuteTemplateReply, NodeResult, Phase},
+    protocol::{ExecuteTemplateReply, NodeResult, Phase, Reply},
     workflow::{
         RequestId,
         attempt::{Attempt, Rules},
@@ -51,7 +51,7 @@ impl Nodes {
                 }
                 self.advance(node, w);
             }
-            Err(reply) => w.fx.answer(request, (*reply).into(), false),
+            Err(reply) => w.fx.answer(request, Reply::Once(*reply), false),
         }
     }
 

@@ -61,7 +61,7 @@ impl World {
         }
         let Some(node) = self.node_asked(process.0, request) else { return reply };
         let first = self.saboteur.told.insert((process, node));
-        if first { reply } else { ExecuteTemplateReply::free_poll(15 * SECOND).into() }
+        if first { reply } else { Reply::Once(ExecuteTemplateReply::free_poll(15 * SECOND)) }
     }
 }
 
