@@ -21,7 +21,8 @@
 //! 1. [`http::execute`] checks the request in the order of the contract; [`input::read_task`] makes a [`input::Task`] of it,
 //!    unless the same bytes were read lately ([`http::reread`]).
 //! 2. [`actors::SupervisorHandle::execute`] finds the workflow's runner in the registry, or has [`actors::Supervisor`] make
-//!    one, and waits for at most `--reply-timeout`. What comes later is a free poll now and the answer next time.
+//!    one on the thread of this HTTP worker, and waits for at most `--reply-timeout`. What comes later is a free poll now and
+//!    the answer next time.
 //! 3. The runner tells [`workflow::Machine::handle`]. The machine parks the request only while an answer of AWS is on its
 //!    way that may change what the node is told; else it answers at once.
 //! 4. Each [`pipelines::Call`] takes a turn first: AWS's limits count an account, so one keeper of the process

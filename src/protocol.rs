@@ -161,7 +161,7 @@ impl Reply {
     /// allocators keep the memory of each thread apart, and two threads at one of them wait for each other.
     pub fn written_on(self, paper: Vec<u8>) -> ReplyText {
         match self {
-            Self::Once(reply) => ReplyText::written(&reply, paper),
+            Self::Once(reply) => ReplyText::once(&reply, paper),
             Self::End(text) => text,
         }
     }
@@ -183,10 +183,8 @@ enum Json {
 impl ReplyText {
     /// The end of a node. It is kept for as long as the workflow is served: as a text it takes half the room of its parts.
     pub fn end(phase: Phase, message: impl Into<String>, outputs: Option<Outputs>) -> Self {
-        let text = Self::written(&ExecuteTemplateReply::end(phase, message, outputs), Self::paper());
-        let phase = text.phase;
-        let Json::Own(json) = text.json else { return text };
-        Self { phase, json: Json::Shared(json.into_boxed_slice().into()) }
+        let json = written(&ExecuteTemplateReply::end(phase, message, outputs), Self::paper());
+        Self { phase: Some(phase), json: Json::Shared(json.into_boxed_slice().into()) }
     }
 
     /// Room for what most answers take.
@@ -194,9 +192,8 @@ impl ReplyText {
         Vec::with_capacity(768)
     }
 
-    fn written(reply: &ExecuteTemplateReply, mut paper: Vec<u8>) -> Self {
-        serde_json::to_writer(&mut paper, reply).expect("texts and lists of them can be written as JSON");
-        Self { phase: reply.node.as_ref().and_then(|node| node.phase), json: Json::Own(paper) }
+    fn once(reply: &ExecuteTemplateReply, paper: Vec<u8>) -> Self {
+        Self { phase: reply.node.as_ref().and_then(|node| node.phase), json: Json::Own(written(reply, paper)) }
     }
 
     /// The phase that it tells.
@@ -224,8 +221,13 @@ impl ReplyText {
 
 impl From<ExecuteTemplateReply> for ReplyText {
     fn from(reply: ExecuteTemplateReply) -> Self {
-        Self::written(&reply, Self::paper())
+        Self::once(&reply, Self::paper())
     }
+}
+
+fn written(reply: &ExecuteTemplateReply, mut paper: Vec<u8>) -> Vec<u8> {
+    serde_json::to_writer(&mut paper, reply).expect("texts and lists of them can be written as JSON");
+    paper
 }
 
 /// Argo's NodeResult, less `progress`, which the controller drops.

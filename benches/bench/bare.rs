@@ -11,25 +11,24 @@ use actix_web::{App, HttpResponse, HttpServer, http::KeepAlive, web};
 
 use super::{process::clean, protocol::ExecuteTemplateArgs};
 
-/// The argument by which this program becomes the bare handler.
+/// The argument by which this program becomes the bare handler; the next one is its answer.
 pub const ARGUMENT: &str = "--bare-handler";
 
-/// What it answers: what the plugin says of a running node.
-const ANSWER: &str = r#"{"node":{"phase":"Running","message":"Executing","outputs":{"parameters":[{"name":"execution-arn","value":"arn:aws:sagemaker:us-west-2:100000000002:pipeline/Long/execution/xkc3nc18de05"},{"name":"execution-id","value":"xkc3nc18de05"},{"name":"status","value":"Executing"}]}},"requeue":"5.2s"}"#;
-
 /// Reads the body as the plugin does, and answers always the same.
-async fn handle(body: web::Bytes) -> HttpResponse {
+async fn handle(body: web::Bytes, answer: &'static str) -> HttpResponse {
     match serde_json::from_slice::<ExecuteTemplateArgs<'_>>(&body) {
-        Ok(args) if args.template.input.is_some() => HttpResponse::Ok().content_type("application/json").body(ANSWER),
+        Ok(args) if args.template.input.is_some() => HttpResponse::Ok().content_type("application/json").body(answer),
         _ => HttpResponse::BadRequest().finish(),
     }
 }
 
 /// Serves on a free port until the process is killed; the first line printed is the address.
-pub async fn serve() -> std::io::Result<()> {
+pub async fn serve(answer: &'static str) -> std::io::Result<()> {
     // Workers, time-outs and the limit of a body are the plugin's (`app.rs`, `http/execute.rs`).
-    let app = || {
-        App::new().app_data(web::PayloadConfig::new(2 << 20)).route("/api/v1/template.execute", web::post().to(handle))
+    let app = move || {
+        App::new()
+            .app_data(web::PayloadConfig::new(2 << 20))
+            .route("/api/v1/template.execute", web::post().to(move |body| handle(body, answer)))
     };
     let server = HttpServer::new(app)
         .workers(2)
@@ -48,12 +47,12 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Starts it; it listens when this returns.
-    pub fn start() -> Self {
+    /// Starts it with its answer; it listens when this returns.
+    pub fn start(answer: &str) -> Self {
         let own = env::current_exe().expect("this program has a path");
         let mut command: Command = clean(own, &env::temp_dir());
         let mut child = command
-            .arg(ARGUMENT)
+            .args([ARGUMENT, answer])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -51,8 +51,8 @@ use table::{Figure, Row, Verdict};
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let given = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    if given(bare::ARGUMENT) {
-        let served = actix_web::rt::System::new().block_on(bare::serve());
+    if let [bare::ARGUMENT, answer] = &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        let served = actix_web::rt::System::new().block_on(bare::serve(answer.to_string().leak()));
         return served.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     // `cargo test --benches` gives no argument, `cargo bench` gives --bench.

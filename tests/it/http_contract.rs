@@ -141,30 +141,24 @@ async fn anything_but_post_is_405_and_says_what_is_allowed() {
 
 #[actix::test]
 async fn every_request_is_counted_by_the_route_that_took_it() {
-    let (api, ops): (fn(&mut web::ServiceConfig), fn(&mut web::ServiceConfig)) = (http::api, http::ops);
     let post_execute = || post(mock("success").to_string());
     let get = |path: &str| TestRequest::get().uri(path);
-    for (routes, request, handler, code) in [
-        (api, post_execute(), "execute", 200),
-        (api, post("no JSON"), "execute", 400),
-        (api, get(EXECUTE_PATH), "execute", 405),
-        (api, get("/healthz"), "health", 200),
-        (api, TestRequest::post().uri("/healthz"), "other", 404),
-        (api, get("/metrics"), "other", 404),
-        (api, get("/anything/at/all"), "other", 404),
-        (ops, get("/metrics"), "metrics", 200),
-        (ops, get("/healthz"), "health", 200),
-        (ops, get("/readyz"), "health", 200),
-        (ops, post_execute(), "other", 404),
+    for (of_the_api, request, handler, code) in [
+        (true, post_execute(), "execute", 200),
+        (true, get(EXECUTE_PATH), "execute", 405),
+        (true, get("/healthz"), "health", 200),
+        (true, TestRequest::post().uri("/healthz"), "other", 404),
+        (true, get("/metrics"), "other", 404),
+        (false, get("/metrics"), "metrics", 200),
+        (false, get("/readyz"), "health", 200),
     ] {
         let state = state(None);
-        let answer = send_to(routes, &state, request).await;
+        let answer = send_to(if of_the_api { http::api } else { http::ops }, &state, request).await;
         assert_eq!(answer.status.as_u16(), code, "{handler}");
-        let counted = format!("awf_aws_http_requests_total{{code=\"{code}\",handler=\"{handler}\"}}");
-        assert!(series(&state.metrics, &counted) == 1.0, "{counted}");
+        let counted = format!("awf_aws_http_requests_total{{code=\"{code}\",handler=\"{handler}\"}} 1");
         let text = state.metrics.encode().unwrap();
-        let all = text.lines().filter(|line| line.starts_with("awf_aws_http_requests_total{"));
-        assert_eq!(all.filter(|line| !line.ends_with(" 0")).count(), 1, "only {counted}");
+        let mut lines = text.lines().filter(|line| line.starts_with("awf_aws_http_requests_total{"));
+        assert!(lines.all(|line| line.ends_with(" 0") || line == counted) && text.contains(&counted), "{text}");
     }
 }
 

@@ -6,12 +6,14 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    thread::{self, ThreadId},
     time::Duration,
 };
 
+use actix::Arbiter;
 use awf_aws::{
     actors::{Dependencies, Supervisor, SupervisorError, SupervisorHandle},
     app,
@@ -38,6 +40,8 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Scripted {
     script: Script,
     calls: AtomicUsize,
+    /// Where each start was made.
+    starts: Mutex<Vec<ThreadId>>,
 }
 
 #[derive(Clone, Copy)]
@@ -54,13 +58,16 @@ pub enum Script {
 
 impl Scripted {
     pub fn new(script: Script) -> Arc<Self> {
-        Arc::new(Self { script, calls: AtomicUsize::new(0) })
+        Arc::new(Self { script, calls: AtomicUsize::new(0), starts: Mutex::default() })
     }
 }
 
 impl Backend for Scripted {
     fn call(&self, _: ClientKey, call: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
+        if matches!(call, Call::StartExecution(_)) {
+            self.starts.lock().unwrap().push(thread::current().id());
+        }
         let script = self.script;
         match script {
             Script::Panics => Box::pin(async { panic!("on purpose") }),
@@ -249,6 +256,70 @@ async fn workflows_that_begin_while_one_lists_a_pipeline_share_the_next_list() {
     assert_eq!(join_all(asked).await, [Some(Phase::Running); 3]);
     assert_eq!(series(&metrics, LISTS), 2.0);
     assert_eq!(series(&metrics, STARTS), 3.0);
+}
+
+/// Asks for a task on a thread of its own, which is an HTTP worker's: where that was, and the phase.
+async fn asked_on(worker: &Arbiter, handle: &SupervisorHandle, task: Arc<Task>) -> (ThreadId, Phase) {
+    let (told, answer) = oneshot::channel();
+    let handle = handle.clone();
+    let asked = worker.spawn(async move {
+        loop {
+            // As the agent does, who comes back after a free poll.
+            if let Some(phase) = phase(&handle, task.clone()).await {
+                told.send((thread::current().id(), phase)).unwrap();
+                return;
+            }
+        }
+    });
+    assert!(asked, "the thread lives");
+    answer.await.unwrap()
+}
+
+#[actix::test]
+async fn a_runner_lives_on_the_thread_that_was_the_first_to_be_asked_for_its_workflow() {
+    let backend = Scripted::new(Script::StartsAfter(Duration::ZERO));
+    let (handle, ..) = supervised(backend.clone());
+    let (one, other) = (Arbiter::new(), Arbiter::new());
+    let (home, told) = asked_on(&one, &handle, execution("a")).await;
+    assert_eq!(told, Phase::Running);
+    let (elsewhere, told) = asked_on(&other, &handle, execution("a")).await;
+    assert_eq!(told, Phase::Running, "the same runner answers everywhere");
+    let (second, _) = asked_on(&other, &handle, execution("b")).await;
+    assert_eq!(*backend.starts.lock().unwrap(), [home, elsewhere]);
+    assert_eq!(second, elsewhere);
+}
+
+#[actix::test]
+async fn a_runner_whose_thread_ends_is_respawned_on_the_supervisors() {
+    let backend = Scripted::new(Script::StartsAfter(Duration::ZERO));
+    let (handle, metrics, _death) = supervised(backend.clone());
+    let worker = Arbiter::new();
+    let (home, told) = asked_on(&worker, &handle, execution("a")).await;
+    assert_eq!(told, Phase::Running);
+    assert!(worker.stop());
+    worker.join().unwrap();
+
+    tokio::time::pause();
+    assert!(is_free_poll(&ask(&handle, execution("a")).await));
+    sleep(Duration::from_millis(1100)).await;
+    assert_eq!(phase(&handle, execution("a")).await, Some(Phase::Running));
+    assert!(series(&metrics, RESTARTS) == 1.0);
+    assert_eq!(*backend.starts.lock().unwrap(), [home, thread::current().id()], "under the same token");
+}
+
+#[actix::test]
+async fn after_a_drain_a_runner_ends_with_its_thread_and_for_good() {
+    let (handle, metrics, _death) = supervised(Scripted::new(Script::StartsAfter(Duration::ZERO)));
+    let worker = Arbiter::new();
+    assert_eq!(asked_on(&worker, &handle, execution("a")).await.1, Phase::Running);
+    assert_eq!(handle.drain(Duration::from_secs(25)).await.unwrap().len(), 1);
+    assert!(worker.stop());
+    worker.join().unwrap();
+
+    tokio::time::pause();
+    sleep(Duration::from_secs(120)).await;
+    assert!(is_free_poll(&ask(&handle, execution("a")).await), "and not 503: the agent fails a node for that");
+    assert!(series(&metrics, RESTARTS) == 0.0);
 }
 
 #[actix::test]

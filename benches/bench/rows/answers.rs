@@ -17,6 +17,7 @@ use crate::{
     stats::median,
     table::{Budget, Row, Unit},
     tasks::{LONG, SHORT, nodes},
+    wire,
 };
 
 const CONNECTIONS: [usize; 3] = [16, 64, 256];
@@ -118,8 +119,9 @@ pub async fn measure(
     kinds: [&Vec<Value>; 3],
     wanted: Wanted,
 ) -> Vec<Row> {
-    let bare = Bare::start();
     let kinds: [Rc<[Vec<u8>]>; 3] = kinds.map(|tasks| requests(tasks));
+    let answer = wire::fetch(&plugin.api, &kinds[0][0]).await.expect("a running node is answered");
+    let bare = Bare::start(&String::from_utf8(answer).expect("an answer is text"));
     let lasts = wanted.of(Duration::from_secs(2), Duration::from_millis(300));
     let mut rows = Vec::new();
     for connections in CONNECTIONS {
