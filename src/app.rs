@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use actix_web::{App, HttpServer, dev::Server, http::KeepAlive, middleware::from_fn, web};
+use actix_web::{App, HttpServer, dev::Server, http::KeepAlive, web};
 use futures_util::future::{OptionFuture, join};
 use tokio::{
     select,
@@ -431,16 +431,15 @@ fn server(
     routes: fn(&mut web::ServiceConfig),
     state: web::Data<AppState>,
 ) -> io::Result<Server> {
-    let server =
-        HttpServer::new(move || App::new().app_data(state.clone()).wrap(from_fn(http::count)).configure(routes))
-            .workers(settings.workers)
-            .max_connections(settings.connections)
-            .client_request_timeout(settings.head_timeout)
-            .keep_alive(settings.keep_alive)
-            .shutdown_timeout(LAST_ANSWERS.as_secs())
-            .disable_signals()
-            .listen(listener)?
-            .run();
+    let server = HttpServer::new(move || App::new().app_data(state.clone()).configure(routes))
+        .workers(settings.workers)
+        .max_connections(settings.connections)
+        .client_request_timeout(settings.head_timeout)
+        .keep_alive(settings.keep_alive)
+        .shutdown_timeout(LAST_ANSWERS.as_secs())
+        .disable_signals()
+        .listen(listener)?
+        .run();
     Ok(server)
 }
 

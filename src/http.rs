@@ -4,15 +4,7 @@
 
 use std::sync::Arc;
 
-use actix_web::{
-    Error, HttpResponse, Resource,
-    body::MessageBody,
-    dev::{ServiceRequest, ServiceResponse},
-    guard,
-    http::header,
-    middleware::Next,
-    web,
-};
+use actix_web::{HttpResponse, guard, http::header, web};
 
 use crate::{
     actors::SupervisorHandle,
@@ -42,46 +34,45 @@ pub struct AppState {
     pub metrics: Arc<Metrics>,
 }
 
+impl AppState {
+    /// Counts an answer by the route that gives it, never by the request's path: anybody can invent paths. Every handler
+    /// ends with this, so that no middleware is in the way of each answer.
+    fn counted(&self, route: Route, answer: HttpResponse) -> HttpResponse {
+        self.metrics.http_answered(route, answer.status().as_u16());
+        answer
+    }
+}
+
 /// The routes of the API; the application's data must hold an [`AppState`].
 pub fn api(routes: &mut web::ServiceConfig) {
     routes
         .service(
             web::resource(EXECUTE_PATH)
-                .app_data(Route::Execute)
                 .route(web::route().guard(guard::Post()).to(execute::execute))
                 // Never 404 on this path: it makes the agent drop the plugin for good.
                 .default_service(web::to(post_only)),
         )
-        .service(get("/healthz", Route::Health).to(ops::healthz));
+        .route("/healthz", web::get().to(ops::healthz))
+        .default_service(web::to(not_found));
 }
 
 /// The routes for operators; the application's data must hold an [`AppState`].
 pub fn ops(routes: &mut web::ServiceConfig) {
     routes
-        .service(get("/metrics", Route::Metrics).to(ops::metrics))
-        .service(get("/healthz", Route::Health).to(ops::healthz))
-        .service(get("/readyz", Route::Health).to(ops::readyz));
+        .route("/metrics", web::get().to(ops::metrics))
+        .route("/healthz", web::get().to(ops::healthz))
+        .route("/readyz", web::get().to(ops::readyz))
+        .default_service(web::to(not_found));
 }
 
-/// A resource that is only read.
-fn get(path: &str, counted_as: Route) -> Resource {
-    web::resource(path).guard(guard::Get()).app_data(counted_as)
-}
-
-/// Counts every request by the route that took it, never by its path: anybody can invent paths.
-pub async fn count<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
-    let answered = next.call(request).await?;
-    let request = answered.request();
-    if let Some(state) = request.app_data::<web::Data<AppState>>() {
-        let route = request.app_data::<Route>().copied().unwrap_or(Route::Other);
-        state.metrics.http_answered(route, answered.status().as_u16());
-    }
-    Ok(answered)
-}
-
-async fn post_only() -> HttpResponse {
-    HttpResponse::MethodNotAllowed()
+async fn post_only(state: web::Data<AppState>) -> HttpResponse {
+    let answer = HttpResponse::MethodNotAllowed()
         .insert_header((header::ALLOW, "POST"))
         .content_type("text/plain; charset=utf-8")
-        .body("template.execute takes POST only")
+        .body("template.execute takes POST only");
+    state.counted(Route::Execute, answer)
+}
+
+async fn not_found(state: web::Data<AppState>) -> HttpResponse {
+    state.counted(Route::Other, HttpResponse::NotFound().finish())
 }

@@ -78,7 +78,7 @@ pub struct WorkflowRunner {
     keeper: (RunnerId, Addr<SharedKeeper>),
     machine: Box<Machine>,
     /// Requests that wait for the machine's answer.
-    parked: HashMap<RequestId, Asker>,
+    parked: foldhash::HashMap<RequestId, Asker>,
     /// Whose answers came too late; the machine is yet to be told.
     unheard: Vec<Arc<Task>>,
     next_request: u64,
@@ -115,7 +115,7 @@ impl WorkflowRunner {
             workflow,
             keeper,
             machine: Box::new(Machine::new(dependencies.settings.clone())),
-            parked: HashMap::new(),
+            parked: foldhash::HashMap::default(),
             unheard: Vec::new(),
             next_request: 0,
             alarm: Alarm::default(),

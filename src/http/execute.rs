@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::AppState;
 use crate::{
     input::{self, AllowedRoles, InputError, Task},
-    metrics::labels::{Label as _, Outcome},
+    metrics::labels::{Label as _, Outcome, Route},
     protocol::{ExecuteTemplateArgs, ExecuteTemplateReply, Phase, ReplyText},
     text::ellipsize,
 };
@@ -32,7 +32,7 @@ const MAX_SENTENCE: usize = 250;
 /// Answers a request of Argo's agent.
 pub async fn execute(request: HttpRequest, body: web::Payload, state: web::Data<AppState>) -> HttpResponse {
     let mut timer = state.metrics.request_began();
-    match answer(&request, body, &state).await {
+    let answer = match answer(&request, body, &state).await {
         Ok((outcome, reply)) => {
             timer.answered(outcome);
             HttpResponse::Ok().content_type(ContentType::json()).body(reply.into_json())
@@ -42,7 +42,8 @@ pub async fn execute(request: HttpRequest, body: web::Payload, state: web::Data<
             tracing::warn!(status = status.as_u16(), reason = sentence, "refused a template.execute request");
             HttpResponse::build(status).content_type("text/plain; charset=utf-8").body(sentence)
         }
-    }
+    };
+    state.counted(Route::Execute, answer)
 }
 
 /// A request that is answered by a status and one sentence.

@@ -2,9 +2,11 @@
 //! all of it goes by.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashSet, VecDeque},
     time::Duration,
 };
+
+use foldhash::HashMap;
 
 use crate::{
     pace::{Answer, Direction, LaneKey, Urgency},
@@ -197,8 +199,8 @@ impl Effects {
             left: Time::default(),
             commands: Vec::new(),
             changes: VecDeque::new(),
-            calls: HashMap::new(),
-            about: HashMap::new(),
+            calls: HashMap::default(),
+            about: HashMap::default(),
             last_call: 0,
             outbox: Outbox::default(),
             stops: OpenStops::default(),

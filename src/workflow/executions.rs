@@ -1,6 +1,8 @@
 //! All executions of the workflow: found and kept, looked at in their time, stopped when that is wanted.
 
-use std::{collections::HashMap, ops::Index};
+use std::ops::Index;
+
+use foldhash::HashMap;
 
 use crate::pipelines::{Arn, Time};
 

@@ -1,6 +1,8 @@
 //! All nodes of the workflow: which there are, and who looks when something changed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use foldhash::HashMap;
 
 use crate::{
     input::{Action, MockState, Task},

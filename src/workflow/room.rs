@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    hash::Hash,
+    hash::{BuildHasher, Hash},
 };
 
 /// What is small anyway.
@@ -20,7 +20,7 @@ fn fitting(len: usize, room: usize) -> Option<usize> {
     (room > KEPT && len <= room / 4).then_some(len * 2)
 }
 
-impl<K: Eq + Hash, V> Room for HashMap<K, V> {
+impl<K: Eq + Hash, V, S: BuildHasher> Room for HashMap<K, V, S> {
     fn give_back(&mut self) {
         if let Some(room) = fitting(self.len(), self.capacity()) {
             self.shrink_to(room);
