@@ -122,11 +122,12 @@ pub async fn measure(
     let kinds: [Rc<[Vec<u8>]>; 3] = kinds.map(|tasks| requests(tasks));
     let answer = wire::fetch(&plugin.api, &kinds[0][0]).await.expect("a running node is answered");
     let bare = Bare::start(&String::from_utf8(answer).expect("an answer is text"));
-    let lasts = wanted.of(Duration::from_secs(2), Duration::from_millis(300));
+    // Short rounds and many: which thread shares a core with which is drawn anew with each, and decides much.
+    let lasts = wanted.of(Duration::from_millis(700), Duration::from_millis(300));
     let mut rows = Vec::new();
     for connections in CONNECTIONS {
         let mut rounds: Vec<Round> = Vec::new();
-        for _ in 0..wanted.of(7, 2) {
+        for _ in 0..wanted.of(21, 2) {
             let bare = load::run(&bare.address, &kinds[0], connections, lasts).await;
             let mut plugin_answered = [bare; 3];
             for (kind, requests) in kinds.iter().enumerate() {
