@@ -1,6 +1,6 @@
 //! All nodes of the workflow: which there are, and who looks when something changed.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use foldhash::HashMap;
 
@@ -31,7 +31,7 @@ mod starts;
 struct KeyRecord {
     /// The pipeline that the key is for, as its newest client calls it; a request for another is refused.
     pipeline: PipelineId,
-    template_name: String,
+    template_name: Arc<str>,
     /// By their numbers, the first first. Few nodes have a second, and a map would take ten times as much.
     attempts: Vec<(u32, AttemptId)>,
 }
@@ -77,6 +77,8 @@ impl NodeName {
 pub struct Nodes {
     /// The `execute` nodes.
     keys: HashMap<Key, KeyRecord>,
+    /// The names of their templates, few for thousands of nodes.
+    templates: BTreeSet<Arc<str>>,
     /// The others.
     questions: HashMap<NodeName, NodeRef>,
     attempts: Slab<AttemptId, Attempt>,

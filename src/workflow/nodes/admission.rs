@@ -116,14 +116,24 @@ impl Nodes {
         let id =
             self.attempts.push(|id| Attempt::new(id, key, pipeline, rules, task, &execute.args_digest, w.fx.now()));
         self.attempts[id].warn(warning);
+        let template_name = self.template(&task.template_name);
         let record = self.keys.entry(key).or_insert_with(|| KeyRecord {
             pipeline,
-            template_name: task.template_name.clone(),
+            template_name,
             attempts: Vec::with_capacity(1),
         });
         record.pipeline = pipeline;
         record.add(task.attempt, id);
         id
+    }
+
+    fn template(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.templates.get(name) {
+            return known.clone();
+        }
+        let name: Arc<str> = name.into();
+        self.templates.insert(name.clone());
+        name
     }
 
     /// Whether no further node is taken in until one ends; said once each time.
@@ -172,7 +182,7 @@ impl Nodes {
             }
         }
         match record {
-            Some(record) if record.template_name != task.template_name => {
+            Some(record) if *record.template_name != *task.template_name => {
                 Err(stranger(task, "template", &record.template_name, &task.template_name))
             }
             _ => Ok(()),
