@@ -95,7 +95,9 @@ fn an_answer_goes_out_as_its_json_and_tells_its_phase() {
     let (end, reply) =
         (ReplyText::end(Phase::Error, "why", None), ExecuteTemplateReply::end(Phase::Error, "why", None));
     assert_eq!((end.phase(), end.read()), (Some(Phase::Error), reply.clone()));
-    assert_eq!(Reply::End(end).written_on(ReplyText::paper()).into_json(), on_the_wire(&reply));
+    let text = Reply::End(end).written_on(ReplyText::paper());
+    assert_eq!(text.phase(), Some(Phase::Error));
+    assert_eq!(text.into_json(), on_the_wire(&reply));
 }
 
 #[test]
