@@ -413,6 +413,7 @@ fn settings(config: &Config, clock: &Clock) -> Settings {
         denied_grace: config.denied_grace,
         logs: config.logs,
         workflow_check_interval: config.workflow_check_interval,
+        forget_after: config.forget_after,
         max_running_per_workflow: config.max_running_per_workflow,
         shutdown_grace: config.shutdown_grace.saturating_sub(LAST_ANSWERS),
         pod_born: config.token_file.as_deref().and_then(modified).unwrap_or_else(|| clock()),

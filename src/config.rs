@@ -81,6 +81,10 @@ pub struct ServeArgs {
     /// How often Kubernetes is asked while anything runs or waits
     #[arg(long, env = "AWF_AWS_WORKFLOW_CHECK_INTERVAL", default_value = "60s", value_name = "DURATION")]
     pub workflow_check_interval: String,
+    /// A workflow of which nothing runs or waits is forgotten when the agent has not asked for so long; asked again, it is
+    /// found again in AWS
+    #[arg(long, env = "AWF_AWS_FORGET_AFTER", default_value = "15m", value_name = "DURATION")]
+    pub forget_after: String,
     /// At most so many executions at once from one workflow, of all its pipelines [default: no limit]
     #[arg(long, env = "AWF_AWS_MAX_RUNNING_PER_WORKFLOW", value_name = "NUMBER")]
     pub max_running_per_workflow: Option<String>,
@@ -145,6 +149,8 @@ pub struct Config {
     pub argo_controller_account: Option<ServiceAccount>,
     /// How often Kubernetes is asked about a workflow that has something running or queued.
     pub workflow_check_interval: Duration,
+    /// After so long without a request a workflow of which nothing is open is forgotten.
+    pub forget_after: Duration,
     /// `None`: only a task's own `max_running` counts.
     pub max_running_per_workflow: Option<usize>,
     /// Calls a second that only read, to one account and region.
@@ -236,6 +242,8 @@ impl Config {
             ms(100),
             secs(3600),
         );
+        let forget_after =
+            duration(p, "--forget-after (AWF_AWS_FORGET_AFTER)", &args.forget_after, secs(1), secs(86_400));
         let max_running_per_workflow = given(args.max_running_per_workflow.as_deref())
             .and_then(|text| count(p, "--max-running-per-workflow (AWF_AWS_MAX_RUNNING_PER_WORKFLOW)", text));
         let max_reads_per_second =
@@ -283,6 +291,7 @@ impl Config {
                 kubernetes: kubernetes?,
                 argo_controller_account: argo_controller_account.flatten(),
                 workflow_check_interval: workflow_check_interval?,
+                forget_after: forget_after?,
                 max_running_per_workflow,
                 max_reads_per_second: max_reads_per_second?,
                 max_writes_per_second: max_writes_per_second?,

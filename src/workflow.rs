@@ -12,7 +12,7 @@
 //! | | `executions`, `execution`, `polls` | what AWS showed of executions: looks, ends, steps, stops |
 //! | | `pipeline`, `client` | accounts, listings, digests, denied starts |
 //! | | `watch`, [`run`], `closing`, `siblings` | what Kubernetes says, which run this is, why nothing more starts, what markers tell |
-//! | | `queue`, `tally` | whose turn it is to start, how many |
+//! | | `queue`, `tally`, `rest` | whose turn it is to start, how many are open, whether nobody asks |
 //! | effects | `effects`, `outbox` | time, calls, timers, commands, and changes that somebody has to look at |
 //! | tables | [`identity`], [`trouble`], [`report`] | pure tables and texts |
 //!
@@ -55,6 +55,7 @@ mod polls;
 mod queue;
 mod ranks;
 pub mod report;
+mod rest;
 mod room;
 pub mod run;
 mod settings;
@@ -157,6 +158,9 @@ pub enum Command {
     AskKubernetes,
     /// Something worth a log line and a metric.
     Note(Note),
+    /// Nothing of the workflow is open and nobody has asked for long: the machine can be thrown away. Another one finds
+    /// everything again when somebody asks.
+    Retire,
 }
 
 /// A live or waiting execution, for draining and gauges.

@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod burst;
 pub mod cpu;
+pub mod ended;
 pub mod flat;
 pub mod lag;
 pub mod live;
@@ -56,6 +57,7 @@ pub fn all(wanted: Wanted) -> Vec<Subject> {
         vec![process::size(), process::birth(wanted), process::idle(), answers::subject(wanted), flat::subject(wanted)];
     all.extend(live::subjects(wanted));
     all.extend([
+        ended::subject(wanted),
         starts::subject(wanted),
         throttling::subject(wanted),
         lag::subject(wanted),

@@ -136,7 +136,7 @@ impl World {
                     self.alarm = Some(at);
                     continue;
                 }
-                Command::Pace { .. } | Command::AskKubernetes | Command::Note(_) => continue,
+                Command::Pace { .. } | Command::AskKubernetes | Command::Note(_) | Command::Retire => continue,
             };
             open.extend(self.machine.handle(event, self.now));
         }

@@ -64,8 +64,17 @@ pub struct RunnerExited {
     pub workflow: WorkflowId,
     /// Which of the workflow's runners, in the order they were made.
     pub generation: u64,
-    /// By a panic; else it was stopped.
-    pub panicking: bool,
+    pub exit: Exit,
+}
+
+/// Why a runner is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Panicked,
+    /// Its thread ended.
+    Stopped,
+    /// Its machine let it go: nothing of the workflow is open, and nobody asks.
+    Retired,
 }
 
 /// A call to AWS ended.

@@ -16,7 +16,8 @@ use super::{
     Dependencies,
     handle::SupervisorHandle,
     messages::{
-        CrashForTest, CrashSupervisorForTest, Drain, Forget, GetRunner, KeeperExited, Ping, PublishGauges, RunnerExited,
+        CrashForTest, CrashSupervisorForTest, Drain, Exit, Forget, GetRunner, KeeperExited, Ping, PublishGauges,
+        RunnerExited,
     },
     registry::{Registry, registry_key},
     shared_keeper::SharedKeeper,
@@ -140,23 +141,31 @@ impl Handler<RunnerExited> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, exited: RunnerExited, ctx: &mut Self::Context) {
-        let RunnerExited { workflow, generation, panicking } = exited;
+        let RunnerExited { workflow, generation, exit } = exited;
         // By a clone of its address, whose one place is always free; where it is gone, the process is about to end.
         let _gone = self.keeper.clone().try_send(Forget { who: generation }).is_err();
         if !self.registry.remove(&workflow, generation) {
             return;
         }
-        if self.registry.is_draining() && !panicking {
-            tracing::debug!(workflow.name = workflow.name, "a runner ended with the server's thread that it lived on");
-            return;
+        let (name, uid) = (&workflow.name, &workflow.uid);
+        match exit {
+            Exit::Retired => {
+                tracing::info!(workflow.name = name, workflow.uid = uid, "nothing is open and nobody asks: forgotten");
+                return;
+            }
+            Exit::Stopped if self.registry.is_draining() => {
+                tracing::debug!(workflow.name = name, "a runner ended with the server's thread that it lived on");
+                return;
+            }
+            Exit::Stopped | Exit::Panicked => {}
         }
         let history = self.histories.entry(registry_key(&workflow).into_owned()).or_default();
         let wait = history.died((self.dependencies.clock)());
         history.respawning = true;
         tracing::error!(
-            workflow.name = workflow.name,
-            workflow.uid = workflow.uid,
-            panicking,
+            workflow.name = name,
+            workflow.uid = uid,
+            ?exit,
             respawn_in = ?wait,
             "a workflow's runner died; its executions go on and are found again"
         );

@@ -5,14 +5,16 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle, WeakRecipient};
+use actix::{
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle, WeakRecipient,
+};
 use tokio::sync::oneshot;
 
 use super::{
     Dependencies,
     handle::Answered,
     messages::{
-        CallAnswered, CallCameBack, CrashForTest, Drain, Execute, Lister, LookAsked, Paced, PageAsked, PageShown,
+        CallAnswered, CallCameBack, CrashForTest, Drain, Execute, Exit, Lister, LookAsked, Paced, PageAsked, PageShown,
         PageWaits, PublishGauges, RunnerExited, SeenByList, TurnsAsked, WorkflowObserved,
     },
     shared_keeper::{RunnerId, SharedKeeper},
@@ -32,12 +34,13 @@ pub struct ExitGuard {
     workflow: WorkflowId,
     generation: u64,
     supervisor: WeakRecipient<RunnerExited>,
+    retired: bool,
 }
 
 impl ExitGuard {
     /// Tells of the end of this generation of a workflow's runners; nobody, where the supervisor is gone by then.
     pub fn new(workflow: WorkflowId, generation: u64, supervisor: WeakRecipient<RunnerExited>) -> Self {
-        Self { workflow, generation, supervisor }
+        Self { workflow, generation, supervisor, retired: false }
     }
 }
 
@@ -45,11 +48,12 @@ impl Drop for ExitGuard {
     #[allow(clippy::disallowed_methods, reason = "a drop cannot await; without a supervisor the process ends anyway")]
     fn drop(&mut self) {
         if let Some(supervisor) = self.supervisor.upgrade() {
-            supervisor.do_send(RunnerExited {
-                workflow: self.workflow.clone(),
-                generation: self.generation,
-                panicking: std::thread::panicking(),
-            });
+            let exit = match self.retired {
+                _ if std::thread::panicking() => Exit::Panicked,
+                true => Exit::Retired,
+                false => Exit::Stopped,
+            };
+            supervisor.do_send(RunnerExited { workflow: self.workflow.clone(), generation: self.generation, exit });
         }
     }
 }
@@ -88,7 +92,7 @@ pub struct WorkflowRunner {
     noticed: HashMap<String, Time>,
     /// Who waits for the drain's end.
     drains: Vec<oneshot::Sender<Vec<LiveExecution>>>,
-    _exit: ExitGuard,
+    exit: ExitGuard,
 }
 
 /// The alarm rings.
@@ -123,7 +127,7 @@ impl WorkflowRunner {
             noticed: HashMap::new(),
             drains: Vec::new(),
             dependencies,
-            _exit: exit,
+            exit,
         }
     }
 
@@ -185,6 +189,11 @@ impl WorkflowRunner {
             }
             Command::AskKubernetes => self.observe(ctx),
             Command::Note(note) => self.record(&note),
+            Command::Retire => {
+                // Whoever asks at this moment gets a free poll.
+                self.exit.retired = true;
+                ctx.stop();
+            }
         }
     }
 

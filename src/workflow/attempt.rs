@@ -255,6 +255,11 @@ impl Attempt {
         matches!(self.stage, Stage::Ended(_))
     }
 
+    /// Whether its end was told.
+    pub fn end_is_told(&self) -> bool {
+        self.conversation.end_is_told()
+    }
+
     /// Whether its past is not known yet.
     pub fn is_locating(&self) -> bool {
         matches!(self.stage, Stage::Locating)
@@ -268,6 +273,11 @@ impl Attempt {
     /// Whether it is being started or resumed, or its start's outcome is looked for.
     pub fn is_starting(&self) -> bool {
         matches!(self.stage, Stage::Starting(_) | Stage::Resuming(_) | Stage::Searching(_))
+    }
+
+    /// Whether its start is on its way.
+    pub fn is_being_started(&self) -> bool {
+        matches!(self.stage, Stage::Starting(_))
     }
 
     /// Whether it is being resumed.
@@ -301,6 +311,11 @@ impl Attempt {
     /// Whether it still holds its task although it has ended.
     pub fn holds_task_after_end(&self) -> bool {
         self.is_ended() && self.task.is_some()
+    }
+
+    /// A list shows the execution that it is starting, before the start has come back.
+    pub fn start_shows(&mut self) {
+        self.conversation.note_start();
     }
 
     /// A request comes in; it is answered when there is something to say.

@@ -66,6 +66,13 @@ impl Closing {
         self.closed.as_ref().filter(|closed| closed.stops)
     }
 
+    /// Whether all of this can be learned again, and matters to nobody who still runs: what a stop task has stopped is written
+    /// nowhere, and a workflow with exit handlers yet to come goes on.
+    pub fn can_be_forgotten(&self) -> bool {
+        let gone = |closed: &Closed| closed.stops && !closed.except_exit_handlers;
+        self.draining.is_none() && self.closed.as_ref().is_none_or(gone)
+    }
+
     /// Since when nothing more starts.
     pub fn since(&self) -> Option<Time> {
         self.closed.as_ref().map(Closed::since)

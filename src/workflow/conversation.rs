@@ -79,6 +79,8 @@ pub struct Conversation {
     started: bool,
     last: Option<Sent>,
     answers: u64,
+    /// Somebody was told its end.
+    end_told: bool,
 }
 
 #[derive(Debug)]
@@ -93,7 +95,7 @@ struct Sent {
 impl Conversation {
     /// A node that asks for the first time.
     pub fn new(now: Time) -> Self {
-        Self { asked_since: now, parked: Vec::new(), started: false, last: None, answers: 0 }
+        Self { asked_since: now, parked: Vec::new(), started: false, last: None, answers: 0, end_told: false }
     }
 
     /// When it was first asked for.
@@ -104,6 +106,7 @@ impl Conversation {
     /// It counts as asked for only now.
     pub fn begin_anew(&mut self, now: Time) {
         self.asked_since = now;
+        self.end_told = false;
     }
 
     /// Whether the node was ever told a phase, not only to come back.
@@ -114,6 +117,12 @@ impl Conversation {
     /// The last answer was not heard: the next one says everything.
     pub fn forget_told(&mut self) {
         self.last = None;
+        self.end_told = false;
+    }
+
+    /// Whether somebody was told its end.
+    pub fn end_is_told(&self) -> bool {
+        self.end_told
     }
 
     /// An execution was started for it.
@@ -149,6 +158,7 @@ impl Conversation {
         let (waiting, answered): (Vec<_>, Vec<_>) =
             parked.into_iter().partition(|(_, deadline)| waits && *deadline > now);
         self.parked = waiting;
+        self.end_told |= matches!(telling, Telling::End(_)) && !answered.is_empty();
         // One asks as a rule, and nothing is copied.
         for ((request, _), telling) in answered.iter().zip(iter::repeat_n(telling, answered.len())) {
             let reply = match telling {

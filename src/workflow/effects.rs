@@ -106,6 +106,7 @@ pub enum Timer {
     Queue,
     Outbox,
     Workflow,
+    Rest,
 }
 
 /// What changed, for whoever has to look at it next: nobody reaches up to tell them.
@@ -440,6 +441,11 @@ impl Effects {
     /// Asks Kubernetes for the workflow.
     pub fn ask_kubernetes(&mut self) {
         self.commands.push(Command::AskKubernetes);
+    }
+
+    /// Lets the machine go.
+    pub fn retire(&mut self) {
+        self.commands.push(Command::Retire);
     }
 
     /// Tells what logs and metrics want to know.

@@ -11,6 +11,7 @@ use super::{
     gauges::{Gauges, Held},
     key::Key,
     nodes::Nodes,
+    rest::NOBODY_IS_LEFT,
     settings::Settings,
     world::World,
 };
@@ -34,7 +35,10 @@ impl Machine {
         }
         let asks = matches!(event, Event::Requested { .. } | Event::Unheard { .. });
         match event {
-            Event::Requested { request, task } => self.nodes.requested(request, &task, &mut self.world),
+            Event::Requested { request, task } => {
+                self.world.rest.asked(&mut self.world.fx);
+                self.nodes.requested(request, &task, &mut self.world);
+            }
             Event::Unheard { task } => self.nodes.unheard(&task),
             Event::CallEnded { call, ended } => self.call_ended(call, ended),
             Event::CallWaits { call } => self.world.fx.waits(call),
@@ -127,6 +131,7 @@ impl Machine {
             Timer::Poll(pipeline) => executions.poll(pipeline, fx, pipelines),
             Timer::Execution(id) => executions.woken(id, fx, pipelines),
             Timer::Workflow => self.watch(),
+            Timer::Rest => self.rest(),
             Timer::Queue | Timer::Outbox => {}
         }
     }
@@ -180,6 +185,16 @@ impl Machine {
         let stake = drain::stake(&self.nodes, &self.world);
         if self.world.watch.look(stake, &mut self.world.fx) {
             self.world.pod_born_stands_in();
+        }
+    }
+
+    /// Looks whether there is still a reason to know the workflow.
+    fn rest(&mut self) {
+        let Some(silence) = self.world.rest.silence(&mut self.world.fx) else { return };
+        // An end that is not told would have to be found again, and might then not be told in time either.
+        let told = || silence >= NOBODY_IS_LEFT || self.nodes.ends_are_told();
+        if self.world.is_at_rest() && told() {
+            self.world.fx.retire();
         }
     }
 

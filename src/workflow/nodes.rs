@@ -17,6 +17,7 @@ use super::{
     execution::EndStage,
     key::Key,
     marker::WhenOver,
+    notes::Note,
     slab::{AttemptId, ExecutionId, PipelineId, Slab, StopId, ValidationId},
     stop_node::{Looks, StopNode, StopScope},
     validation::Validation,
@@ -101,6 +102,14 @@ impl Nodes {
     /// One of them.
     pub fn attempt(&self, id: AttemptId) -> &Attempt {
         &self.attempts[id]
+    }
+
+    /// Whether the end of each was told.
+    pub fn ends_are_told(&self) -> bool {
+        let (validations, stops) = (&self.validations, &self.stops);
+        self.attempts().all(Attempt::end_is_told)
+            && validations.iter().all(|(_, validation)| validation.end_is_told())
+            && stops.iter().all(|(_, stop)| stop.end_is_told())
     }
 
     fn named(&self, name: &NodeName) -> Option<NodeRef> {
@@ -322,7 +331,19 @@ impl Nodes {
     /// An execution of this workflow was found. One that a stop task or the workflow's end would have stopped, had it been
     /// known, is stopped. After a restart nobody asks for the nodes that Argo has ended meanwhile; their executions are
     /// found by their markers, which say what becomes of them.
-    pub fn adopted(&self, id: ExecutionId, w: &mut World) {
+    pub fn adopted(&mut self, id: ExecutionId, w: &mut World) {
+        let tracked = &w.executions[id];
+        if tracked.is_live() {
+            let arn = tracked.arn().to_owned();
+            let node = self.keys.get(&tracked.key()).and_then(|record| record.attempt(tracked.attempt()));
+            // A list may be quicker than the answer of the start that it already shows.
+            if let Some(node) = node.filter(|node| self.attempts[*node].is_being_started()) {
+                self.attempts[node].start_shows();
+                w.fx.note(Note::ExecutionStarted { arn });
+            } else {
+                w.fx.note(Note::ExecutionAdopted { arn });
+            }
+        }
         self.stop_unasked(id, w);
         if self.stops.iter().any(|(_, stop)| stop.catches(id, w)) {
             w.want_stop(id);

@@ -23,6 +23,8 @@ pub struct Settings {
     /// Whether [`super::Command::AskKubernetes`] is answered at all.
     pub kubernetes: bool,
     pub workflow_check_interval: Duration,
+    /// A workflow of which nothing is open is forgotten when nobody has asked for so long.
+    pub forget_after: Duration,
     /// Whether the log of a failed step's job is read.
     pub logs: bool,
     /// So long after [`super::Event::Drain`] the process ends at the latest.
@@ -43,6 +45,7 @@ impl Default for Settings {
             pod_born: Time::at(0),
             kubernetes: false,
             workflow_check_interval: Duration::from_secs(60),
+            forget_after: Duration::from_secs(900),
             logs: true,
             shutdown_grace: Duration::from_secs(25),
         }

@@ -162,6 +162,11 @@ impl StopNode {
         matches!(self.stage, Stage::Ended(_))
     }
 
+    /// Whether its end was told.
+    pub fn end_is_told(&self) -> bool {
+        self.conversation.end_is_told()
+    }
+
     /// Whether it does not know yet all that is to be stopped.
     pub fn is_looking(&self) -> bool {
         matches!(self.stage, Stage::Looking { .. })

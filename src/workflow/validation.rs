@@ -53,6 +53,11 @@ impl Validation {
         self.ended.is_some()
     }
 
+    /// Whether its end was told.
+    pub fn end_is_told(&self) -> bool {
+        self.conversation.end_is_told()
+    }
+
     /// A request comes in; it is answered when there is something to say.
     pub fn park(&mut self, request: RequestId, fx: &Effects) {
         self.conversation.park(request, fx);

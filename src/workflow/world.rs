@@ -16,6 +16,7 @@ use super::{
     pipeline::{LISTS_LAG, Located, Pipelines},
     queue::StartQueue,
     report,
+    rest::Rest,
     run::{Beginning, Run, RunKnown},
     settings::Settings,
     siblings::Siblings,
@@ -35,6 +36,7 @@ pub struct World {
     pub executions: Executions,
     pub queue: StartQueue,
     pub tally: Tally,
+    pub rest: Rest,
 }
 
 impl World {
@@ -54,6 +56,7 @@ impl World {
             executions: Executions::default(),
             queue: StartQueue::default(),
             tally: Tally::default(),
+            rest: Rest::default(),
         }
     }
 
@@ -158,6 +161,13 @@ impl World {
     /// How crowded the workflow is.
     pub fn crowd(&self) -> Crowd {
         Crowd { open: self.tally.open(), live: self.executions.live_count() }
+    }
+
+    /// Whether nothing would be lost with the machine: no node is open, and nothing runs that it would have to stop or to know
+    /// the end of. A call that is still on its way is for nobody then.
+    pub fn is_at_rest(&self) -> bool {
+        let runs = || self.executions.iter().any(|(_, tracked)| tracked.is_open());
+        self.tally.open() == 0 && self.closing.can_be_forgotten() && !runs()
     }
 
     /// Whether something is on its way that tells of a pipeline what its nodes wait for.

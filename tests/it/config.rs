@@ -49,6 +49,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.kubernetes, KubernetesConfig::InCluster);
     assert_eq!(config.argo_controller_account, Some(account("argo", "argo")));
     assert_eq!(config.workflow_check_interval, Duration::from_secs(60));
+    assert_eq!(config.forget_after, Duration::from_secs(900));
     assert_eq!(config.max_running_per_workflow, None);
     assert_eq!((config.max_reads_per_second, config.max_writes_per_second), (50, 50));
     assert!(config.allowed_roles.is_empty());
@@ -78,6 +79,7 @@ fn every_flag_is_taken() {
         "--kubeconfig=/k",
         "--argo-controller-account=workflows:argo-workflows-workflow-controller",
         "--workflow-check-interval=5s",
+        "--forget-after=1h",
         "--log-filter=",
     ])
     .unwrap();
@@ -99,6 +101,7 @@ fn every_flag_is_taken() {
     assert_eq!(config.argo_controller_account, Some(controller));
     assert_eq!(parse(&["--argo-controller-account="]).unwrap().argo_controller_account, None, "not checked");
     assert_eq!(config.workflow_check_interval, Duration::from_secs(5));
+    assert_eq!(config.forget_after, Duration::from_secs(3600));
     assert_eq!(config.log.format, LogFormat::Json);
     assert!(config.log.filter.ends_with(",awf_aws=debug"), "{}", config.log.filter);
     assert_eq!(parse(&["--token-file=/t"]).unwrap().token_file, Some(PathBuf::from("/t")));
@@ -125,6 +128,7 @@ fn every_bad_value_is_named_at_once() {
         "--kubernetes=on",
         "--argo-controller-account=argo",
         "--workflow-check-interval=0s",
+        "--forget-after=0s",
         "--log-filter=[[",
     ])
     .unwrap_err();
@@ -145,6 +149,7 @@ fn every_bad_value_is_named_at_once() {
         "--kubernetes",
         "--argo-controller-account",
         "--workflow-check-interval",
+        "--forget-after",
         "--debug",
         "--log-format",
         "--log-filter",

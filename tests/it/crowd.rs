@@ -236,7 +236,7 @@ impl Crowd {
                     self.workflows[workflow as usize].alarm = Some(at);
                     self.at(at, Happening::Alarm { workflow, at });
                 }
-                Command::AskKubernetes | Command::Note(_) => {}
+                Command::AskKubernetes | Command::Note(_) | Command::Retire => {}
             }
         }
     }

@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["marker", "trouble"],
     // Everything that leaves the machine; when this run began.
     &["effects", "run"],
-    &["client", "conversation", "identity", "siblings", "watch"],
+    &["client", "conversation", "identity", "rest", "siblings", "watch"],
     // What AWS has shown.
     &["execution", "pipeline"],
     &["executions"],
@@ -26,7 +26,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Who owns state: no field of these is for others to change.
-const OWNERS: [(&str, &str); 19] = [
+const OWNERS: [(&str, &str); 20] = [
     ("attempt", "Attempt"),
     ("client", "Client"),
     ("closing", "Closing"),
@@ -41,6 +41,7 @@ const OWNERS: [(&str, &str); 19] = [
     ("pipeline/listing", "Listing"),
     ("polls", "Polls"),
     ("queue", "StartQueue"),
+    ("rest", "Rest"),
     ("run", "RunKnown"),
     ("stop_node", "StopNode"),
     ("tally", "Tally"),

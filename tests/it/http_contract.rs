@@ -457,6 +457,7 @@ async fn both_listeners_answer_on_real_sockets_and_a_taken_ops_port_does_not_mat
         kubernetes: KubernetesConfig::Off,
         argo_controller_account: None,
         workflow_check_interval: Duration::from_secs(60),
+        forget_after: Duration::from_secs(900),
         max_running_per_workflow: None,
         max_reads_per_second: 50,
         max_writes_per_second: 50,

@@ -10,6 +10,7 @@ mod fanout;
 mod listing;
 mod outage;
 mod properties;
+mod rest;
 mod resume;
 mod roles;
 mod standstill;

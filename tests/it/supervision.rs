@@ -40,8 +40,8 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Scripted {
     script: Script,
     calls: AtomicUsize,
-    /// Where each start was made.
-    starts: Mutex<Vec<ThreadId>>,
+    /// Where each start was made, and its token.
+    starts: Mutex<Vec<(ThreadId, String)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -65,8 +65,8 @@ impl Scripted {
 impl Backend for Scripted {
     fn call(&self, _: ClientKey, call: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        if matches!(call, Call::StartExecution(_)) {
-            self.starts.lock().unwrap().push(thread::current().id());
+        if let Call::StartExecution(start) = &call {
+            self.starts.lock().unwrap().push((thread::current().id(), start.token.clone()));
         }
         let script = self.script;
         match script {
@@ -285,7 +285,8 @@ async fn a_runner_lives_on_the_thread_that_was_the_first_to_be_asked_for_its_wor
     let (elsewhere, told) = asked_on(&other, &handle, execution("a")).await;
     assert_eq!(told, Phase::Running, "the same runner answers everywhere");
     let (second, _) = asked_on(&other, &handle, execution("b")).await;
-    assert_eq!(*backend.starts.lock().unwrap(), [home, elsewhere]);
+    let starts: Vec<ThreadId> = backend.starts.lock().unwrap().iter().map(|(place, _)| *place).collect();
+    assert_eq!(starts, [home, elsewhere]);
     assert_eq!(second, elsewhere);
 }
 
@@ -304,7 +305,24 @@ async fn a_runner_whose_thread_ends_is_respawned_on_the_supervisors() {
     sleep(Duration::from_millis(1100)).await;
     assert_eq!(phase(&handle, execution("a")).await, Some(Phase::Running));
     assert!(series(&metrics, RESTARTS) == 1.0);
-    assert_eq!(*backend.starts.lock().unwrap(), [home, thread::current().id()], "under the same token");
+    let starts = backend.starts.lock().unwrap();
+    let [(first, token), (second, again)] = &starts[..] else { panic!("two starts: {starts:?}") };
+    assert_eq!((*first, *second), (home, thread::current().id()));
+    assert_eq!(token, again, "AWS takes it for one");
+}
+
+#[actix::test]
+async fn the_runner_of_a_workflow_that_nobody_asks_for_ends_in_silence_and_the_next_request_gets_another() {
+    tokio::time::pause();
+    let (handle, metrics, _death) = supervised(Scripted::new(Script::StartsAfter(Duration::ZERO)));
+    assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded));
+    assert_eq!(phase(&handle, execution("b")).await, Some(Phase::Running));
+    assert!(series(&metrics, "awf_aws_actors{actor=\"workflow\"}") == 2.0);
+    sleep(Settings::default().forget_after + Duration::from_secs(10)).await;
+    assert!(series(&metrics, "awf_aws_actors{actor=\"workflow\"}") == 1.0, "what runs is kept");
+    assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded));
+    assert!(series(&metrics, "awf_aws_actors{actor=\"workflow\"}") == 2.0);
+    assert!(series(&metrics, RESTARTS) == 0.0);
 }
 
 #[actix::test]
@@ -458,6 +476,7 @@ async fn a_dead_supervisor_ends_the_app_by_a_fault() {
         kubernetes: KubernetesConfig::Off,
         argo_controller_account: None,
         workflow_check_interval: Duration::from_secs(60),
+        forget_after: Duration::from_secs(900),
         max_running_per_workflow: None,
         max_reads_per_second: 50,
         max_writes_per_second: 50,

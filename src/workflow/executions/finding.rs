@@ -38,9 +38,6 @@ impl Executions {
             return;
         }
         let Some(marker) = marker else { return };
-        if execution.status.is_live() {
-            fx.note(Note::ExecutionAdopted { arn: execution.arn.clone() });
-        }
         let id = self.track(Starter { key: marker.key, attempt: marker.attempt, pipeline }, execution, fx);
         self.all[id].learn(&marker);
         self.all[id].learn_args(&marker);
@@ -65,9 +62,6 @@ impl Executions {
         tracked.is_of(home);
         tracked.learn(marker);
         tracked.learn_args(marker);
-        if tracked.is_live() {
-            fx.note(Note::ExecutionAdopted { arn: tracked.arn().to_owned() });
-        }
         if self.polls(pipeline).has(id) {
             self.polls(pipeline).lives(id, false);
         }
@@ -108,6 +102,9 @@ impl Executions {
             fx.note(Note::ExecutionStarted { arn: arn.to_owned() });
         } else if let Some(marker) = marker.filter(|_| self.all[id].is_foreign()) {
             self.bring_home(id, starter.pipeline, marker, fx);
+            if self.all[id].is_live() {
+                fx.note(Note::ExecutionAdopted { arn: arn.to_owned() });
+            }
         }
         self.all[id].was_started(marker.map_or(WhenOver::Stop, |marker| marker.when_over), fx.now());
         (id, known.is_none())

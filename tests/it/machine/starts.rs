@@ -48,6 +48,25 @@ fn a_restarted_process_finds_the_execution_by_its_marker_without_starting() {
 }
 
 #[test]
+fn an_execution_that_a_list_shows_before_its_start_comes_back_was_started_and_not_found() {
+    let mut w = World::new();
+    w.ask(&task("a", 0));
+    w.silent = vec!["StartPipelineExecution"];
+    w.send(&task("b", 0));
+    let started = w.answer_of(0);
+    // Another node has the pipeline listed anew before it starts.
+    w.pass(360 * SECOND);
+    w.send(&task("c", 0));
+    assert_eq!(w.count("StartPipelineExecution"), 3);
+    w.handle(started);
+    let arn = &w.executions[1].arn;
+    let noted =
+        |n: &&Note| matches!(n, Note::ExecutionStarted { arn: of } | Note::ExecutionAdopted { arn: of } if of == arn);
+    let noted: Vec<&Note> = w.notes.iter().filter(noted).collect();
+    assert!(matches!(noted[..], [Note::ExecutionStarted { .. }]), "{noted:?}");
+}
+
+#[test]
 fn nothing_starts_before_the_listing_is_complete_even_when_a_page_is_throttled() {
     let mut w = World::new();
     w.fail("ListPipelineExecutions", &[CallErrorKind::Throttled, CallErrorKind::OutcomeUnknown]);

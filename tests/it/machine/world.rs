@@ -33,6 +33,7 @@ pub struct Aside {
     machine: Machine,
     shared: Shared<()>,
     alarm: Option<Time>,
+    settings: Settings,
 }
 
 type Denies = Box<dyn Fn(&StartExecution) -> bool>;
@@ -85,6 +86,8 @@ pub struct World {
     pub asked: Vec<Time>,
     /// Ticks that came.
     pub ticks: usize,
+    /// How often the workflow was forgotten.
+    pub forgotten: usize,
     pub shared: Shared<()>,
     /// Calls that were let go at a turn, and when.
     sent: HashMap<CallId, (LaneKey, Time)>,
@@ -138,6 +141,7 @@ impl World {
             workflow: None,
             asked: vec![],
             ticks: 0,
+            forgotten: 0,
             shared: shared(),
             sent: HashMap::new(),
             lists: HashMap::new(),
@@ -149,7 +153,8 @@ impl World {
 
     /// A new process with the same AWS.
     pub fn restart(&mut self) {
-        self.machine = Machine::new(Settings { pod_born: self.now, ..self.settings.clone() });
+        self.settings.pod_born = self.now;
+        self.machine = Machine::new(self.settings.clone());
         self.shared = shared();
         self.sent.clear();
         self.lists.clear();
@@ -159,14 +164,16 @@ impl World {
 
     /// Puts the machine aside and goes on with another pod's.
     pub fn machine_of_another_pod(&mut self) -> Aside {
-        let other = Machine::new(Settings { pod_born: self.now, ..self.settings.clone() });
-        let machine = std::mem::replace(&mut self.machine, other);
-        Aside { machine, shared: std::mem::replace(&mut self.shared, shared()), alarm: self.alarm.take() }
+        let settings = self.settings.clone();
+        self.settings.pod_born = self.now;
+        let machine = std::mem::replace(&mut self.machine, Machine::new(self.settings.clone()));
+        Aside { machine, shared: std::mem::replace(&mut self.shared, shared()), alarm: self.alarm.take(), settings }
     }
 
     /// The other pod is gone; the one that was put aside goes on.
     pub fn machine_goes_on(&mut self, aside: Aside) {
         (self.machine, self.shared, self.alarm) = (aside.machine, aside.shared, aside.alarm);
+        self.settings = aside.settings;
     }
 
     /// What pace and rounds say is heard at once.
@@ -233,6 +240,7 @@ impl World {
                 events.extend(heard);
                 continue;
             }
+            let mut retires = false;
             for command in self.machine.handle(event, self.now) {
                 match command {
                     Command::Answer { request, reply, .. } => {
@@ -261,7 +269,14 @@ impl World {
                         events.extend(self.workflow.map(|state| Event::WorkflowObserved(self.dated(state))));
                     }
                     Command::Note(note) => self.notes.push(note),
+                    Command::Retire => retires = true,
                 }
+            }
+            if retires {
+                self.forgotten += 1;
+                self.machine = Machine::new(self.settings.clone());
+                self.shared.forget(());
+                self.alarm = None;
             }
         }
     }

@@ -79,10 +79,14 @@ impl World {
         let (now, offset) = (self.now, self.node_offset(id.0));
         let kubernetes = self.plan.workflows[id.0].kubernetes != Kubernetes::Off;
         let max_running_per_workflow = self.plan.workflows[id.0].troubles.max_running;
+        // A workflow is forgotten soon in every fifth seed: between two of its nodes, and before somebody retries one.
+        let forget_after =
+            if self.plan.seed.is_multiple_of(5) { 20 * SECOND } else { Settings::default().forget_after };
         // A crowd begins with two in every other seed: its executions are looked at in another way.
         let crowd = if self.plan.seed.is_multiple_of(2) { 2 } else { Settings::default().crowd };
         let pod_born = self.pod(id).stamp;
-        let settings = Settings { pod_born, kubernetes, max_running_per_workflow, crowd, ..Settings::default() };
+        let default = Settings::default();
+        let settings = Settings { pod_born, kubernetes, max_running_per_workflow, crowd, forget_after, ..default };
         let settings = self.saboteur.settings(settings);
         let seed = self.rng.u64(..);
         let pod = self.pod(id);
@@ -129,6 +133,17 @@ impl World {
             let wait = self.ms(100, 6000);
             self.after(wait, Happening::StartPlugin(id));
         }
+    }
+
+    /// Nothing of the workflow is open and nobody asks: the process goes on with a machine that knows nothing.
+    fn forget(&mut self, id: PodId) {
+        let waits = self.pod(id).plugin.take().is_some_and(|plugin| !plugin.parked.is_empty());
+        if waits {
+            self.checks.broke("a workflow was forgotten while somebody waited for an answer");
+        }
+        self.bites.add("forgotten");
+        self.tell(|_| format!("{id:?} forgets the workflow"));
+        self.start_plugin(id);
     }
 
     pub fn kill_plugin_now_and_again(&mut self, id: PodId) {
@@ -287,6 +302,8 @@ impl World {
                 return;
             }
             match act {
+                // The rest was for the machine that is gone.
+                Act::CarryOut(Command::Retire) => return self.forget(id),
                 Act::CarryOut(command) => self.carry_out(id, command),
                 Act::Refuse(call, error) => {
                     let (wait, sent) = (self.ms(5, 200), self.now);
@@ -352,6 +369,7 @@ impl World {
             }
             Command::AskKubernetes => self.ask_kubernetes(id, generation),
             Command::Note(note) => self.check_note((id, generation), &note),
+            Command::Retire => unreachable!("a machine that goes is taken away in its step"),
         }
     }
 

@@ -78,16 +78,14 @@ impl World {
         // What is listed by now may tell; what was there long enough before this process began does.
         let may_tell = |(s, e): &(&Started, &Execution)| {
             let origin = s.marker.continues.map_or(s.marker.attempt, |continues| continues.origin);
-            s.marker.asked.is_some_and(|(its, _)| its == group)
-                && origin == 0
-                && s.run == this.run
-                && e.pipeline == this.plan.pipeline
-                && !e.deleted
+            s.marker.asked.is_some_and(|(its, _)| its == group) && origin == 0 && s.run == this.run && !e.deleted
         };
+        // Those of other pipelines may be listed as well, and may say that they did not begin together.
+        let surely = |e: &Execution| e.pipeline == this.plan.pipeline && e.created.plus(lags) < began;
         let telling: Vec<(Time, bool)> = self
             .started_by(number)
             .filter(may_tell)
-            .filter_map(|(s, e)| Some((s.marker.asked?.1, e.created.plus(lags) < began)))
+            .filter_map(|(s, e)| Some((s.marker.asked?.1, surely(e))))
             .collect();
         let when = telling.iter().map(|(at, _)| *at);
         let (Some(first), Some(last)) = (when.clone().min(), when.max()) else { return };
