@@ -22,6 +22,9 @@ pub struct Answered {
 /// Share of the time that passes before anything is counted: connections are opened, caches filled.
 const WARM_UP: f64 = 0.1;
 
+/// The connections of who asks for each thing once.
+const AT_ONCE: usize = 64;
+
 /// Asks `address` on so many connections for so long. Each connection goes through all the requests, and each begins at
 /// another one, so that no node is asked by all at once.
 pub async fn run(address: &str, requests: &Rc<[Vec<u8>]>, connections: usize, lasts: Duration) -> Answered {
@@ -62,6 +65,24 @@ async fn ask(address: String, requests: Rc<[Vec<u8>]>, number: usize, begins: In
         if asked >= begins && answered <= ends {
             took.push(u32::try_from((answered - asked).as_micros()).unwrap_or(u32::MAX));
         }
+    }
+}
+
+/// Asks each of the requests once, and looks at every answer.
+pub async fn once(address: &str, requests: &Rc<[Vec<u8>]>, look: fn(&[u8])) {
+    let share = |number: usize| {
+        let (address, requests) = (address.to_owned(), requests.clone());
+        async move {
+            let mut connection = Connection::open(&address).await.expect("the server takes the load's connections");
+            for request in requests.iter().skip(number).step_by(AT_ONCE) {
+                let (status, body) = connection.exchange(request).await.expect("the server answers the load");
+                assert_eq!(status, 200, "{}", String::from_utf8_lossy(body));
+                look(body);
+            }
+        }
+    };
+    for connection in (0..AT_ONCE).map(|number| spawn_local(share(number))).collect::<Vec<_>>() {
+        connection.await.expect("a connection of the load asks to its end");
     }
 }
 

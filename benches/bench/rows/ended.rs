@@ -1,18 +1,17 @@
 //! What a process holds that has run many workflows to their end: each is forgotten once nobody asks for it any more.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Subject, Wanted};
 use crate::{
-    argo::Nodes,
     aws::Aws,
-    load::until,
-    plugin::Plugin,
+    load::{once, until},
+    plugin::{Plugin, requests},
     table::{Budget, Row, Unit},
-    tasks::{many, nodes},
+    tasks::{execute, many},
 };
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -20,11 +19,17 @@ const MIB: f64 = 1024.0 * 1024.0;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// As fast as the machine allows, and forgotten as soon as that may be.
-const FLAGS: [&str; 3] = ["--forget-after=1s", "--max-reads-per-second=1000", "--max-writes-per-second=1000"];
+const FLAGS: [&str; 5] = [
+    "--forget-after=1s",
+    "--poll-min=1s",
+    "--poll-max=2s",
+    "--max-reads-per-second=1000",
+    "--max-writes-per-second=1000",
+];
 
 /// The largest resident memory in the life of a process that has seen so many nodes to their end.
 pub fn subject(wanted: Wanted) -> Subject {
-    let (waves, workflows, of_each) = (wanted.of(10, 2), wanted.of(10, 2), wanted.of(1000, 20));
+    let (waves, workflows, of_each) = (wanted.of(20, 2), wanted.of(5, 2), wanted.of(1000, 20));
     let all = waves * workflows * of_each;
     let name = format!("memory/{all}_ended");
     Subject::new(vec![name.clone()], async move {
@@ -35,11 +40,18 @@ pub fn subject(wanted: Wanted) -> Subject {
         let plugin = Plugin::start(&aws, &FLAGS).await;
         let began = Instant::now();
         for wave in 0..waves {
-            let names = (0..workflows).map(|number| format!("wf-{wave}-{number}"));
-            let asked: Vec<Nodes> = names.map(|name| Nodes::ask(&plugin, nodes(&name, of_each, &many(wave)))).collect();
-            for nodes in &asked {
-                nodes.ended(PATIENCE).await;
-            }
+            let node = |number| execute(&format!("wf-{wave}-{}", number % workflows), number, &many(wave));
+            let nodes: Vec<Value> = (0..workflows * of_each).map(node).collect();
+            let nodes: Rc<[Vec<u8>]> = requests(&nodes);
+            once(&plugin.api, &nodes, |_| ()).await;
+            let ended = async || plugin.metric("open_nodes").await == 0.0;
+            until("all nodes have ended", PATIENCE, ended).await;
+            // Told once, it may be forgotten.
+            once(&plugin.api, &nodes, |answer| {
+                let answer = String::from_utf8_lossy(answer);
+                assert!(answer.contains(r#""phase":"Succeeded""#), "{answer}");
+            })
+            .await;
             let forgotten = async || plugin.metric("actors{actor=\"workflow\"}").await == 0.0;
             until("all workflows are forgotten", PATIENCE, forgotten).await;
         }

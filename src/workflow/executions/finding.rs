@@ -31,7 +31,7 @@ impl Executions {
             let strange = self.all[id].is_foreign();
             self.observe(id, execution, false, fx, pipelines);
             if let Some(marker) = marker.filter(|_| strange) {
-                self.bring_home(id, pipeline, &marker, fx);
+                self.bring_home(id, pipeline, &marker);
                 fx.changed(Change::Execution { id, ended: false, whose: Whose::Key });
                 fx.changed(Change::Adopted(id, Box::new(marker)));
             }
@@ -56,7 +56,7 @@ impl Executions {
     }
 
     /// A foreign execution turns out to be this workflow's: from now on it counts for the node that started it.
-    fn bring_home(&mut self, id: ExecutionId, home: PipelineId, marker: &Marker, fx: &mut Effects) {
+    fn bring_home(&mut self, id: ExecutionId, home: PipelineId, marker: &Marker) {
         let tracked = &mut self.all[id];
         let (old, pipeline) = (tracked.key(), tracked.pipeline());
         tracked.is_of(home);
@@ -101,7 +101,7 @@ impl Executions {
         if known.is_none() {
             fx.note(Note::ExecutionStarted { arn: arn.to_owned() });
         } else if let Some(marker) = marker.filter(|_| self.all[id].is_foreign()) {
-            self.bring_home(id, starter.pipeline, marker, fx);
+            self.bring_home(id, starter.pipeline, marker);
             if self.all[id].is_live() {
                 fx.note(Note::ExecutionAdopted { arn: arn.to_owned() });
             }

@@ -20,6 +20,8 @@ use awf_aws::{
     workflow::{CallId, Command, Event, Machine, Note, RequestId, Settings, WorkflowState, identity::Marker},
 };
 
+mod calls;
+
 pub use super::tasks::{ACCOUNT, key_of, message, output, phase, task, with};
 
 /// Pace and rounds of a new process.
@@ -412,14 +414,6 @@ impl World {
         arn
     }
 
-    /// Answers all calls that were left unanswered.
-    pub fn refuse_unanswered(&mut self, kind: CallErrorKind) {
-        for (call, _) in std::mem::take(&mut self.unanswered) {
-            let ended = CallEnded { result: Err(error(kind)), server_time: Some(self.now) };
-            self.handle(Event::CallEnded { call, ended });
-        }
-    }
-
     /// Ends the n-th execution of the book.
     pub fn end(&mut self, number: usize, status: Status) {
         let now = self.aws_now();
@@ -464,44 +458,6 @@ impl World {
             }
         }
         self.now = end;
-    }
-
-    /// Answers a call that was left without an answer.
-    pub fn answer_open(&mut self, number: usize) {
-        let (call, operation) = self.unanswered.remove(number);
-        let result = self.answer(&operation);
-        self.handle(Event::CallEnded { call, ended: CallEnded { result, server_time: Some(self.server_time()) } });
-    }
-
-    /// What answers an open call as of now, to be handed over later.
-    pub fn answer_of(&mut self, number: usize) -> Event {
-        let (call, operation) = self.unanswered.remove(number);
-        let result = self.answer(&operation);
-        Event::CallEnded { call, ended: CallEnded { result, server_time: Some(self.server_time()) } }
-    }
-
-    /// The same, with an answer that was dated long ago.
-    pub fn answer_open_dated(&mut self, number: usize, dated: Time) {
-        let (call, operation) = self.unanswered.remove(number);
-        let result = self.answer(&operation);
-        self.handle(Event::CallEnded { call, ended: CallEnded { result, server_time: Some(dated) } });
-    }
-
-    /// Who called an operation, in order.
-    pub fn clients_of(&self, operation: &str) -> Vec<&ClientKey> {
-        self.calls_by.iter().filter(|(_, called)| *called == operation).map(|(client, _)| client).collect()
-    }
-
-    /// How often a node's own start was sent.
-    pub fn starts_of(&self, task: &Task) -> usize {
-        let key = key_of(task).hex(64);
-        let own = |c: &&Call| matches!(c, Call::StartExecution(start) if start.description.contains(&key));
-        self.calls.iter().filter(own).count()
-    }
-
-    /// How often an operation was called.
-    pub fn count(&self, operation: &str) -> usize {
-        self.calls.iter().filter(|c| c.operation() == operation).count()
     }
 }
 
