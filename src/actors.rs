@@ -32,7 +32,7 @@
 //! |---|---|---|
 //! | a call to AWS (panic in its future) | [`crate::backend::carry_out`], which awaits its task | the machine hears `OutcomeUnknown` |
 //! | a runner (panic in the machine) | its exit guard | parked requests get free polls at once; respawned after 1, 2, 4 s, past three deaths in 10 min every 60 s; the new machine finds everything again in AWS |
-//! | a runner that its machine lets go (nothing of the workflow is open, and nobody has asked for `--forget-after`) | its exit guard | nothing: the next request gets a new one, whose machine finds everything again in AWS |
+//! | a runner that its machine lets go (nothing of the workflow is open, nobody has asked for `--forget-after`, and all that it knows is in AWS) | its exit guard | nothing: the next request gets a new one, whose machine finds everything again |
 //! | the thread that a runner lives on (the server's end) | its exit guard | after a drain nothing; else it is respawned on the main thread |
 //! | the keeper | its exit guard | the supervisor stops, and with it the process |
 //! | the supervisor | the sender it holds is dropped | the process exits 70; until then 503 |

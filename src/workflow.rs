@@ -158,8 +158,8 @@ pub enum Command {
     AskKubernetes,
     /// Something worth a log line and a metric.
     Note(Note),
-    /// Nothing of the workflow is open and nobody has asked for long: the machine can be thrown away. Another one finds
-    /// everything again when somebody asks.
+    /// Nothing of the workflow is open, nobody has asked for long, and what is known is in AWS or the workflow gone: the
+    /// machine can be thrown away. Another one ([`Settings::served_since`]) finds everything again when somebody asks.
     Retire,
 }
 

@@ -23,7 +23,12 @@ use super::{
     shared_keeper::SharedKeeper,
     workflow_runner::{ExitGuard, WorkflowRunner},
 };
-use crate::{input::WorkflowId, metrics::live::SupervisorAlive, pipelines::Time, workflow::LiveExecution};
+use crate::{
+    input::WorkflowId,
+    metrics::live::SupervisorAlive,
+    pipelines::Time,
+    workflow::{LiveExecution, Settings},
+};
 
 /// So many deaths within [`BUDGET_WINDOW`] are taken for bad luck and answered by a quick respawn.
 const BUDGET: usize = 3;
@@ -35,11 +40,14 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 /// The wait once the budget is spent: a poisonous workflow may cost a little, not everything, and never gives up.
 const PATIENT_BACKOFF: Duration = Duration::from_secs(60);
 
-/// How often a workflow's runner died lately.
+/// What is known of a workflow besides its runner.
 #[derive(Default)]
 struct History {
+    /// Its runner's, lately.
     deaths: VecDeque<Time>,
     respawning: bool,
+    /// Since when it has been followed without a death: runners that were let go count as one.
+    served_since: Option<Time>,
 }
 
 impl History {
@@ -107,10 +115,15 @@ impl Supervisor {
         self.generation += 1;
         let guard = ExitGuard::new(workflow.clone(), self.generation, ctx.address().downgrade().recipient());
         tracing::info!(workflow.name = workflow.name, workflow.uid = workflow.uid, "following a workflow");
+        let history = self.histories.entry(registry_key(&workflow).into_owned()).or_default();
+        let served_since = history.served_since;
+        history.served_since = served_since.or_else(|| Some((self.dependencies.clock)()));
+        let settings = Settings { served_since, ..self.dependencies.settings.clone() };
         let keeper = (self.generation, self.keeper.clone());
         let (followed, dependencies) = (workflow.clone(), self.dependencies.clone());
-        let runner =
-            WorkflowRunner::start_in_arbiter(home, move |_| WorkflowRunner::new(followed, dependencies, keeper, guard));
+        let runner = WorkflowRunner::start_in_arbiter(home, move |_| {
+            WorkflowRunner::new(followed, dependencies, settings, keeper, guard)
+        });
         self.registry.insert(&workflow, self.generation, runner.clone());
         runner
     }
@@ -160,6 +173,7 @@ impl Handler<RunnerExited> for Supervisor {
             Exit::Stopped | Exit::Panicked => {}
         }
         let history = self.histories.entry(registry_key(&workflow).into_owned()).or_default();
+        history.served_since = None;
         let wait = history.died((self.dependencies.clock)());
         history.respawning = true;
         tracing::error!(

@@ -26,7 +26,7 @@ use crate::{
     pace::LaneKey,
     pipelines::{Call, CallErrorKind, ClientKey, Time},
     rounds::Page,
-    workflow::{CallId, Command, Event, LiveExecution, Machine, Note, RequestId, WorkflowState},
+    workflow::{CallId, Command, Event, LiveExecution, Machine, Note, RequestId, Settings, WorkflowState},
 };
 
 /// Tells the supervisor when its runner is dropped: on a stop, and while unwinding from a panic.
@@ -110,6 +110,7 @@ impl WorkflowRunner {
     pub fn new(
         workflow: WorkflowId,
         dependencies: Arc<Dependencies>,
+        settings: Settings,
         keeper: (RunnerId, Addr<SharedKeeper>),
         exit: ExitGuard,
     ) -> Self {
@@ -118,7 +119,7 @@ impl WorkflowRunner {
             backend: named.unwrap_or_else(|| dependencies.backend.clone()),
             workflow,
             keeper,
-            machine: Box::new(Machine::new(dependencies.settings.clone())),
+            machine: Box::new(Machine::new(settings)),
             parked: foldhash::HashMap::default(),
             unheard: Vec::new(),
             next_request: 0,

@@ -77,6 +77,8 @@ pub struct Attempt {
     timed_out_at: Option<Time>,
     /// When a stop task named it before it could start: it no longer does.
     dropped: Option<Time>,
+    /// It has ended and no execution shows how: nobody but this machine knows.
+    untraced: bool,
     /// The timer that is set.
     wake: Option<Time>,
 }
@@ -216,6 +218,7 @@ impl Attempt {
             rechecked: None,
             timed_out_at: None,
             dropped: None,
+            untraced: false,
             wake: None,
         }
     }
@@ -253,6 +256,11 @@ impl Attempt {
     /// Whether it has come to its end.
     pub fn is_ended(&self) -> bool {
         matches!(self.stage, Stage::Ended(_))
+    }
+
+    /// Whether nobody but this machine knows that it has ended.
+    pub fn is_untraced(&self) -> bool {
+        self.untraced
     }
 
     /// Whether its end was told.

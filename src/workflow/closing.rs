@@ -66,11 +66,9 @@ impl Closing {
         self.closed.as_ref().filter(|closed| closed.stops)
     }
 
-    /// Whether all of this can be learned again, and matters to nobody who still runs: what a stop task has stopped is written
-    /// nowhere, and a workflow with exit handlers yet to come goes on.
-    pub fn can_be_forgotten(&self) -> bool {
-        let gone = |closed: &Closed| closed.stops && !closed.except_exit_handlers;
-        self.draining.is_none() && self.closed.as_ref().is_none_or(gone)
+    /// Whether the workflow is gone: not even exit handlers go on.
+    pub fn is_gone(&self) -> bool {
+        self.closed.as_ref().is_some_and(|closed| closed.stops && !closed.except_exit_handlers)
     }
 
     /// Since when nothing more starts.

@@ -225,9 +225,14 @@ impl Effects {
         self.now
     }
 
-    /// When this process was first asked for something of the workflow.
+    /// When this machine was first asked for something of the workflow.
     pub fn began(&self) -> Time {
         self.began.unwrap_or(self.now)
+    }
+
+    /// When this process was, by this machine or one before it that was let go.
+    pub fn served_since(&self) -> Time {
+        self.settings.served_since.unwrap_or(self.began())
     }
 
     /// When the call left whose answer is being taken in.

@@ -191,10 +191,17 @@ impl Machine {
     /// Looks whether there is still a reason to know the workflow.
     fn rest(&mut self) {
         let Some(silence) = self.world.rest.silence(&mut self.world.fx) else { return };
+        let (nodes, w) = (&self.nodes, &mut self.world);
+        if !w.is_at_rest() {
+            return;
+        }
+        let found_again = || w.can_be_found_again() && nodes.can_be_found_again();
         // An end that is not told would have to be found again, and might then not be told in time either.
-        let told = || silence >= NOBODY_IS_LEFT || self.nodes.ends_are_told();
-        if self.world.is_at_rest() && told() {
-            self.world.fx.retire();
+        let told = || silence >= NOBODY_IS_LEFT || nodes.ends_are_told();
+        if w.closing.is_gone() || (found_again() && told()) {
+            w.fx.retire();
+        } else {
+            w.watch.ask_at_rest(&mut w.fx);
         }
     }
 

@@ -104,6 +104,12 @@ impl Nodes {
         &self.attempts[id]
     }
 
+    /// Whether another machine would find in AWS how each has ended. Who ended without an execution would be started, and a
+    /// stop would stop what runs by then.
+    pub fn can_be_found_again(&self) -> bool {
+        self.stops.ids().next().is_none() && !self.attempts().any(Attempt::is_untraced)
+    }
+
     /// Whether the end of each was told.
     pub fn ends_are_told(&self) -> bool {
         let (validations, stops) = (&self.validations, &self.stops);

@@ -383,6 +383,11 @@ impl Pipelines {
         answer
     }
 
+    /// Whether a list was denied, so that what was started may be known to nobody else.
+    pub fn are_hidden(&self) -> bool {
+        self.ids().any(|id| self.all[id].listing().is_denied())
+    }
+
     /// A poll round's list was denied.
     pub fn round_denied(&mut self, id: PipelineId, now: Time) {
         self.all[id].listing.deny(now);

@@ -1,5 +1,5 @@
-//! When nobody has asked for anything of a workflow for long. If nothing of it is open either, it is forgotten: all that its
-//! machine knows it has from AWS and Kubernetes, and whoever asks later finds it there again, as after a restart.
+//! When nobody has asked for anything of a workflow for long. If nothing of it is open either, and all that its machine knows
+//! is in AWS or the workflow is gone, it is forgotten; whoever asks later finds everything again, as after a restart.
 
 use std::time::Duration;
 

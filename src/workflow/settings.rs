@@ -25,6 +25,9 @@ pub struct Settings {
     pub workflow_check_interval: Duration,
     /// A workflow of which nothing is open is forgotten when nobody has asked for so long.
     pub forget_after: Duration,
+    /// Since when the process has been asked for the workflow, where an earlier machine of it was let go; `None`: since the
+    /// machine's first event.
+    pub served_since: Option<Time>,
     /// Whether the log of a failed step's job is read.
     pub logs: bool,
     /// So long after [`super::Event::Drain`] the process ends at the latest.
@@ -46,6 +49,7 @@ impl Default for Settings {
             kubernetes: false,
             workflow_check_interval: Duration::from_secs(60),
             forget_after: Duration::from_secs(900),
+            served_since: None,
             logs: true,
             shutdown_grace: Duration::from_secs(25),
         }

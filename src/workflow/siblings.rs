@@ -76,7 +76,7 @@ impl Siblings {
             return Some((group, at));
         }
         // The workflow's own first process came after no other.
-        let began = fx.aws().theirs(fx.began());
+        let began = fx.aws().theirs(fx.served_since());
         let first_process = workflow_created.is_some_and(|created| began.since(created) < FIRST_PROCESS);
         (new || first_process).then(|| (group, fx.aws().theirs(asked)))
     }
@@ -95,5 +95,5 @@ impl Siblings {
 
 /// Whether nobody before this process can have been asked for a node: an agent asks again within a requeue.
 pub fn is_new(asked: Time, fx: &Effects) -> bool {
-    asked.since(fx.began()) > ASKED_AGAIN
+    asked.since(fx.served_since()) > ASKED_AGAIN
 }

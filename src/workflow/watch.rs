@@ -5,6 +5,7 @@
 //! | at the first event, then every few seconds until it answers | when this run of the workflow began: nothing starts before |
 //! | every `workflow_check_interval` while anything is live or queued | it may be over |
 //! | before a start that waited for long | the same, and a start costs money |
+//! | when nobody has asked for long and not all that is known is in AWS | it may be over, and then it is forgotten |
 //! | in a rhythm after the signal | whether the pod moved or the workflow is over |
 
 use std::time::Duration;
@@ -99,6 +100,13 @@ impl Watch {
         self.next = Some(at);
         fx.wake(at, Timer::Workflow);
         if (!stake.run_is_known || !stake.idle || self.asked.is_none()) && !self.awaits_answer(fx.now()) {
+            self.ask(fx);
+        }
+    }
+
+    /// Nothing is open, and whether the workflow goes on decides what has to be remembered.
+    pub fn ask_at_rest(&mut self, fx: &mut Effects) {
+        if fx.settings().kubernetes && !self.forbidden && !self.awaits_answer(fx.now()) {
             self.ask(fx);
         }
     }

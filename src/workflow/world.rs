@@ -163,11 +163,17 @@ impl World {
         Crowd { open: self.tally.open(), live: self.executions.live_count() }
     }
 
-    /// Whether nothing would be lost with the machine: no node is open, and nothing runs that it would have to stop or to know
-    /// the end of. A call that is still on its way is for nobody then.
+    /// Whether nothing is open: no node, and nothing runs that would have to be stopped or whose end is to be known. A call
+    /// that is still on its way is for nobody then.
     pub fn is_at_rest(&self) -> bool {
         let runs = || self.executions.iter().any(|(_, tracked)| tracked.is_open());
-        self.tally.open() == 0 && self.closing.can_be_forgotten() && !runs()
+        self.tally.open() == 0 && self.closing.draining().is_none() && !runs()
+    }
+
+    /// Whether another machine would learn all that is known here. What a stop task has stopped is written nowhere, and what
+    /// Kubernetes has said counts for who is asked for next.
+    pub fn can_be_found_again(&self) -> bool {
+        self.closing.since().is_none() && !self.pipelines.are_hidden()
     }
 
     /// Whether something is on its way that tells of a pipeline what its nodes wait for.

@@ -29,7 +29,7 @@ const FLAGS: [&str; 5] = [
 
 /// The largest resident memory in the life of a process that has seen so many nodes to their end.
 pub fn subject(wanted: Wanted) -> Subject {
-    let (waves, workflows, of_each) = (wanted.of(20, 2), wanted.of(5, 2), wanted.of(1000, 20));
+    let (waves, workflows, of_each) = (wanted.of(40, 2), wanted.of(5, 2), wanted.of(500, 20));
     let all = waves * workflows * of_each;
     let name = format!("memory/{all}_ended");
     Subject::new(vec![name.clone()], async move {

@@ -54,6 +54,7 @@ impl Attempt {
             None => text,
         };
         self.task = None;
+        self.untraced = with.is_none();
         let arn = tracked.map(|tracked| tracked.arn().to_owned());
         w.fx.note(Note::NodeEnded { key: self.key, attempt: self.number, phase, message: text.clone(), arn });
         let reply = ReplyText::end(phase, report::message(&text), outputs);

@@ -88,7 +88,7 @@ fn an_end_whose_telling_was_not_heard_is_not_told() {
 #[test]
 fn what_is_open_is_not_forgotten() {
     type Opens = fn(&mut World);
-    let opens: [(&str, Opens); 6] = [
+    let opens: [(&str, Opens); 9] = [
         ("a running execution", |w| {
             w.ask(&task("b", 0));
         }),
@@ -118,6 +118,23 @@ fn what_is_open_is_not_forgotten() {
             w.pass(3 * MINUTE);
             assert_eq!(phase(&w.ask(&stop(None, None))), Some(Phase::Succeeded));
         }),
+        ("what a stop task of one key found", |w| {
+            w.ask(&stop(Some("a"), None));
+            w.pass(3 * MINUTE);
+            assert_eq!(phase(&w.ask(&stop(Some("a"), None))), Some(Phase::Succeeded));
+        }),
+        ("a node that ended without an execution", |w| {
+            w.fail("StartPipelineExecution", &[CallErrorKind::Invalid]);
+            assert_eq!(phase(&w.ask(&task("b", 0))), Some(Phase::Error));
+        }),
+        ("what lists do not show", |w| {
+            w.pass(10 * MINUTE);
+            w.fail("ListPipelineExecutions", &[CallErrorKind::Denied; 100]);
+            w.ask(&task("b", 0));
+            w.end(1, Status::Succeeded);
+            w.pass(MINUTE);
+            assert_eq!(phase(&w.ask(&task("b", 0))), Some(Phase::Succeeded));
+        }),
         ("the end of the process", |w| w.handle(Event::Drain)),
     ];
     for (what, open) in opens {
@@ -128,13 +145,44 @@ fn what_is_open_is_not_forgotten() {
     }
 }
 
+/// A workflow of which Kubernetes can be asked, and which goes on.
+fn watched() -> World {
+    let mut w = World::with(Settings { pod_born: World::START, kubernetes: true, ..Settings::default() });
+    w.workflow = Some(WorkflowState::Alive { started_at: Some(World::START), deadline: None, server_time: None });
+    w
+}
+
+#[test]
+fn a_workflow_that_is_gone_is_forgotten_with_all_that_only_its_machine_knew() {
+    let mut w = watched();
+    w.fail("StartPipelineExecution", &[CallErrorKind::Invalid]);
+    assert_eq!(phase(&w.ask(&task("a", 0))), Some(Phase::Error));
+    w.pass(60 * MINUTE);
+    assert_eq!(w.forgotten, 0, "an agent that comes again would have it started");
+    w.workflow = Some(WorkflowState::Gone);
+    w.pass(31 * MINUTE);
+    assert_eq!(w.forgotten, 1);
+}
+
+#[test]
+fn a_node_that_argo_hands_out_after_a_long_silence_has_all_its_time() {
+    let node = |n: u32| with(task(&format!("wf[0].go({n}:x)"), 0), |e| e.timeout = Some(5 * MINUTE));
+    let mut w = World::new();
+    w.ask(&node(0));
+    w.end(0, Status::Succeeded);
+    w.pass(MINUTE);
+    w.ask(&node(0));
+    // A mutex of Argo's went to another workflow meanwhile.
+    w.pass(20 * MINUTE);
+    assert_eq!(w.forgotten, 1);
+    assert_eq!(phase(&w.ask(&node(1))), Some(Phase::Running));
+    assert_eq!(w.executions.len(), 2);
+}
+
 #[test]
 fn a_stopped_workflow_is_forgotten_once_not_even_exit_handlers_go_on() {
-    let settings = Settings { pod_born: World::START, kubernetes: true, ..Settings::default() };
     for (state, forgotten) in [(WorkflowState::Over, 0), (WorkflowState::Gone, 1)] {
-        let mut w = World::with(settings.clone());
-        let begun = WorkflowState::Alive { started_at: Some(World::START), deadline: None, server_time: None };
-        w.workflow = Some(begun);
+        let mut w = watched();
         w.ask(&task("a", 0));
         w.workflow = Some(state);
         w.pass(2 * MINUTE);

@@ -97,6 +97,8 @@ pub struct World {
     lists: HashMap<CallId, (Site, Time)>,
     listed: u64,
     settings: Settings,
+    /// When the process began.
+    born: Time,
     alarm: Option<Time>,
     requests: u64,
 }
@@ -113,6 +115,7 @@ impl World {
             machine: Machine::new(settings.clone()),
             settings,
             now: Self::START,
+            born: Self::START,
             replies: BTreeMap::new(),
             notes: vec![],
             executions: vec![],
@@ -155,7 +158,7 @@ impl World {
 
     /// A new process with the same AWS.
     pub fn restart(&mut self) {
-        self.settings.pod_born = self.now;
+        (self.born, self.settings.pod_born, self.settings.served_since) = (self.now, self.now, None);
         self.machine = Machine::new(self.settings.clone());
         self.shared = shared();
         self.sent.clear();
@@ -167,7 +170,7 @@ impl World {
     /// Puts the machine aside and goes on with another pod's.
     pub fn machine_of_another_pod(&mut self) -> Aside {
         let settings = self.settings.clone();
-        self.settings.pod_born = self.now;
+        (self.settings.pod_born, self.settings.served_since) = (self.now, None);
         let machine = std::mem::replace(&mut self.machine, Machine::new(self.settings.clone()));
         Aside { machine, shared: std::mem::replace(&mut self.shared, shared()), alarm: self.alarm.take(), settings }
     }
@@ -276,6 +279,7 @@ impl World {
             }
             if retires {
                 self.forgotten += 1;
+                self.settings.served_since = Some(self.born);
                 self.machine = Machine::new(self.settings.clone());
                 self.shared.forget(());
                 self.alarm = None;

@@ -27,6 +27,8 @@ pub struct Pod {
     stamp: Time,
     /// When its process began.
     pub process_born: Time,
+    /// Since when the process has followed the workflow that it has just forgotten, by its clock.
+    forgot: Option<Time>,
     /// Its process's clock less AWS's: the node's when the process started.
     pub skew: i64,
     pub agent: Agent,
@@ -44,6 +46,7 @@ impl Pod {
             born,
             stamp,
             process_born: born,
+            forgot: None,
             skew,
             agent: Agent::default(),
             plugin: None,
@@ -60,6 +63,8 @@ pub struct Plugin {
     alarm: Option<Time>,
     /// Exchanges that wait for the machine's answer.
     parked: HashMap<RequestId, (u64, NodeId)>,
+    /// Since when the process has followed the workflow, by its clock.
+    served_since: Time,
     last_request: u64,
     pub knows_over: bool,
     draining: bool,
@@ -79,9 +84,9 @@ impl World {
         let (now, offset) = (self.now, self.node_offset(id.0));
         let kubernetes = self.plan.workflows[id.0].kubernetes != Kubernetes::Off;
         let max_running_per_workflow = self.plan.workflows[id.0].troubles.max_running;
-        // A workflow is forgotten soon in every fifth seed: between two of its nodes, and before somebody retries one.
+        // A workflow is forgotten soon in every seventh seed: between two of its nodes, and before somebody retries one.
         let forget_after =
-            if self.plan.seed.is_multiple_of(5) { 20 * SECOND } else { Settings::default().forget_after };
+            if self.plan.seed.is_multiple_of(7) { 20 * SECOND } else { Settings::default().forget_after };
         // A crowd begins with two in every other seed: its executions are looked at in another way.
         let crowd = if self.plan.seed.is_multiple_of(2) { 2 } else { Settings::default().crowd };
         let pod_born = self.pod(id).stamp;
@@ -96,8 +101,10 @@ impl World {
         pod.plugins += 1;
         pod.skew = offset;
         pod.process_born = now;
+        let forgot = pod.forgot.take();
         pod.plugin = Some(Plugin {
-            machine: Machine::new(settings),
+            machine: Machine::new(Settings { served_since: forgot, ..settings }),
+            served_since: forgot.unwrap_or(Time::at(now.millis() + offset)),
             turns: Turns::new(seed),
             alarm: None,
             parked: HashMap::new(),
@@ -137,8 +144,9 @@ impl World {
 
     /// Nothing of the workflow is open and nobody asks: the process goes on with a machine that knows nothing.
     fn forget(&mut self, id: PodId) {
-        let waits = self.pod(id).plugin.take().is_some_and(|plugin| !plugin.parked.is_empty());
-        if waits {
+        let Some(plugin) = self.pod(id).plugin.take() else { return };
+        self.pod(id).forgot = Some(plugin.served_since);
+        if !plugin.parked.is_empty() {
             self.checks.broke("a workflow was forgotten while somebody waited for an answer");
         }
         self.bites.add("forgotten");
