@@ -15,6 +15,9 @@ use std::{future::Future, pin::Pin};
 
 use super::table::Row;
 
+/// Bytes of a mebibyte.
+const MIB: f64 = 1024.0 * 1024.0;
+
 /// What the command line asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {

@@ -46,7 +46,8 @@ struct History {
     /// Its runner's, lately.
     deaths: VecDeque<Time>,
     respawning: bool,
-    /// Since when it has been followed without a death: runners that were let go count as one.
+    /// Since when it has been followed without a death: runners that were let go count as one. Kept for good, as little as it
+    /// is: when Argo hands out the next node nobody knows.
     served_since: Option<Time>,
 }
 

@@ -48,10 +48,12 @@ impl Drop for ExitGuard {
     #[allow(clippy::disallowed_methods, reason = "a drop cannot await; without a supervisor the process ends anyway")]
     fn drop(&mut self) {
         if let Some(supervisor) = self.supervisor.upgrade() {
-            let exit = match self.retired {
-                _ if std::thread::panicking() => Exit::Panicked,
-                true => Exit::Retired,
-                false => Exit::Stopped,
+            let exit = if std::thread::panicking() {
+                Exit::Panicked
+            } else if self.retired {
+                Exit::Retired
+            } else {
+                Exit::Stopped
             };
             supervisor.do_send(RunnerExited { workflow: self.workflow.clone(), generation: self.generation, exit });
         }

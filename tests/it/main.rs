@@ -20,6 +20,7 @@ mod doctor;
 mod end_to_end;
 mod fleet;
 mod floors;
+mod forgetting;
 mod gauges;
 mod http_contract;
 mod iam;

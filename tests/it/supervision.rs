@@ -23,7 +23,7 @@ use awf_aws::{
     metrics::Metrics,
     observer::NoObserver,
     pace,
-    pipelines::{Call, CallEnded, CallReply, ClientKey, Execution, Status},
+    pipelines::{Call, CallEnded, CallReply, ClientKey, Execution, StartExecution, Status},
     protocol::{ExecuteTemplateReply, NodeResult, Phase},
     results::Wanted,
     workflow::{LiveExecution, Settings},
@@ -40,8 +40,8 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Scripted {
     script: Script,
     calls: AtomicUsize,
-    /// Where each start was made, and its token.
-    starts: Mutex<Vec<(ThreadId, String)>>,
+    /// Each start, and where it was made.
+    pub starts: Mutex<Vec<(ThreadId, Box<StartExecution>)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -54,6 +54,8 @@ pub enum Script {
     StartsAfter(Duration),
     /// The same of a list.
     ListsAfter(Duration),
+    /// What was started has succeeded at once.
+    Succeeds,
 }
 
 impl Scripted {
@@ -66,12 +68,19 @@ impl Backend for Scripted {
     fn call(&self, _: ClientKey, call: Call) -> Pin<Box<dyn Future<Output = CallEnded> + Send>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if let Call::StartExecution(start) = &call {
-            self.starts.lock().unwrap().push((thread::current().id(), start.token.clone()));
+            self.starts.lock().unwrap().push((thread::current().id(), start.clone()));
         }
         let script = self.script;
         match script {
             Script::Panics => Box::pin(async { panic!("on purpose") }),
             Script::Hangs => Box::pin(std::future::pending()),
+            Script::Succeeds => Box::pin(async move {
+                let mut reply = running(call);
+                if let CallReply::Execution(execution) = &mut reply {
+                    execution.status = Status::Succeeded;
+                }
+                CallEnded { result: Ok(reply), server_time: None }
+            }),
             Script::StartsAfter(wait) | Script::ListsAfter(wait) => Box::pin(async move {
                 match (script, &call) {
                     (Script::StartsAfter(_), Call::StartExecution(_))
@@ -141,11 +150,11 @@ fn task(workflow: &str, action: Action) -> Arc<Task> {
     })
 }
 
-fn mock(workflow: &str) -> Arc<Task> {
+pub fn mock(workflow: &str) -> Arc<Task> {
     task(workflow, Action::Mock(MockState::Success))
 }
 
-fn execution(workflow: &str) -> Arc<Task> {
+pub fn execution(workflow: &str) -> Arc<Task> {
     task(
         workflow,
         Action::Execute(Box::new(input::Execute {
@@ -173,7 +182,7 @@ async fn ask(handle: &SupervisorHandle, task: Arc<Task>) -> ExecuteTemplateReply
     handle.execute(task).await.unwrap().reply.read()
 }
 
-async fn phase(handle: &SupervisorHandle, task: Arc<Task>) -> Option<Phase> {
+pub async fn phase(handle: &SupervisorHandle, task: Arc<Task>) -> Option<Phase> {
     ask(handle, task).await.node.unwrap().phase
 }
 
@@ -192,7 +201,7 @@ const STARTS: &str = "awf_aws_aws_api_calls_total{operation=\"StartPipelineExecu
 
 const LISTS: &str = "awf_aws_aws_api_calls_total{operation=\"ListPipelineExecutions\",outcome=\"ok\"}";
 
-const RESTARTS: &str = "awf_aws_actor_restarts_total{actor=\"workflow\"}";
+pub const RESTARTS: &str = "awf_aws_actor_restarts_total{actor=\"workflow\"}";
 
 #[actix::test]
 async fn a_panicked_runner_is_respawned_and_meanwhile_its_requests_get_free_polls() {
@@ -306,23 +315,9 @@ async fn a_runner_whose_thread_ends_is_respawned_on_the_supervisors() {
     assert_eq!(phase(&handle, execution("a")).await, Some(Phase::Running));
     assert!(series(&metrics, RESTARTS) == 1.0);
     let starts = backend.starts.lock().unwrap();
-    let [(first, token), (second, again)] = &starts[..] else { panic!("two starts: {starts:?}") };
+    let [(first, start), (second, again)] = &starts[..] else { panic!("two starts: {starts:?}") };
     assert_eq!((*first, *second), (home, thread::current().id()));
-    assert_eq!(token, again, "AWS takes it for one");
-}
-
-#[actix::test]
-async fn the_runner_of_a_workflow_that_nobody_asks_for_ends_in_silence_and_the_next_request_gets_another() {
-    tokio::time::pause();
-    let (handle, metrics, _death) = supervised(Scripted::new(Script::StartsAfter(Duration::ZERO)));
-    assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded));
-    assert_eq!(phase(&handle, execution("b")).await, Some(Phase::Running));
-    assert!(series(&metrics, "awf_aws_actors{actor=\"workflow\"}") == 2.0);
-    sleep(Settings::default().forget_after + Duration::from_secs(10)).await;
-    assert!(series(&metrics, "awf_aws_actors{actor=\"workflow\"}") == 1.0, "what runs is kept");
-    assert_eq!(phase(&handle, mock("a")).await, Some(Phase::Succeeded));
-    assert!(series(&metrics, "awf_aws_actors{actor=\"workflow\"}") == 2.0);
-    assert!(series(&metrics, RESTARTS) == 0.0);
+    assert_eq!(start.token, again.token, "AWS takes it for one");
 }
 
 #[actix::test]

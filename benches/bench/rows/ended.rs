@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Subject, Wanted};
+use super::{MIB, Subject, Wanted};
 use crate::{
     aws::Aws,
     load::{once, until},
@@ -13,8 +13,6 @@ use crate::{
     table::{Budget, Row, Unit},
     tasks::{execute, many},
 };
-
-const MIB: f64 = 1024.0 * 1024.0;
 
 const PATIENCE: Duration = Duration::from_secs(600);
 

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Subject, Wanted,
+    MIB, Subject, Wanted,
     answers::{self, Promise},
     process::idle_memory,
 };
@@ -25,8 +25,6 @@ use crate::{
 /// The calls of a poll round: what DESIGN's budget counts. Steps are listed on a clock of their own.
 const POLLS: [&str; 2] = ["DescribePipelineExecution", "ListPipelineExecutions"];
 const STEPS: [&str; 1] = ["ListPipelineExecutionSteps"];
-
-const MIB: f64 = 1024.0 * 1024.0;
 
 /// How long the executions may take to start.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{Subject, Wanted};
+use super::{MIB, Subject, Wanted};
 use crate::{
     aws::Aws,
     plugin::{Plugin, requests},
@@ -14,8 +14,6 @@ use crate::{
     table::{Budget, Row, Unit},
     tasks::{LONG, execute},
 };
-
-const MIB: f64 = 1024.0 * 1024.0;
 
 /// The size of the binary.
 pub fn size() -> Subject {

@@ -43,15 +43,6 @@ fn a_workflow_that_nobody_asks_for_is_forgotten_and_its_ends_are_found_again() {
 }
 
 #[test]
-fn a_forgotten_workflow_makes_no_calls_and_sets_no_timers() {
-    let mut w = ended();
-    w.pass(20 * MINUTE);
-    let (calls, ticks) = (w.calls.len(), w.ticks);
-    w.pass(24 * 60 * MINUTE);
-    assert_eq!((w.forgotten, w.calls.len(), w.ticks), (1, calls, ticks));
-}
-
-#[test]
 fn every_request_puts_it_off() {
     let mut w = ended();
     for _ in 0..12 {

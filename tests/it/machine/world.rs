@@ -36,6 +36,7 @@ pub struct Aside {
     shared: Shared<()>,
     alarm: Option<Time>,
     settings: Settings,
+    born: Time,
 }
 
 type Denies = Box<dyn Fn(&StartExecution) -> bool>;
@@ -169,16 +170,17 @@ impl World {
 
     /// Puts the machine aside and goes on with another pod's.
     pub fn machine_of_another_pod(&mut self) -> Aside {
-        let settings = self.settings.clone();
-        (self.settings.pod_born, self.settings.served_since) = (self.now, None);
+        let (settings, born) = (self.settings.clone(), self.born);
+        (self.born, self.settings.pod_born, self.settings.served_since) = (self.now, self.now, None);
         let machine = std::mem::replace(&mut self.machine, Machine::new(self.settings.clone()));
-        Aside { machine, shared: std::mem::replace(&mut self.shared, shared()), alarm: self.alarm.take(), settings }
+        let shared = std::mem::replace(&mut self.shared, shared());
+        Aside { machine, shared, alarm: self.alarm.take(), settings, born }
     }
 
     /// The other pod is gone; the one that was put aside goes on.
     pub fn machine_goes_on(&mut self, aside: Aside) {
         (self.machine, self.shared, self.alarm) = (aside.machine, aside.shared, aside.alarm);
-        self.settings = aside.settings;
+        (self.settings, self.born) = (aside.settings, aside.born);
     }
 
     /// What pace and rounds say is heard at once.
