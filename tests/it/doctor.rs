@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     kubernetes::FakeKubernetes,
-    process::{TempDir, binary},
+    process::{TempDir, binary, bound_by_modes},
     simulator::{Simulator, quick},
 };
 
@@ -62,7 +62,7 @@ struct Pod {
     variables: Vec<(String, String)>,
     flags: Vec<String>,
     /// A user to run as, where root would see everything.
-    uid: Option<u32>,
+    bound_by_modes: bool,
 }
 
 impl Pod {
@@ -83,7 +83,7 @@ impl Pod {
         ];
         let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let flags = vec!["--pipeline=MyPipeline".to_owned(), format!("--token-file={}", file("argo-token"))];
-        Self { simulator, directory, variables, flags, uid: None }
+        Self { simulator, directory, variables, flags, bound_by_modes: false }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -103,20 +103,12 @@ impl Pod {
         self.flags.push(flag.into());
     }
 
-    /// The user nobody, to whom modes apply.
-    fn run_as_nobody(&mut self) {
-        // Whoever runs the tests without being root is told "no" by modes anyway.
-        if fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
-            self.uid = Some(65_534);
-        }
-    }
-
     async fn run(&self, output: &str) -> (Option<i32>, String) {
         let mut command: Command = binary("doctor", self.directory.path());
         command.args(&self.flags).arg(format!("--output={output}"));
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        if let Some(uid) = self.uid {
-            std::os::unix::process::CommandExt::uid(&mut command, uid);
+        if self.bound_by_modes {
+            command = bound_by_modes(&command);
         }
         let output = actix_rt::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

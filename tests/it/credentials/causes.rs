@@ -1,7 +1,10 @@
 //! A web identity that STS refuses, by cause.
 
 use super::*;
-use crate::support::tokens::{ISSUER, SUBJECT};
+use crate::support::{
+    process::bound_by_modes,
+    tokens::{ISSUER, SUBJECT},
+};
 
 const POLICY: &str = "the trust policy of role sm-pipelines-k8s-awf-aws-executor-plugin must allow \
                       argo/awf-aws-executor-plugin";
@@ -165,18 +168,10 @@ async fn a_token_file_that_is_not_there() {
 #[cfg(unix)]
 #[actix_rt::test]
 async fn a_token_file_that_the_user_of_the_container_may_not_read() {
-    use std::os::unix::{fs::PermissionsExt, process::CommandExt};
+    use std::os::unix::fs::PermissionsExt;
     let (cloud, pod) = (Cloud::new(), Pod::new());
-    fs::set_permissions(pod.token_file(), fs::Permissions::from_mode(0o400)).expect("it is ours");
-    let mut command = pod.command(&cloud);
-    // Root may read everything, so the plugin must not be root here; whoever is not root takes the right from himself.
-    let root = fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
-    if root {
-        command.uid(65_534);
-    } else {
-        fs::set_permissions(pod.token_file(), fs::Permissions::from_mode(0o000)).expect("it is ours");
-    }
-    let told = run(command).await.result;
+    fs::set_permissions(pod.token_file(), fs::Permissions::from_mode(0o000)).expect("it is ours");
+    let told = run(bound_by_modes(&pod.command(&cloud))).await.result;
     check(&told);
     for part in ["cannot read the web identity token", "Permission denied", "securityContext.fsGroup"] {
         assert!(told.starts_with("credentials ") && told.contains(part), "{told}");

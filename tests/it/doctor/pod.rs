@@ -115,7 +115,7 @@ async fn a_token_file_is_missing_empty_locked_or_something_else() {
 
     fs::write(&file, token(json!({}))).unwrap();
     lock(&file);
-    pod.run_as_nobody();
+    pod.bound_by_modes = true;
     let broken = pod.broken("token-file").await;
     broken.says("cannot be read by user").says("mode 0000");
     let security = &broken.manifest()[0]["spec"]["securityContext"];
@@ -183,7 +183,7 @@ async fn argos_token_is_missing_or_belongs_to_another_user() {
     fs::write(&file, "\n").unwrap();
     pod.broken("argo-token").await.says("is empty");
     lock(&file);
-    pod.run_as_nobody();
+    pod.bound_by_modes = true;
     let broken = pod.broken("argo-token").await;
     broken.says("cannot be read by user").says("The file is user 8737's");
     assert_eq!(broken.manifest()[0]["securityContext"]["runAsUser"], 8737);

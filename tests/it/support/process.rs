@@ -180,6 +180,22 @@ pub fn binary(subcommand: &str, home: &Path) -> Command {
     command
 }
 
+/// The same command, with nothing inherited and told "no" by the modes of files: root's right to pass them over is taken away.
+/// Another user would not do, who may not so much as enter the directory that root's tests lie in.
+pub fn bound_by_modes(command: &Command) -> Command {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let mut bound = if is_root {
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args(["--inh-caps=-all", "--bounding-set=-all", "--"]).arg(command.get_program());
+        setpriv
+    } else {
+        Command::new(command.get_program())
+    };
+    let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    bound.args(command.get_args()).env_clear().envs(variables);
+    bound
+}
+
 /// A loopback port that was free a moment ago. Whoever uses it must be ready to find it taken.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
